@@ -1,0 +1,31 @@
+//! The two clocks: one for durations, one to tell other machines.
+
+use std::sync::OnceLock;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Milliseconds since the process first asked; never goes back.
+#[must_use]
+pub fn now_ms() -> u64 {
+    now_us() / 1000
+}
+
+/// Microseconds since the process first asked; never goes back.
+#[must_use]
+pub fn now_us() -> u64 {
+    static START: OnceLock<Instant> = OnceLock::new();
+    u64::try_from(START.get_or_init(Instant::now).elapsed().as_micros()).unwrap_or(u64::MAX)
+}
+
+/// Milliseconds since 1970, by this machine's wall clock.
+#[must_use]
+pub fn unix_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// A number greater than any given before.
+#[must_use]
+pub fn next_version() -> u64 {
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static VERSION: AtomicU64 = AtomicU64::new(1);
+    VERSION.fetch_add(1, Ordering::Relaxed)
+}

@@ -1,0 +1,154 @@
+//! What we say to a client, whatever it speaks. Publications travel apart: they are encoded once for all.
+
+use crate::close::Close;
+use crate::command::{MessageId, Payload};
+use crate::identity::ConnectionId;
+use crate::topic::Topic;
+
+/// What we say to one client.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// The first word.
+    Welcome {
+        /// Its id in the fleet.
+        connection: &'a ConnectionId,
+        /// How often we give a sign of life, in ms; 0 where we give none.
+        heartbeat_ms: u64,
+    },
+    /// It listens to a topic now.
+    Subscribed {
+        /// The topic.
+        topic: &'a Topic,
+        /// The command it answers.
+        id: Option<&'a MessageId>,
+        /// Whether publications flow already; if not, `Live` or `Gap` follows.
+        live: bool,
+        /// Whether what it missed follows; told where it asked to resume.
+        recovered: Option<bool>,
+    },
+    /// It listens no longer.
+    Unsubscribed {
+        /// The topic.
+        topic: &'a Topic,
+        /// The command it answers.
+        id: Option<&'a MessageId>,
+    },
+    /// Its publication is on the bus.
+    Published {
+        /// The command it answers.
+        id: Option<&'a MessageId>,
+    },
+    /// It may have missed something.
+    Gap(&'a Gap),
+    /// Publications of these topics flow, or do not for now.
+    Live {
+        /// The topics.
+        topics: &'a [Topic],
+        /// Whether they flow.
+        live: bool,
+    },
+    /// A command was not carried out.
+    Error(&'a Refusal),
+    /// A plain client's message comes back, as its route says.
+    Echo(&'a Payload),
+    /// We hang up.
+    Goodbye(&'a Close),
+    /// Somebody is there.
+    Pong {
+        /// The command it answers.
+        id: Option<&'a MessageId>,
+    },
+}
+
+/// "You may have missed something."
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    /// Where.
+    pub topics: Vec<Topic>,
+    /// Why.
+    pub reason: GapReason,
+    /// Between when, in ms since 1970: the last sure sign of life …
+    pub since: u64,
+    /// … and the moment publications flow again.
+    pub until: u64,
+    /// Clients that fetch what they missed should wait a random part of this, in ms.
+    pub spread_ms: u32,
+}
+
+/// Why something may have been missed; the label of `fanline_gaps_total{reason}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum GapReason {
+    /// The link to Redis was lost.
+    Reconnected,
+    /// More came in than the shards could take.
+    Overflow,
+    /// The client read too slowly.
+    Slow,
+    /// A publication above the topic's limit.
+    TooLarge,
+    /// A publication with a broken header.
+    Malformed,
+}
+
+impl GapReason {
+    /// Every reason, in the order of their labels' first use.
+    pub const ALL: [Self; 5] = [Self::Reconnected, Self::Overflow, Self::Slow, Self::TooLarge, Self::Malformed];
+
+    /// The word on the wire and in metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Reconnected => "reconnected",
+            Self::Overflow => "overflow",
+            Self::Slow => "slow",
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// A command that was not carried out, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The command it answers, where it had a readable id.
+    pub id: Option<MessageId>,
+    /// The kind, from a closed list.
+    pub code: RefusalCode,
+    /// What was found, where, and what to write instead.
+    pub message: String,
+}
+
+/// The kinds of refusal: the closed list of `error.code`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusalCode {
+    /// Not a JSON object of the protocol.
+    BadMessage,
+    /// A `type` that nobody here knows.
+    UnknownType,
+    /// A text that is no topic.
+    BadTopic,
+    /// The topic's or the route's rule says no.
+    Forbidden,
+    /// More topics than `limits.topics`.
+    TooManyTopics,
+    /// A publication above the topic's limit.
+    TooLarge,
+    /// Redis is away; nothing was published.
+    Unavailable,
+}
+
+impl RefusalCode {
+    /// The word on the wire.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::BadMessage => "bad_message",
+            Self::UnknownType => "unknown_type",
+            Self::BadTopic => "bad_topic",
+            Self::Forbidden => "forbidden",
+            Self::TooManyTopics => "too_many_topics",
+            Self::TooLarge => "too_large",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! A client's JSON → commands. What is not understood is refused with what was found and what to write instead.
+
+use std::collections::BTreeMap;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::line::{self, Fault, Line};
+use crate::close::Close;
+use crate::command::{Command, MessageId};
+use crate::event::Refusal;
+use crate::topic::Topic;
+
+/// After so many refusals one message is given up: its answers would outgrow it.
+const MAX_REFUSALS: usize = 32;
+
+/// What a line should have been.
+const EXAMPLE: &str = r#"write one object a line, such as {"type":"subscribe","topic":"room:42"}"#;
+
+/// What this version understands.
+const TYPES: &str = "subscribe, unsubscribe, publish, ping";
+
+/// Appends what each line of `message` asks for, or why it is refused. An object alone may span lines.
+///
+/// # Errors
+/// The message is not UTF-8, or too many of its lines make no sense.
+pub(super) fn commands(message: &Bytes, commands: &mut Vec<Result<Command, Refusal>>) -> Result<(), Close> {
+    let text = std::str::from_utf8(message).map_err(|_| Close::NotUtf8)?.trim_ascii();
+    if !text.contains('\n') || serde_json::from_str::<IgnoredAny>(text).is_ok() {
+        if let Err(refusal) = object(text, 0, message, commands) {
+            commands.push(Err(refusal));
+        }
+        return Ok(());
+    }
+    let mut refusals = 0;
+    for (line, number) in text.lines().zip(1..).filter(|(line, _)| !line.trim_ascii().is_empty()) {
+        if let Err(refusal) = object(line.trim_ascii(), number, message, commands) {
+            commands.push(Err(refusal));
+            refusals += 1;
+        }
+        if refusals == MAX_REFUSALS {
+            return Err(Close::BadRequest(format!("{MAX_REFUSALS} lines of one message make no sense")));
+        }
+    }
+    Ok(())
+}
+
+/// Why a binary message is refused.
+pub(super) fn binary() -> Refusal {
+    let what =
+        r#"a binary message; write JSON in a text message, bytes as {"type":"publish","topic":"room:42","b64":"AAE="}"#;
+    Fault::message(what).refusal(None)
+}
+
+/// Appends what one object asks for. It stands in line `number` of several; 0 where it is alone.
+fn object(
+    text: &str,
+    number: usize,
+    message: &Bytes,
+    commands: &mut Vec<Result<Command, Refusal>>,
+) -> Result<(), Refusal> {
+    let place = |fault: Fault| if number > 0 { fault.in_line(number) } else { fault };
+    let line = parse(text).map_err(|fault| place(fault).refusal(None))?;
+    let id = line::id(line.id).map_err(|fault| place(fault).refusal(None))?;
+    command(&line, id.clone(), message, commands).map_err(|fault| place(fault).refusal(id))
+}
+
+fn parse(text: &str) -> Result<Line<'_>, Fault> {
+    if text.is_empty() {
+        return Err(Fault::message(format!("an empty message; {EXAMPLE}")));
+    }
+    // An array would do for a struct, too.
+    match text.starts_with('{') {
+        true => {
+            serde_json::from_str(text).map_err(|error| Fault::message(format!("no JSON object: {error}; {EXAMPLE}")))
+        }
+        false => Err(Fault::message(format!("found {} where an object should begin; {EXAMPLE}", line::quote(text)))),
+    }
+}
+
+fn command(
+    line: &Line<'_>,
+    id: Option<MessageId>,
+    message: &Bytes,
+    commands: &mut Vec<Result<Command, Refusal>>,
+) -> Result<(), Fault> {
+    let kind = line.kind.ok_or_else(|| Fault::message(format!("the object has no \"type\"; write one of {TYPES}")))?;
+    match line::string("\"type\"", kind)?.as_str() {
+        "subscribe" => subscribe(line, id.as_ref(), commands)?,
+        "unsubscribe" => commands.push(Ok(Command::Unsubscribe { topics: listed(line)?, id })),
+        "publish" => commands.push(Ok(publish(line, id, message)?)),
+        "ping" => commands.push(Ok(Command::Ping { id })),
+        later @ ("history" | "presence" | "auth" | "send") => {
+            return Err(Fault::kind(format!("this version does not have \"type\":{later:?}; it has {TYPES}")));
+        }
+        _ => return Err(Fault::kind(format!("\"type\" is {}; write one of {TYPES}", line::quote(kind.get())))),
+    }
+    Ok(())
+}
+
+/// Topics to resume and topics to begin with make two commands, answered under the same id.
+fn subscribe(
+    line: &Line<'_>,
+    id: Option<&MessageId>,
+    commands: &mut Vec<Result<Command, Refusal>>,
+) -> Result<(), Fault> {
+    let (resumed, fresh) = match line.topics {
+        Some(topics) if topics.get().starts_with('{') => each_since(line, topics)?,
+        _ if resumes(line)? => (listed(line)?, Vec::new()),
+        _ => (Vec::new(), listed(line)?),
+    };
+    for (topics, resume) in [(fresh, false), (resumed, true)] {
+        if !topics.is_empty() {
+            commands.push(Ok(Command::Subscribe { topics, resume, id: id.cloned() }));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the whole command asks to resume.
+fn resumes(line: &Line<'_>) -> Result<bool, Fault> {
+    match (line.since, line.last) {
+        (Some(_), Some(_)) => Err(Fault::message("both \"since\" and \"last\"; write one of them")),
+        (Some(since), None) => line::since("\"since\"", since).map(|()| true),
+        (None, Some(last)) => match serde_json::from_str::<u64>(last.get()) {
+            Ok(_) => Ok(true),
+            Err(_) => {
+                Err(Fault::message(format!("\"last\" is {}; write how many publications", line::quote(last.get()))))
+            }
+        },
+        (None, None) => Ok(false),
+    }
+}
+
+/// The topics of `"topics":{"a":since,"b":null}`: those to resume and those to begin with.
+fn each_since(line: &Line<'_>, topics: &RawValue) -> Result<(Vec<Topic>, Vec<Topic>), Fault> {
+    if line.since.or(line.last).or(line.topic).is_some() {
+        return Err(Fault::message("\"topics\" is an object; leave out \"topic\", \"since\" and \"last\" beside it"));
+    }
+    let (mut resumed, mut fresh) = (Vec::new(), Vec::new());
+    for (name, since) in members(topics)? {
+        let topic = line::named("a name in \"topics\"", &name)?;
+        match since {
+            Some(since) => {
+                line::since(&format!("\"topics\".{topic:?}"), since)?;
+                resumed.push(topic);
+            }
+            None => fresh.push(topic),
+        }
+    }
+    match resumed.is_empty() && fresh.is_empty() {
+        true => Err(nameless()),
+        false => Ok((resumed, fresh)),
+    }
+}
+
+fn members(topics: &RawValue) -> Result<BTreeMap<String, Option<&RawValue>>, Fault> {
+    serde_json::from_str(topics.get()).map_err(|error| Fault::message(format!("\"topics\": {error}")))
+}
+
+/// The topics of `"topic":"a"` or `"topics":["a","b"]`, at least one.
+fn listed(line: &Line<'_>) -> Result<Vec<Topic>, Fault> {
+    match (line.topic, line.topics) {
+        (Some(_), Some(_)) => Err(Fault::message("both \"topic\" and \"topics\"; write one of them")),
+        (Some(topic), None) => Ok(vec![line::topic("\"topic\"", topic)?]),
+        (None, Some(topics)) => match serde_json::from_str::<Vec<&RawValue>>(topics.get()) {
+            Ok(topics) if topics.is_empty() => Err(nameless()),
+            Ok(topics) => {
+                topics.iter().zip(0..).map(|(raw, i)| line::topic(&format!("\"topics\"[{i}]"), raw)).collect()
+            }
+            Err(_) => {
+                Err(Fault::message(format!("\"topics\" is {}; write a list of strings", line::quote(topics.get()))))
+            }
+        },
+        (None, None) => Err(nameless()),
+    }
+}
+
+fn nameless() -> Fault {
+    Fault::message(r#"no topic is named; write "topic":"room:42" or "topics":["room:42"]"#)
+}
+
+fn publish(line: &Line<'_>, id: Option<MessageId>, message: &Bytes) -> Result<Command, Fault> {
+    let topic = line.topic.ok_or_else(|| Fault::message(r#"no topic is named; write "topic":"room:42""#))?;
+    Ok(Command::Publish {
+        topic: line::topic("\"topic\"", topic)?,
+        payload: payload(line, message)?,
+        event: line::name("\"event\"", line.event)?,
+        key: line::name("\"key\"", line.key)?,
+        id,
+    })
+}
+
+/// What subscribers receive: `data` byte for byte as it stands in `message`.
+fn payload(line: &Line<'_>, message: &Bytes) -> Result<Bytes, Fault> {
+    match (line.data, line.text, line.b64) {
+        (Some(data), None, None) => Ok(message.slice_ref(data.get().as_bytes())),
+        (None, Some(text), None) => Ok(line::string("\"text\"", text)?.into()),
+        (None, None, Some(b64)) => match STANDARD.decode(line::string("\"b64\"", b64)?) {
+            Ok(bytes) => Ok(bytes.into()),
+            Err(error) => Err(Fault::message(format!("\"b64\" is no standard base64 with padding: {error}"))),
+        },
+        (None, None, None) => Err(Fault::message("nothing to publish; write \"data\", \"text\" or \"b64\"")),
+        _ => Err(Fault::message("more than one of \"data\", \"text\" and \"b64\"; write one of them")),
+    }
+}

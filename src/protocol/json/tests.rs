@@ -1,0 +1,4 @@
+//! The language's bytes, a contract.
+
+mod reading;
+mod writing;

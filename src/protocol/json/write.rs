@@ -1,0 +1,209 @@
+//! Publications and events → JSON in text frames. `type` is always the first member.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::{BufMut, BytesMut};
+use serde::Serialize;
+use serde::de::IgnoredAny;
+
+use crate::close::{Close, Retry};
+use crate::command::MessageId;
+use crate::event::{Event, Gap, Refusal};
+use crate::frame::{Opcode, encode_with};
+use crate::publication::Publication;
+use crate::topic::Topic;
+
+/// The bytes of `{"type":"message","topic":"","data":}`.
+const AROUND_DATA: usize = 36;
+
+/// The bytes of `,"event":"","ts":1700000000000`, beside the event's name.
+const AROUND_EVENT: usize = 30;
+
+/// About what an event needs, in bytes: below 126 it has the shortest header.
+const EVENT: usize = 100;
+
+/// Appends one publication as a frame. This runs once for all subscribers of a topic.
+pub(super) fn publication(publication: &Publication, wire: &mut BytesMut) {
+    let extra = publication.header.as_ref().map_or(0, |_| AROUND_EVENT);
+    let expected = AROUND_DATA + extra + publication.topic.as_str().len() + publication.payload.len();
+    encode_with(Opcode::Text, expected, wire, |wire| {
+        let message = Object::begin("message", wire).topic(&publication.topic).payload(&publication.payload);
+        message.maybe_text("event", publication.event()).maybe_number("ts", publication.ts()).end();
+    });
+}
+
+/// Appends one event as a frame.
+pub(in super::super) fn event(event: &Event<'_>, wire: &mut BytesMut) {
+    encode_with(Opcode::Text, EVENT, wire, |wire| match *event {
+        Event::Welcome { connection, heartbeat_ms } => Object::begin("welcome", wire)
+            .text("connection", &connection.to_string())
+            .number("heartbeat", heartbeat_ms)
+            .text("version", env!("CARGO_PKG_VERSION"))
+            .end(),
+        Event::Subscribed { topic, id, live, recovered } => {
+            let told = Object::begin("subscribed", wire).topic(topic).id(id).flag("live", live);
+            recovered.into_iter().fold(told, |told, recovered| told.flag("recovered", recovered)).end();
+        }
+        Event::Unsubscribed { topic, id } => Object::begin("unsubscribed", wire).topic(topic).id(id).end(),
+        Event::Published { id } => Object::begin("published", wire).id(id).end(),
+        Event::Gap(told) => gap(told, wire),
+        Event::Live { topics, live } => Object::begin("live", wire).topics(topics).flag("live", live).end(),
+        Event::Error(refusal) => error(refusal, wire),
+        Event::Goodbye(close) => goodbye(close, wire),
+        Event::Echo(_) => {}
+        Event::Pong { id } => Object::begin("pong", wire).id(id).end(),
+    });
+}
+
+fn gap(gap: &Gap, wire: &mut BytesMut) {
+    Object::begin("gap", wire)
+        .topics(&gap.topics)
+        .text("reason", gap.reason.label())
+        .number("since", gap.since)
+        .number("until", gap.until)
+        .number("spread_ms", gap.spread_ms.into())
+        .end();
+}
+
+fn error(refusal: &Refusal, wire: &mut BytesMut) {
+    let object = Object::begin("error", wire).id(refusal.id.as_ref());
+    object.text("code", refusal.code.label()).text("message", &refusal.message).end();
+}
+
+/// `reason` is the closed list's word, as in the metrics; `retry_ms` is 0 for "at once" and absent for "do not
+/// come back without a change".
+fn goodbye(close: &Close, wire: &mut BytesMut) {
+    let retry = match close.retry() {
+        Retry::Never => None,
+        Retry::After(ms) => Some(ms.into()),
+        Retry::Now => Some(0),
+    };
+    let object = Object::begin("goodbye", wire).number("code", close.code().into());
+    object.text("reason", close.label()).maybe_number("retry_ms", retry).end();
+}
+
+/// A JSON object while it is written, member by member.
+struct Object<'w>(&'w mut BytesMut);
+
+impl<'w> Object<'w> {
+    fn begin(kind: &str, wire: &'w mut BytesMut) -> Self {
+        wire.put_slice(b"{\"type\":\"");
+        wire.put_slice(kind.as_bytes());
+        wire.put_u8(b'"');
+        Self(wire)
+    }
+
+    fn end(self) {
+        self.0.put_u8(b'}');
+    }
+
+    fn name(self, name: &str) -> Self {
+        self.0.put_slice(b",\"");
+        self.0.put_slice(name.as_bytes());
+        self.0.put_slice(b"\":");
+        self
+    }
+
+    fn value(self, name: &str, value: &(impl Serialize + ?Sized)) -> Self {
+        let object = self.name(name);
+        // Texts, numbers and flags are all JSON, and memory takes all that is written to it.
+        let written = serde_json::to_writer(object.0.writer(), value);
+        debug_assert!(written.is_ok());
+        object
+    }
+
+    fn raw(self, name: &str, json: &[u8]) -> Self {
+        let object = self.name(name);
+        object.0.put_slice(json);
+        object
+    }
+
+    fn text(self, name: &str, text: &str) -> Self {
+        self.value(name, text)
+    }
+
+    fn number(self, name: &str, number: u64) -> Self {
+        self.value(name, &number)
+    }
+
+    fn flag(self, name: &str, flag: bool) -> Self {
+        self.value(name, &flag)
+    }
+
+    fn maybe_text(self, name: &str, text: Option<&str>) -> Self {
+        match text {
+            Some(text) => self.text(name, text),
+            None => self,
+        }
+    }
+
+    fn maybe_number(self, name: &str, number: Option<u64>) -> Self {
+        match number {
+            Some(number) => self.number(name, number),
+            None => self,
+        }
+    }
+
+    /// A client's id is kept as the JSON text it came as.
+    fn id(self, id: Option<&MessageId>) -> Self {
+        match id {
+            Some(MessageId(json)) => self.raw("id", json.as_bytes()),
+            None => self,
+        }
+    }
+
+    fn topic(self, topic: &Topic) -> Self {
+        let object = self.name("topic");
+        quoted(topic, object.0);
+        object
+    }
+
+    fn topics(self, topics: &[Topic]) -> Self {
+        let object = self.name("topics");
+        object.0.put_u8(b'[');
+        for (i, topic) in topics.iter().enumerate() {
+            if i > 0 {
+                object.0.put_u8(b',');
+            }
+            quoted(topic, object.0);
+        }
+        object.0.put_u8(b']');
+        object
+    }
+
+    /// JSON as it is, other text as a string, other bytes in base64. An empty payload is empty text.
+    fn payload(self, payload: &[u8]) -> Self {
+        match std::str::from_utf8(payload) {
+            Ok(text) if is_json(text) => self.raw("data", payload),
+            Ok(text) => self.text("text", text),
+            Err(_) => self.base64(payload),
+        }
+    }
+
+    fn base64(self, bytes: &[u8]) -> Self {
+        let object = self.name("b64");
+        object.0.put_u8(b'"');
+        // Room for four characters for each three bytes begun; cut to what was written.
+        let start = object.0.len();
+        object.0.resize(start + bytes.len().div_ceil(3) * 4, b'=');
+        let written = STANDARD.encode_slice(bytes, &mut object.0[start..]);
+        debug_assert_eq!(written.ok(), Some(object.0.len() - start));
+        object.0.put_u8(b'"');
+        object
+    }
+}
+
+/// No character of a topic needs escaping in JSON.
+fn quoted(topic: &Topic, wire: &mut BytesMut) {
+    wire.put_u8(b'"');
+    wire.put_slice(topic.as_str().as_bytes());
+    wire.put_u8(b'"');
+}
+
+/// Whether a text is one JSON value (RFC 8259), perhaps with white space around it. The first character
+/// decides for most text that is none. However deep it nests, this takes no stack.
+fn is_json(text: &str) -> bool {
+    let first = text.bytes().find(|b| !b" \t\r\n".contains(b));
+    let may_be = matches!(first, Some(b'{' | b'[' | b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n'));
+    may_be && serde_json::from_str::<IgnoredAny>(text).is_ok()
+}

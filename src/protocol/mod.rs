@@ -1,0 +1,79 @@
+//! A client's wire language: bytes ⇄ commands and events. No sockets, no clocks.
+
+mod json;
+mod plain;
+
+use bytes::BytesMut;
+
+pub use json::Json;
+pub use plain::Plain;
+
+use crate::close::Close;
+use crate::command::{Command, Payload};
+use crate::event::{Event, Refusal};
+use crate::frame;
+use crate::publication::Publication;
+
+/// A client's wire language.
+pub trait Protocol: Send + Sync + 'static {
+    /// Which of the encoded forms of a publication its clients share.
+    fn form(&self) -> Form;
+
+    /// Appends one publication as it leaves the socket: a complete frame.
+    fn publication(&self, publication: &Publication, wire: &mut BytesMut);
+
+    /// Appends one event as it leaves the socket: complete frames, or nothing where the language has no
+    /// word for it.
+    fn event(&self, event: &Event<'_>, wire: &mut BytesMut);
+
+    /// Appends the last words to a client: what the language says about it, and the close frame.
+    fn farewell(&self, close: &Close, wire: &mut BytesMut) {
+        self.event(&Event::Goodbye(close), wire);
+        frame::close(close.code(), &close.reason(), wire);
+    }
+
+    /// What the language does with a gap.
+    fn on_gap(&self) -> GapWord;
+
+    /// Understands one message, and appends what it asks for, in order: a command, or why one is refused.
+    ///
+    /// # Errors
+    /// The message is no use at all and the connection is closed; commands appended before stay.
+    fn commands(&self, message: Payload, commands: &mut Vec<Result<Command, Refusal>>) -> Result<(), Close>;
+}
+
+/// An encoded form of a publication: every client of one form gets the same bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// The payload verbatim in a WebSocket frame.
+    Plain,
+    /// A `message` object in a WebSocket frame.
+    Json,
+}
+
+impl Form {
+    /// How many forms there are.
+    pub const COUNT: usize = 2;
+    /// All forms, by index.
+    pub const ALL: [Self; Self::COUNT] = [Self::Plain, Self::Json];
+
+    /// The label of `{protocol}` in metrics.
+    #[must_use]
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Json => "json",
+        }
+    }
+}
+
+/// What a language does when something may have been missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapWord {
+    /// Keeps silent: the route says so.
+    Silent,
+    /// Says so in an event.
+    Told,
+    /// Hangs up.
+    Close,
+}

@@ -1,0 +1,175 @@
+//! One message on a topic, and the optional header line before its payload on the bus.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+use crate::topic::Topic;
+
+/// The four bytes that begin a header line, and nothing else does: `RS FL1`.
+pub const MAGIC: &[u8; 4] = b"\x1eFL1";
+
+/// The longest header line we read, in bytes; ours are far shorter.
+const MAX_HEADER: usize = 64 * 1024;
+
+/// One message on a topic, as it came from the bus.
+#[derive(Debug, Clone)]
+pub struct Publication {
+    /// Where it was published.
+    pub topic: Topic,
+    /// What its producer said about it; none for a bare payload.
+    pub header: Option<Box<Header>>,
+    /// What subscribers receive, byte for byte.
+    pub payload: Bytes,
+    /// When it arrived on this replica.
+    pub received: Instant,
+}
+
+/// What may stand in the line before a payload. Unknown fields are ignored, so that neighbouring
+/// versions share a bus.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Header {
+    /// When it was published, in ms since 1970; gives the end-to-end latency.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ts: Option<u64>,
+    /// The event's name, for the protocols that have one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<Box<str>>,
+    /// What `conflate` keeps the newest of.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<Box<str>>,
+    /// Ids of connections that must not get it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub except: Vec<Box<str>>,
+}
+
+/// Why bytes that begin like a header are none.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadHeader {
+    /// No line end within the longest header.
+    #[error("the header line has no end")]
+    Endless,
+    /// Not a JSON object with fields of the right types.
+    #[error("the header is not the JSON object it should be: {0}")]
+    Json(String),
+}
+
+impl Header {
+    /// Splits what came from the bus into header and payload, without a copy of the payload.
+    /// Only [`MAGIC`] begins a header; everything else is payload.
+    ///
+    /// # Errors
+    /// The bytes begin with [`MAGIC`] but no valid header follows.
+    pub fn split(message: Bytes) -> Result<(Option<Box<Self>>, Bytes), BadHeader> {
+        let Some(rest) = message.strip_prefix(MAGIC) else {
+            return Ok((None, message));
+        };
+        let line = rest.iter().take(MAX_HEADER).position(|&b| b == b'\n').ok_or(BadHeader::Endless)?;
+        let header = serde_json::from_slice(&rest[..line]).map_err(|e| BadHeader::Json(e.to_string()))?;
+        Ok((Some(Box::new(header)), message.slice(MAGIC.len() + line + 1..)))
+    }
+
+    /// Writes the header line and the payload behind it, as they travel on the bus.
+    #[must_use]
+    pub fn join(&self, payload: &[u8]) -> Vec<u8> {
+        let mut message = Vec::with_capacity(payload.len() + 64);
+        message.extend_from_slice(MAGIC);
+        // A struct of strings and numbers always serialises; `{}` stands for the impossible.
+        if serde_json::to_writer(&mut message, self).is_err() {
+            message.truncate(MAGIC.len());
+            message.extend_from_slice(b"{}");
+        }
+        message.push(b'\n');
+        message.extend_from_slice(payload);
+        message
+    }
+}
+
+impl Publication {
+    /// The key that `conflate` goes by.
+    #[must_use]
+    pub fn key(&self) -> Option<&str> {
+        self.header.as_ref()?.key.as_deref()
+    }
+
+    /// The event's name.
+    #[must_use]
+    pub fn event(&self) -> Option<&str> {
+        self.header.as_ref()?.event.as_deref()
+    }
+
+    /// When it was published, in ms since 1970.
+    #[must_use]
+    pub fn ts(&self) -> Option<u64> {
+        self.header.as_ref()?.ts
+    }
+
+    /// The connections that must not get it.
+    #[must_use]
+    pub fn except(&self) -> &[Box<str>] {
+        self.header.as_ref().map_or(&[], |header| &header.except)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn split(bytes: &[u8]) -> Result<(Option<Box<Header>>, Bytes), BadHeader> {
+        Header::split(Bytes::copy_from_slice(bytes))
+    }
+
+    #[test]
+    fn the_bytes_of_a_header_are_a_contract() {
+        let header = Header {
+            ts: Some(1_700_000_000_000),
+            event: Some("chat".into()),
+            key: Some("k".into()),
+            except: vec!["r.1".into()],
+        };
+        let line = b"\x1eFL1{\"ts\":1700000000000,\"event\":\"chat\",\"key\":\"k\",\"except\":[\"r.1\"]}\nhi";
+        assert_eq!(header.join(b"hi"), line);
+        assert_eq!(split(line), Ok((Some(Box::new(header)), Bytes::from_static(b"hi"))));
+        assert_eq!(Header::default().join(b""), b"\x1eFL1{}\n");
+    }
+
+    #[test]
+    fn fields_of_a_newer_neighbour_are_ignored() {
+        let (header, payload) = split(b"\x1eFL1{\"pos\":\"1-0\",\"x\":[{}],\"event\":\"e\"}\np").unwrap();
+        assert_eq!(header.unwrap().event.as_deref(), Some("e"));
+        assert_eq!(payload, "p");
+    }
+
+    #[test]
+    fn json_sequences_and_lone_separators_are_payload() {
+        for raw in [&b"\x1e{\"a\":1}\n"[..], b"\x1e", b"\x1eFL", b"\x1eFL2{}\n", b"", b"{}\n"] {
+            assert_eq!(split(raw), Ok((None, Bytes::copy_from_slice(raw))));
+        }
+    }
+
+    #[test]
+    fn a_broken_header_is_an_error_not_a_payload() {
+        assert_eq!(split(b"\x1eFL1{}"), Err(BadHeader::Endless));
+        assert!(matches!(split(b"\x1eFL1{\"ts\":\"x\"}\n"), Err(BadHeader::Json(_))));
+        assert!(matches!(split(b"\x1eFL1nonsense\n"), Err(BadHeader::Json(_))));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_joined_splits_again(ts: Option<u64>, event: Option<String>, payload: Vec<u8>) {
+            let header = Header { ts, event: event.map(Into::into), ..Header::default() };
+            let (again, rest) = split(&header.join(&payload)).unwrap();
+            prop_assert_eq!(*again.unwrap(), header);
+            prop_assert_eq!(rest, payload);
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let _ = split(&bytes);
+            let _ = split(&[MAGIC.as_slice(), &bytes].concat());
+        }
+    }
+}

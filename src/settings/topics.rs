@@ -1,0 +1,124 @@
+//! Rules for topics by name.
+
+use super::ByteSize;
+
+/// `[[topics]]`: what holds for the topics it matches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TopicRule {
+    /// A name, or a prefix that ends in `*`.
+    pub matches: String,
+    /// The largest publication.
+    pub publication: ByteSize,
+    /// What happens when a client's outbox is full.
+    pub on_full: OnFull,
+    /// Whether clients may listen by name.
+    pub subscribe: Grant,
+    /// Whether clients may publish.
+    pub publish: Grant,
+}
+
+/// What happens when a publication meets a full outbox.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnFull {
+    /// The client is closed with 4100.
+    #[default]
+    Disconnect,
+    /// The oldest waiting publication under the same rule makes room.
+    DropOldest,
+    /// The arriving publication is dropped.
+    DropNewest,
+    /// Only the newest per header `key` waits (none: per topic).
+    Conflate,
+}
+
+/// Who may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Grant {
+    /// Nobody.
+    #[default]
+    None,
+    /// Every client.
+    Anyone,
+}
+
+/// All rules, in order; what none matches falls under the defaults.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct TopicRules {
+    /// As written.
+    pub rules: Vec<TopicRule>,
+    fallback: TopicRule,
+}
+
+/// The place of a rule in its list; the fallback's is one past the end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RuleIndex(pub u16);
+
+impl Default for TopicRule {
+    fn default() -> Self {
+        Self {
+            matches: "*".into(),
+            publication: ByteSize::kib(512),
+            on_full: OnFull::Disconnect,
+            subscribe: Grant::Anyone,
+            publish: Grant::None,
+        }
+    }
+}
+
+impl TopicRule {
+    fn covers(&self, topic: &str) -> bool {
+        match self.matches.strip_suffix('*') {
+            Some(prefix) => topic.starts_with(prefix),
+            None => self.matches == topic,
+        }
+    }
+}
+
+impl TopicRules {
+    /// Rules in the order they are asked.
+    #[must_use]
+    pub fn new(rules: Vec<TopicRule>) -> Self {
+        Self { rules, fallback: TopicRule::default() }
+    }
+
+    /// The rule that holds for a topic: the first that matches.
+    #[must_use]
+    pub fn rule(&self, topic: &str) -> &TopicRule {
+        self.rules.iter().find(|rule| rule.covers(topic)).unwrap_or(&self.fallback)
+    }
+
+    /// The largest publication that any rule allows, in bytes.
+    #[must_use]
+    pub fn largest_publication(&self) -> usize {
+        let rules = self.rules.iter().chain([&self.fallback]);
+        rules.map(|rule| rule.publication.0).max().unwrap_or(0)
+    }
+
+    /// The rule that holds for a topic, and its place.
+    #[must_use]
+    pub fn find(&self, topic: &str) -> (RuleIndex, &TopicRule) {
+        let place = self.rules.iter().position(|rule| rule.covers(topic)).unwrap_or(self.rules.len());
+        let index = RuleIndex(u16::try_from(place).unwrap_or(u16::MAX));
+        (index, self.rules.get(place).unwrap_or(&self.fallback))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_match_wins_and_a_star_ends_a_prefix() {
+        let rule = |matches: &str, on_full| TopicRule { matches: matches.into(), on_full, ..TopicRule::default() };
+        let rules = TopicRules::new(vec![
+            rule("price:eur", OnFull::DropNewest),
+            rule("price:*", OnFull::Conflate),
+            rule("a", OnFull::DropOldest),
+        ]);
+        assert_eq!(rules.rule("price:eur").on_full, OnFull::DropNewest);
+        assert_eq!(rules.rule("price:usd").on_full, OnFull::Conflate);
+        assert_eq!(rules.rule("a").on_full, OnFull::DropOldest);
+        assert_eq!(rules.rule("ab").on_full, OnFull::Disconnect);
+        assert_eq!(rules.find("ab").0, RuleIndex(3));
+    }
+}

@@ -1,0 +1,100 @@
+//! The units that settings are written in.
+
+use std::fmt;
+
+/// A value, or the gateway's own choice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Auto<T> {
+    /// The gateway chooses at start.
+    #[default]
+    Auto,
+    /// The operator chose.
+    Value(T),
+}
+
+/// A value, or nothing of the kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OffOr<T> {
+    /// Switched off.
+    #[default]
+    Off,
+    /// Switched on, with this value.
+    Value(T),
+}
+
+impl<T> OffOr<T> {
+    /// The value where it is on.
+    pub fn value(self) -> Option<T> {
+        match self {
+            Self::Off => None,
+            Self::Value(value) => Some(value),
+        }
+    }
+}
+
+/// A number of bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct ByteSize(pub usize);
+
+impl ByteSize {
+    /// So many times 1,024 bytes.
+    #[must_use]
+    pub const fn kib(n: usize) -> Self {
+        Self(n * 1024)
+    }
+
+    /// So many times 1,024² bytes.
+    #[must_use]
+    pub const fn mib(n: usize) -> Self {
+        Self(n * 1024 * 1024)
+    }
+}
+
+/// A text that is never shown.
+#[derive(Clone, PartialEq, Eq, Default)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides a text.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text itself; only for whoever must send or compare it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether nothing was set.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "\"\"" } else { "***" })
+    }
+}
+
+/// A name for people and a secret for the request, written `name:secret`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ApiKey {
+    /// Who it was given to; may be logged.
+    pub name: String,
+    /// What the request carries.
+    pub secret: Secret,
+}
+
+/// Which web pages may open a socket here.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Origins {
+    /// Every page, and clients that are no browser.
+    #[default]
+    Any,
+    /// Pages of these origins (`https://app.example.com`, `https://*.example.com`), and clients that send none.
+    List(Vec<String>),
+}

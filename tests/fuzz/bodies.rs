@@ -1,0 +1,106 @@
+//! What the fuzzers try, and `tests/seeds.rs` on stable with the committed seeds.
+#![allow(dead_code, reason = "each target uses one of them")]
+
+use std::ops::ControlFlow;
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use fanline::command::{Command, Payload};
+use fanline::event::Event;
+use fanline::frame::{self, Decoder, FrameError, MAX_CONTROL, Message, Opcode};
+use fanline::protocol::{Json, Protocol};
+use fanline::publication::Publication;
+use serde_json::value::RawValue;
+
+/// Any bytes as a client's stream: the first two give the limit, the third the size of the pieces it is cut
+/// into. The cuts change nothing, bounds hold, and what was heard is heard again when it is sent anew.
+pub fn frame(input: &[u8]) {
+    let Some((&[high, low, size], stream)) = input.split_first_chunk() else { return };
+    let limit = usize::from(u16::from_be_bytes([high, low]));
+    let (heard, end) = hear(limit, [stream]);
+    assert_eq!(hear(limit, stream.chunks(1)), (heard.clone(), end));
+    assert_eq!(hear(limit, stream.chunks(usize::from(size).max(2))), (heard.clone(), end));
+    let mut again = BytesMut::new();
+    for (opcode, payload) in &heard {
+        let control = !matches!(opcode, Opcode::Text | Opcode::Binary);
+        assert!(payload.len() <= if control { MAX_CONTROL } else { limit });
+        frame::encode_masked(*opcode, payload, true, [high, low, size, 0], &mut again);
+    }
+    assert_eq!(hear(limit, [&*again]), (heard, Ok(())));
+}
+
+/// A message, by the opcode and payload it was sent with.
+type Heard = (Opcode, Vec<u8>);
+
+fn hear<'a>(limit: usize, pieces: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Heard>, Result<(), FrameError>) {
+    let (mut decoder, mut all) = (Decoder::new(limit), Vec::new());
+    for piece in pieces {
+        let fed = decoder.feed(&mut piece.to_vec(), &mut |message| {
+            all.push(sent(message));
+            ControlFlow::Continue(())
+        });
+        if fed.is_err() {
+            return (all, fed);
+        }
+    }
+    (all, Ok(()))
+}
+
+fn sent(message: Message<'_>) -> Heard {
+    match message {
+        Message::Text(text) => (Opcode::Text, text.into()),
+        Message::Binary(bytes) => (Opcode::Binary, bytes.into()),
+        Message::Ping(bytes) => (Opcode::Ping, bytes.into()),
+        Message::Pong(bytes) => (Opcode::Pong, bytes.into()),
+        Message::Close(None) => (Opcode::Close, Vec::new()),
+        Message::Close(Some((code, reason))) => (Opcode::Close, [&code.to_be_bytes(), reason.as_bytes()].concat()),
+    }
+}
+
+/// Any bytes as a message of the JSON language, and as a payload it delivers: both are answered in valid JSON.
+pub fn json(input: &[u8]) {
+    let mut commands = Vec::new();
+    let _ = Json.commands(Payload::Text(Bytes::copy_from_slice(input)), &mut commands);
+    for command in &commands {
+        match command {
+            Ok(Command::Publish { topic, payload, .. }) => delivered(&publication(topic.as_str(), payload)),
+            Ok(Command::Subscribe { topics, .. } | Command::Unsubscribe { topics, .. }) => {
+                assert!(!topics.is_empty() && topics.iter().all(|topic| !topic.as_str().starts_with('@')));
+            }
+            Ok(_) => {}
+            Err(refusal) => {
+                let mut wire = BytesMut::new();
+                Json.event(&Event::Error(refusal), &mut wire);
+                valid(&wire);
+            }
+        }
+    }
+    delivered(&publication("room:42", input));
+}
+
+fn publication(topic: &str, payload: &[u8]) -> Publication {
+    Publication {
+        topic: fanline::topic::Topic::parse(topic).expect("a topic"),
+        header: None,
+        payload: Bytes::copy_from_slice(payload),
+        received: Instant::now(),
+    }
+}
+
+fn delivered(publication: &Publication) {
+    let mut wire = BytesMut::new();
+    Json.publication(publication, &mut wire);
+    valid(&wire);
+}
+
+/// One text frame of one JSON object.
+fn valid(wire: &[u8]) {
+    let header = match wire[1] {
+        126 => 4,
+        127 => 10,
+        _ => 2,
+    };
+    let body = &wire[header..];
+    assert_eq!(wire[..header], *frame::header(Opcode::Text, body.len(), true));
+    assert!(serde_json::from_slice::<&RawValue>(body).is_ok_and(|object| object.get().starts_with("{\"type\":\"")));
+}
