@@ -33,3 +33,10 @@ pub mod protocol;
 pub mod publication;
 pub mod settings;
 pub mod topic;
+
+// Engines: know Redis or the bytes' order, know no HTTP.
+pub mod broker;
+pub mod hub;
+pub mod link;
+pub mod metrics;
+pub mod outbox;

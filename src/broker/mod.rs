@@ -1,0 +1,107 @@
+//! The road between replicas: what a broker promises the hub, and what it asks of it.
+//!
+//! A broker with no other replica to talk to is [`memory`]; [`redis`] carries publications over
+//! Redis pub/sub. Both pass the conformance suite in `tests/broker_conformance.rs`.
+
+pub mod memory;
+pub mod redis;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+
+use crate::event::GapReason;
+use crate::publication::{Header, Publication};
+use crate::topic::Topic;
+
+/// The road between replicas.
+///
+/// `subscribe` and `unsubscribe` only note what is wanted and never wait; what became of it comes
+/// back through [`Deliver`].
+pub trait Broker: Send + Sync + 'static {
+    /// Wants a topic's publications from now on. Answers [`Liveness::Live`] where they already flow (a
+    /// linger, say): then no [`Deliver::live`] follows. Otherwise one does, once they flow.
+    /// The hub calls it with the topic's entry locked, so it must not call [`Deliver`] itself.
+    fn subscribe(&self, topic: &Topic) -> Liveness;
+
+    /// Wants a topic no longer. The broker may linger before it tells the other side.
+    fn unsubscribe(&self, topic: &Topic);
+
+    /// Publishes one message to every replica, this one included. Resolved once the other side took it.
+    ///
+    /// Waits at most [`PUBLISH_WAIT`]; while the road is known to be closed it fails at once.
+    fn publish<'a>(
+        &'a self,
+        topic: &'a Topic,
+        header: &'a Header,
+        payload: Bytes,
+    ) -> BoxFuture<'a, Result<Receipt, PublishError>>;
+
+    /// How the road is just now.
+    fn health(&self) -> Health;
+
+    /// When the road's own tasks last went round, in ms of [`crate::clock::now_ms`]; now where it has none.
+    fn last_tick(&self) -> u64 {
+        crate::clock::now_ms()
+    }
+}
+
+/// The longest a publisher waits for the other side.
+pub const PUBLISH_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// What a broker tells the hub. Plain calls: none of them waits.
+///
+/// Per topic, calls arrive in order and never two at once: `live`, publications, `lost`, `live` ….
+pub trait Deliver: Send + Sync + 'static {
+    /// Takes one publication to every local subscriber.
+    fn deliver(&self, publication: Publication);
+
+    /// From here on the topic's publications flow.
+    fn live(&self, topic: &Topic);
+
+    /// From `since` (ms since 1970, the last sure sign of life) on, publications of these topics may be
+    /// missed, until `live` is called for them again.
+    fn lost(&self, topics: &[Topic], since: u64);
+
+    /// One publication of the topic could not be delivered; the broker has counted it.
+    fn gap(&self, topic: &Topic, reason: GapReason);
+}
+
+/// Whether a topic's publications flow to this replica.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Liveness {
+    /// They flow.
+    Live,
+    /// Not yet, or not just now.
+    Pending,
+}
+
+/// What publishing came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Receipt {
+    /// How many replicas listened; 0 is no error. In a Redis Cluster it counts one node's only.
+    pub replicas: u64,
+}
+
+/// Why nothing was published.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PublishError {
+    /// The road is closed; try again later.
+    #[error("Redis is away: {0}")]
+    Away(String),
+    /// The other side answered, and refused.
+    #[error("Redis refused: {0}")]
+    Refused(String),
+}
+
+/// How the road to the other replicas is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Health {
+    /// Open, and proven by what comes back.
+    Open,
+    /// Not proven once since the start.
+    Starting,
+    /// The other side answers but this replica does not hear its publications.
+    Deaf,
+    /// The other side does not answer.
+    Away,
+}

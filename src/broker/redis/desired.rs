@@ -1,0 +1,369 @@
+//! What one link should carry and what it does carry: a state machine without clocks of its own, sockets or
+//! calls to anyone.
+//!
+//! A topic has at most one command on the wire at a time, so the next confirmation for it is always of
+//! that command: SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE in a row cannot be mistaken for each other.
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::time::{Duration, Instant};
+
+use crate::broker::Liveness;
+use crate::topic::Topic;
+
+/// One connection in the life of a link; what an earlier one still says is ignored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Generation(u64);
+
+/// The topics of one link.
+#[derive(Debug)]
+pub struct Desired {
+    entries: HashMap<Topic, Entry>,
+    /// Topics whose two halves may disagree; each stands here at most once.
+    queue: VecDeque<Topic>,
+    /// When to look at a topic that lingers; each stands here at most once.
+    tickets: BinaryHeap<Reverse<(Instant, Topic)>>,
+    /// Topics that Redis refused to subscribe, until they are tried again.
+    refused: HashSet<Topic>,
+    linger: Duration,
+    link: Option<Generation>,
+    last: Generation,
+    /// How many wanted topics are not held.
+    missing: usize,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    want: Want,
+    wire: Wire,
+    queued: bool,
+    ticket: bool,
+}
+
+/// What the hub wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Want {
+    Yes,
+    /// Nobody, but somebody may come back until then.
+    Until(Instant),
+    No,
+}
+
+/// What was said to Redis about the topic, on this link's connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wire {
+    Absent,
+    /// SUBSCRIBE is under way.
+    Asked,
+    /// Confirmed. Held and wanted means: the hub was told that it is live.
+    Held,
+    /// UNSUBSCRIBE is under way.
+    Leaving,
+}
+
+/// What to say to Redis next.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Work {
+    /// To be subscribed.
+    pub subscribe: Vec<Topic>,
+    /// To be unsubscribed.
+    pub unsubscribe: Vec<Topic>,
+}
+
+impl Desired {
+    /// Nothing wanted, no connection.
+    #[must_use]
+    pub fn new(linger: Duration) -> Self {
+        Self {
+            entries: HashMap::new(),
+            queue: VecDeque::new(),
+            tickets: BinaryHeap::new(),
+            refused: HashSet::new(),
+            linger,
+            link: None,
+            last: Generation::default(),
+            missing: 0,
+        }
+    }
+
+    /// The hub wants the topic. Live: it is held already, and nothing more will be said.
+    pub fn want(&mut self, topic: &Topic) -> Liveness {
+        if !self.entries.contains_key(topic) {
+            let entry = Entry { want: Want::No, wire: Wire::Absent, queued: false, ticket: false };
+            self.entries.insert(topic.clone(), entry);
+        }
+        self.change(topic.as_str(), |entry| entry.want = Want::Yes);
+        self.enqueue(topic.as_str());
+        match self.entries.get(topic) {
+            Some(Entry { wire: Wire::Held, .. }) => Liveness::Live,
+            _ => Liveness::Pending,
+        }
+    }
+
+    /// The hub wants the topic no longer.
+    pub fn unwant(&mut self, topic: &Topic, now: Instant) {
+        let until = now + self.linger;
+        let mut ticket = false;
+        self.change(topic.as_str(), |entry| {
+            if entry.want == Want::Yes {
+                entry.want = Want::Until(until);
+                ticket = entry.wire != Wire::Absent && !std::mem::replace(&mut entry.ticket, true);
+            }
+        });
+        if ticket {
+            self.tickets.push(Reverse((until, topic.clone())));
+        }
+        self.sweep(topic.as_str());
+    }
+
+    /// A name for the next connection.
+    pub fn next_generation(&mut self) -> Generation {
+        self.last.0 += 1;
+        self.last
+    }
+
+    /// A connection is there and nothing is subscribed on it: everything wanted is to be subscribed.
+    pub fn connected(&mut self, generation: Generation) {
+        self.link = Some(generation);
+        self.refused.clear();
+        let wanted = self.entries.iter().filter(|(_, entry)| entry.want == Want::Yes);
+        let names: Vec<Topic> = wanted.map(|(topic, _)| topic.clone()).collect();
+        for topic in names {
+            self.enqueue(topic.as_str());
+        }
+    }
+
+    /// The connection is gone. The topics that were live and are wanted: the ones to call lost.
+    /// A second loss before they were live again does not name them again.
+    pub fn lost(&mut self) -> Vec<Topic> {
+        self.link = None;
+        self.queue.clear();
+        self.tickets.clear();
+        self.refused.clear();
+        let mut lost = Vec::new();
+        self.missing = 0;
+        self.entries.retain(|topic, entry| {
+            if entry.want != Want::Yes {
+                return false;
+            }
+            if entry.wire == Wire::Held {
+                lost.push(topic.clone());
+            }
+            *entry = Entry { want: Want::Yes, wire: Wire::Absent, queued: false, ticket: false };
+            self.missing += 1;
+            true
+        });
+        lost
+    }
+
+    /// Redis confirmed a SUBSCRIBE. The topic, where somebody is to be told that it is live.
+    pub fn confirm(&mut self, generation: Generation, name: &str) -> Option<Topic> {
+        let wanted = self.settle(generation, name, Wire::Asked, Wire::Held)?;
+        wanted.then(|| self.entries.get_key_value(name).map(|(topic, _)| topic.clone())).flatten()
+    }
+
+    /// Redis confirmed an UNSUBSCRIBE. The topic, where that was none of ours and it is now lost.
+    pub fn left(&mut self, generation: Generation, name: &str) -> Option<Topic> {
+        if self.settle(generation, name, Wire::Leaving, Wire::Absent).is_some() {
+            return None;
+        }
+        let wanted = self.settle(generation, name, Wire::Held, Wire::Absent)?;
+        wanted.then(|| self.entries.get_key_value(name).map(|(topic, _)| topic.clone())).flatten()
+    }
+
+    /// Redis refused a SUBSCRIBE of these: they wait until [`Desired::retry`].
+    pub fn refuse(&mut self, generation: Generation, topics: Vec<Topic>) {
+        for topic in topics {
+            let wanted = self.settle_quietly(generation, topic.as_str(), Wire::Asked, Wire::Absent);
+            if wanted == Some(true) {
+                self.refused.insert(topic);
+            }
+        }
+    }
+
+    /// Redis refused an UNSUBSCRIBE of these: they are held still. Those that became live by it.
+    pub fn kept(&mut self, generation: Generation, topics: &[Topic]) -> Vec<Topic> {
+        let still =
+            |topic: &&Topic| self.settle_quietly(generation, topic.as_str(), Wire::Leaving, Wire::Held) == Some(true);
+        topics.iter().filter(still).cloned().collect()
+    }
+
+    /// At most `most` of the refused topics, to be tried again.
+    pub fn retry(&mut self, most: usize) -> Vec<Topic> {
+        let topics: Vec<Topic> = self.refused.iter().take(most).cloned().collect();
+        for topic in &topics {
+            self.refused.remove(topic);
+            self.change(topic.as_str(), |entry| entry.wire = Wire::Asked);
+        }
+        topics
+    }
+
+    /// Redis changed its mind about one of them: all refused topics are tried again at once.
+    pub fn pardon(&mut self) {
+        for topic in std::mem::take(&mut self.refused) {
+            self.enqueue(topic.as_str());
+        }
+    }
+
+    /// Whether Redis refuses any topic.
+    #[must_use]
+    pub fn refuses(&self) -> bool {
+        !self.refused.is_empty()
+    }
+
+    /// The next commands, of at most `most` topics in all.
+    pub fn take(&mut self, most: usize) -> Work {
+        let mut work = Work::default();
+        while work.subscribe.len() + work.unsubscribe.len() < most {
+            let Some(topic) = self.queue.pop_front() else { break };
+            let Some(entry) = self.entries.get_mut(&topic) else { continue };
+            entry.queued = false;
+            match (entry.want, entry.wire) {
+                (Want::Yes, Wire::Absent) => {
+                    entry.wire = Wire::Asked;
+                    work.subscribe.push(topic);
+                }
+                (Want::No, Wire::Held) => {
+                    entry.wire = Wire::Leaving;
+                    work.unsubscribe.push(topic);
+                }
+                _ => self.sweep(topic.as_str()),
+            }
+        }
+        work
+    }
+
+    /// Ends the lingering whose time has come.
+    pub fn expire(&mut self, now: Instant) {
+        while let Some(Reverse((due, _))) = self.tickets.peek() {
+            if *due > now {
+                return;
+            }
+            let Some(Reverse((_, topic))) = self.tickets.pop() else { return };
+            let Some(entry) = self.entries.get_mut(&topic) else { continue };
+            entry.ticket = false;
+            match entry.want {
+                Want::Yes | Want::No => self.sweep(topic.as_str()),
+                // Somebody came and went meanwhile: it lingers from then on.
+                Want::Until(until) if until > now => {
+                    entry.ticket = true;
+                    self.tickets.push(Reverse((until, topic)));
+                }
+                Want::Until(_) => {
+                    entry.want = Want::No;
+                    self.enqueue(topic.as_str());
+                    self.sweep(topic.as_str());
+                }
+            }
+        }
+    }
+
+    /// When [`Desired::expire`] has something to do next.
+    #[must_use]
+    pub fn next_expiry(&self) -> Option<Instant> {
+        self.tickets.peek().map(|Reverse((due, _))| *due)
+    }
+
+    /// The topic of a message, where it is live and wanted.
+    #[must_use]
+    pub fn live(&self, generation: Generation, name: &str) -> Heard<'_> {
+        match self.entries.get_key_value(name) {
+            _ if self.link != Some(generation) => Heard::Unwanted,
+            None => Heard::Stranger,
+            Some((topic, Entry { want: Want::Yes, wire: Wire::Held, .. })) => Heard::Live(topic),
+            Some(_) => Heard::Unwanted,
+        }
+    }
+
+    /// How many wanted topics are not live.
+    #[must_use]
+    pub fn missing(&self) -> usize {
+        self.missing
+    }
+
+    /// Whether there is work for [`Desired::take`].
+    #[must_use]
+    pub fn has_work(&self) -> bool {
+        !self.queue.is_empty()
+    }
+
+    /// Moves a topic of this generation from one state of the wire to another and queues what disagrees
+    /// then. Whether it is wanted; none where the topic was in another state.
+    fn settle(&mut self, generation: Generation, name: &str, from: Wire, to: Wire) -> Option<bool> {
+        let wanted = self.settle_quietly(generation, name, from, to)?;
+        self.enqueue(name);
+        self.sweep(name);
+        Some(wanted)
+    }
+
+    fn settle_quietly(&mut self, generation: Generation, name: &str, from: Wire, to: Wire) -> Option<bool> {
+        if self.link != Some(generation) || self.entries.get(name)?.wire != from {
+            return None;
+        }
+        self.change(name, |entry| entry.wire = to);
+        let wanted = self.entries.get(name)?.want == Want::Yes;
+        self.sweep(name);
+        Some(wanted)
+    }
+
+    /// The one place that changes an entry's halves, so that `missing` is always right.
+    fn change(&mut self, name: &str, how: impl FnOnce(&mut Entry)) {
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        let before = usize::from(entry.missing());
+        how(entry);
+        self.missing = self.missing + usize::from(entry.missing()) - before;
+    }
+
+    /// Queues a topic whose halves disagree, where there is a connection to say so on. Refused ones wait.
+    fn enqueue(&mut self, name: &str) {
+        let connected = self.link.is_some();
+        let Some((topic, _)) = self.entries.get_key_value(name) else { return };
+        if !connected || self.refused.contains(topic) {
+            return;
+        }
+        let topic = topic.clone();
+        let Some(entry) = self.entries.get_mut(name) else { return };
+        if entry.disagrees() && !entry.queued {
+            entry.queued = true;
+            self.queue.push_back(topic);
+        }
+    }
+
+    /// Forgets a topic that nobody wants and Redis does not have, once nothing else refers to it.
+    fn sweep(&mut self, name: &str) {
+        let Some(entry) = self.entries.get(name) else { return };
+        if entry.want == Want::Yes || entry.wire != Wire::Absent {
+            return;
+        }
+        self.refused.remove(name);
+        // Its place in the queue or among the tickets would outlive it, and be doubled were it wanted again.
+        if !entry.queued && !entry.ticket {
+            self.entries.remove(name);
+        }
+    }
+}
+
+/// Whose a message is.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Heard<'d> {
+    /// Somebody listens.
+    Live(&'d Topic),
+    /// Nobody listens (any more, or yet), or the connection is a retired one.
+    Unwanted,
+    /// Not a topic that was ever asked for on this link.
+    Stranger,
+}
+
+impl Entry {
+    fn missing(&self) -> bool {
+        self.want == Want::Yes && self.wire != Wire::Held
+    }
+
+    fn disagrees(&self) -> bool {
+        matches!((self.want, self.wire), (Want::Yes, Wire::Absent) | (Want::No, Wire::Held))
+    }
+}
+
+#[cfg(test)]
+#[path = "desired_tests.rs"]
+mod tests;

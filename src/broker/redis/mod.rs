@@ -1,0 +1,189 @@
+//! The road over Redis pub/sub: links that carry subscriptions, each with one task that keeps it alive, and
+//! lanes that publish.
+//!
+//! In reading order: what a link should carry ([`desired`]), how it is doing ([`status`], [`canary`]), what
+//! its task and the hub share (`state`), what comes in (`pushes`), who keeps it alive (`supervisor`), who
+//! proves it (`pulse`), and how publications leave (`publisher`).
+
+pub mod canary;
+pub mod desired;
+mod publisher;
+mod pulse;
+mod pushes;
+mod state;
+pub mod status;
+mod supervisor;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::{BoxFuture, FutureExt};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::broker::{Broker, Deliver, Health, Liveness, PublishError, Receipt};
+use crate::identity::Replica;
+use crate::link::connect::{BadUrl, Endpoint};
+use crate::link::keys::{Keys, client_name};
+use crate::link::placement::{Link, Placement};
+use crate::metrics::Metrics;
+use crate::publication::Header;
+use crate::settings;
+use crate::topic::{BadTopic, Topic};
+
+use publisher::{Lanes, Publisher};
+use pulse::Pulse;
+use state::{LinkState, Parts};
+use status::Commands;
+use supervisor::Supervisor;
+
+/// The broker over Redis.
+pub struct RedisBroker {
+    keys: Keys,
+    placement: Placement,
+    links: Vec<Arc<LinkState>>,
+    publisher: Publisher,
+}
+
+/// Why there can be no broker over Redis, whatever Redis does.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// `redis.url` is wrong.
+    #[error(transparent)]
+    Url(#[from] BadUrl),
+    /// The replica's name makes no topic.
+    #[error("replica.name cannot stand in a topic: {0}")]
+    Name(#[from] BadTopic),
+    /// The pool does not take our settings.
+    #[error("no connections for publishing: {0}")]
+    Pool(#[from] redis::RedisError),
+}
+
+/// Where a topic lives; what `fanline which` prints.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// Its channel in Redis.
+    pub channel: String,
+    /// The link that carries it.
+    pub link: Link,
+}
+
+/// Where a topic lives under these settings.
+#[must_use]
+pub fn home(settings: &settings::Redis, topic: &Topic) -> Home {
+    let channel = Keys::new(&settings.prefix).channel(topic);
+    Home { link: Placement::new(settings.links).of(&channel), channel }
+}
+
+impl RedisBroker {
+    /// Starts a task per link on `tasks`, which ends when `stop` is cancelled, and returns at once: whether
+    /// Redis is there is their business, for ever.
+    ///
+    /// # Errors
+    /// Only what no waiting mends: a bad URL, a bad replica name.
+    #[expect(clippy::needless_pass_by_value, reason = "handles that its links share; the caller gives them away")]
+    pub fn start(
+        settings: &settings::Redis,
+        replica: &Replica,
+        deliver: Arc<dyn Deliver>,
+        metrics: Metrics,
+        tasks: &TaskTracker,
+        stop: CancellationToken,
+    ) -> Result<Arc<Self>, StartError> {
+        let (endpoint, keys) = (Endpoint::parse(settings)?, Keys::new(&settings.prefix));
+        let (placement, lanes) = (Placement::new(settings.links), Arc::new(Lanes::default()));
+        let publisher = Publisher::new(&endpoint, client_name(replica, "publish"), lanes.clone())?;
+        let mut links = Vec::new();
+        for link in placement.links() {
+            links.push(Arc::new(LinkState::new(Parts {
+                link,
+                keys: keys.clone(),
+                canary: keys.canary(replica, link)?,
+                linger: settings.linger,
+                lanes: lanes.clone(),
+                deliver: deliver.clone(),
+                metrics: metrics.clone(),
+            })));
+        }
+        for state in &links {
+            let (state, endpoint, stop) = (state.clone(), endpoint.clone(), stop.clone());
+            let number = state.link.number();
+            let name = client_name(replica, &format!("canary.{number}"));
+            let pulse = Pulse { state: state.clone(), endpoint: endpoint.clone(), name };
+            let supervisor = Supervisor { state, endpoint, name: client_name(replica, &number.to_string()) };
+            tasks.spawn(async move {
+                // The pulse comes first: a flood on the link must not keep the canary from flying.
+                tokio::select! {
+                    biased;
+                    () = stop.cancelled() => {}
+                    () = pulse.run() => {}
+                    () = supervisor.run() => {}
+                }
+                supervisor.stop();
+            });
+        }
+        Ok(Arc::new(Self { keys, placement, links, publisher }))
+    }
+
+    /// Where a topic lives.
+    #[must_use]
+    pub fn placement(&self, topic: &Topic) -> Link {
+        self.placement.of(&self.keys.channel(topic))
+    }
+
+    /// How long ago the slowest supervisor ran; it does so every 500 ms at least, but for a dial of 2 s.
+    #[must_use]
+    pub fn since_tick(&self) -> Duration {
+        self.links.iter().map(|link| link.since_tick()).max().unwrap_or_default()
+    }
+
+    /// Messages that came on channels nobody here ever asked for.
+    #[must_use]
+    pub fn strangers(&self) -> u64 {
+        self.links.iter().map(|link| link.strangers.load(Ordering::Relaxed)).sum()
+    }
+
+    fn link(&self, channel: &str) -> &LinkState {
+        &self.links[self.placement.of(channel).number()]
+    }
+
+    async fn send(&self, topic: &Topic, header: &Header, payload: &[u8]) -> Result<Receipt, PublishError> {
+        let channel = self.keys.channel(topic);
+        let met = self.link(&channel).condition.lock().met();
+        match met {
+            Commands::Silent => Err(PublishError::Away("it does not answer; nothing was published".into())),
+            Commands::Replica => Err(PublishError::Away("its address leads to a replica".into())),
+            Commands::Unknown | Commands::Answering => self.publisher.publish(&channel, &header.join(payload)).await,
+        }
+    }
+}
+
+impl Broker for RedisBroker {
+    fn subscribe(&self, topic: &Topic) -> Liveness {
+        self.link(&self.keys.channel(topic)).subscribe(topic)
+    }
+
+    fn unsubscribe(&self, topic: &Topic) {
+        self.link(&self.keys.channel(topic)).unsubscribe(topic);
+    }
+
+    fn publish<'a>(
+        &'a self,
+        topic: &'a Topic,
+        header: &'a Header,
+        payload: Bytes,
+    ) -> BoxFuture<'a, Result<Receipt, PublishError>> {
+        async move { self.send(topic, header, &payload).await }.boxed()
+    }
+
+    fn last_tick(&self) -> u64 {
+        let ago = u64::try_from(self.since_tick().as_millis()).unwrap_or(u64::MAX);
+        crate::clock::now_ms().saturating_sub(ago)
+    }
+
+    fn health(&self) -> Health {
+        status::worst(self.links.iter().map(|link| link.health()))
+    }
+}

@@ -1,0 +1,152 @@
+//! What one link's task and the hub's threads share.
+//!
+//! Locks: the hub calls [`LinkState::subscribe`] with its topic locked, so whoever holds a lock of this
+//! page calls nobody. Everything is told to the hub by the link's one task (the supervisor, and the driver
+//! that it polls), so per topic the calls keep their order without a lock: `live`, publications, `lost`.
+//! What the hub does between our unlocking and our call is harmless: it then hears `live` or `lost` of a
+//! topic that it left, or `lost` of one that it joined anew as pending, and both change nothing there.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::broker::redis::canary::Canary;
+use crate::broker::redis::desired::Desired;
+use crate::broker::redis::publisher::Lanes;
+use crate::broker::redis::status::{Commands, Condition};
+use crate::broker::{Deliver, Health, Liveness};
+use crate::link::keys::Keys;
+use crate::link::placement::Link;
+use crate::metrics::Metrics;
+use crate::topic::Topic;
+
+/// One link, as the hub's threads and its own task see it.
+pub struct LinkState {
+    pub(super) link: Link,
+    pub(super) keys: Keys,
+    pub(super) canary_channel: String,
+    /// Guards one map operation, or one batch of 1,000; on connecting and losing, one walk over all topics.
+    pub(super) desired: Mutex<Desired>,
+    pub(super) canary: Mutex<Canary>,
+    pub(super) condition: Mutex<Condition>,
+    /// Wakes the supervisor: there is work, or a verdict.
+    pub(super) wake: Notify,
+    /// Wakes the canary's sender: fly now.
+    pub(super) fly: Notify,
+    pub(super) lanes: Arc<Lanes>,
+    pub(super) deliver: Arc<dyn Deliver>,
+    pub(super) metrics: Metrics,
+    clock: Clock,
+    /// Messages on channels that are no topics of ours.
+    pub(super) strangers: AtomicU64,
+}
+
+/// Moments as numbers, so that they can be noted without a lock. All in ms since the start.
+struct Clock {
+    start: Instant,
+    seen: AtomicU64,
+    ticked: AtomicU64,
+}
+
+/// What a link is made of.
+pub(super) struct Parts {
+    pub link: Link,
+    pub keys: Keys,
+    pub canary: Topic,
+    pub linger: Duration,
+    pub lanes: Arc<Lanes>,
+    pub deliver: Arc<dyn Deliver>,
+    pub metrics: Metrics,
+}
+
+impl LinkState {
+    pub(super) fn new(parts: Parts) -> Self {
+        let Parts { link, keys, canary, linger, lanes, deliver, metrics } = parts;
+        let clock = Clock { start: Instant::now(), seen: AtomicU64::new(0), ticked: AtomicU64::new(0) };
+        Self {
+            link,
+            canary_channel: keys.channel(&canary),
+            keys,
+            desired: Mutex::new(Desired::new(linger)),
+            canary: Mutex::new(Canary::Grounded),
+            condition: Mutex::new(Condition::new()),
+            wake: Notify::new(),
+            fly: Notify::new(),
+            lanes,
+            deliver,
+            metrics,
+            clock,
+            strangers: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn subscribe(&self, topic: &Topic) -> Liveness {
+        let liveness = self.desired.lock().want(topic);
+        if liveness == Liveness::Pending {
+            self.wake.notify_one();
+        }
+        liveness
+    }
+
+    /// Nobody is woken: the supervisor looks by itself when the linger is over.
+    pub(super) fn unsubscribe(&self, topic: &Topic) {
+        self.desired.lock().unwant(topic, Instant::now());
+    }
+
+    pub(super) fn health(&self) -> Health {
+        self.condition.lock().health(Instant::now())
+    }
+
+    /// The command connection met this. What changed for the worse makes publishers dial anew.
+    pub(super) fn met(&self, commands: Commands) {
+        let before = {
+            let mut condition = self.condition.lock();
+            let before = condition.met();
+            condition.commands(commands, Instant::now());
+            before
+        };
+        if commands != before && matches!(commands, Commands::Silent | Commands::Replica) {
+            self.lanes.renew();
+            self.wake.notify_one();
+        }
+    }
+
+    /// The supervisor ran just now.
+    pub(super) fn tick(&self) {
+        self.clock.note(&self.clock.ticked, Instant::now());
+    }
+
+    /// How long ago the supervisor ran.
+    pub(super) fn since_tick(&self) -> Duration {
+        self.clock.ago(&self.clock.ticked)
+    }
+
+    /// Something came from Redis just now.
+    pub(super) fn seen(&self, now: Instant) {
+        self.clock.note(&self.clock.seen, now);
+    }
+
+    /// When the last push came, in ms since 1970.
+    pub(super) fn last_seen(&self) -> u64 {
+        let ago = self.clock.ago(&self.clock.seen);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        millis(now.saturating_sub(ago))
+    }
+}
+
+impl Clock {
+    fn note(&self, what: &AtomicU64, now: Instant) {
+        what.store(millis(now.duration_since(self.start)), Ordering::Relaxed);
+    }
+
+    fn ago(&self, what: &AtomicU64) -> Duration {
+        self.start.elapsed().saturating_sub(Duration::from_millis(what.load(Ordering::Relaxed)))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

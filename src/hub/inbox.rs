@@ -1,0 +1,137 @@
+//! What waits for one shard: bounded in publications and bytes. What does not fit is dropped and its
+//! topic flagged, so that telling needs no room.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::event::GapReason;
+use crate::publication::Publication;
+use crate::topic::Topic;
+
+/// The most publications that wait for one shard (a burst of 3,500 out of the driver is normal).
+pub const INBOX_PUBLICATIONS: usize = 65_536;
+/// The most payload bytes that wait for one shard.
+pub const INBOX_BYTES: usize = 64 * 1024 * 1024;
+
+/// What waits for one shard.
+#[derive(Default)]
+pub(super) struct Inbox {
+    queue: Mutex<Queue>,
+    wake: Notify,
+    /// Publications and bytes handed in and not yet fanned out: here, or in the shard's topic queues.
+    held: AtomicUsize,
+    held_bytes: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Queue {
+    /// Publications are bounded by `held`, gaps by `flagged`; a topic flips at most twice per link and back-off.
+    items: Vec<Item>,
+    /// Topics with a gap among the items. One each is enough: it is told after all that was dropped
+    /// behind it, so whoever looks up what was missed finds that too.
+    flagged: HashSet<Topic>,
+}
+
+/// One thing that happened on the road.
+pub(super) enum Item {
+    Publication(Arc<Publication>),
+    /// Publications flow; after an outage, since when they may have been missed.
+    Live {
+        topic: Topic,
+        version: u64,
+        lost_since: Option<u64>,
+    },
+    Lost {
+        topic: Topic,
+        version: u64,
+    },
+    /// A publication could not be taken here.
+    Gap {
+        topic: Topic,
+        reason: GapReason,
+    },
+}
+
+impl Inbox {
+    /// Takes a publication, unless there is no room.
+    pub fn offer(&self, publication: &Arc<Publication>) -> bool {
+        let size = publication.payload.len();
+        let fits = self.held.load(Ordering::Relaxed) < INBOX_PUBLICATIONS
+            && self.held_bytes.load(Ordering::Relaxed) + size <= INBOX_BYTES;
+        if fits {
+            self.held.fetch_add(1, Ordering::Relaxed);
+            self.held_bytes.fetch_add(size, Ordering::Relaxed);
+            self.push(Item::Publication(publication.clone()));
+        }
+        fits
+    }
+
+    pub fn push(&self, item: Item) {
+        self.queue.lock().items.push(item);
+        self.wake.notify_one();
+    }
+
+    pub fn flag(&self, topic: &Topic, reason: GapReason) {
+        let mut queue = self.queue.lock();
+        if queue.flagged.insert(topic.clone()) {
+            queue.items.push(Item::Gap { topic: topic.clone(), reason });
+            self.wake.notify_one();
+        }
+    }
+
+    /// Takes all that waits.
+    pub fn take(&self) -> Vec<Item> {
+        std::mem::take(&mut *self.queue.lock()).items
+    }
+
+    /// Resolves when something was put in since the last time.
+    pub async fn filled(&self) {
+        self.wake.notified().await;
+    }
+
+    /// A publication that was taken out has been fanned out, or nobody wanted it any more.
+    pub fn release(&self, publication: &Publication) {
+        self.held.fetch_sub(1, Ordering::Relaxed);
+        self.held_bytes.fetch_sub(publication.payload.len(), Ordering::Relaxed);
+    }
+
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use std::time::Instant;
+
+    fn publication(len: usize) -> Arc<Publication> {
+        let topic = Topic::parse("t").unwrap();
+        Arc::new(Publication { topic, header: None, payload: Bytes::from(vec![0; len]), received: Instant::now() })
+    }
+
+    #[test]
+    fn an_inbox_is_bounded_in_publications_until_they_are_fanned_out() {
+        let inbox = Inbox::default();
+        let one = publication(1);
+        assert!((0..INBOX_PUBLICATIONS).all(|_| inbox.offer(&one)));
+        assert!(!inbox.offer(&one));
+        assert_eq!(inbox.take().len(), INBOX_PUBLICATIONS);
+        assert!(!inbox.offer(&one), "taken out is not yet fanned out");
+        inbox.release(&one);
+        assert!(inbox.offer(&one));
+    }
+
+    #[test]
+    fn an_inbox_is_bounded_in_bytes() {
+        let inbox = Inbox::default();
+        assert!(inbox.offer(&publication(INBOX_BYTES)));
+        assert!(!inbox.offer(&publication(1)));
+        assert!(inbox.offer(&publication(0)));
+    }
+}

@@ -1,0 +1,57 @@
+//! What connections ask of their shard.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use tokio::sync::Notify;
+
+use crate::command::MessageId;
+use crate::identity::ConnectionNumber;
+use crate::outbox::Outbox;
+use crate::topic::Topic;
+
+/// What a connection asks of its shard.
+pub(super) enum Order {
+    Subscribe { outbox: Arc<Outbox>, topics: Vec<Topic>, limit: usize, answer: Answer },
+    Unsubscribe { outbox: Arc<Outbox>, topics: Vec<Topic>, id: Option<MessageId> },
+    Leave(ConnectionNumber),
+}
+
+/// Who is told that a subscription stands.
+#[derive(Clone, Default)]
+pub struct Answer {
+    /// The command that the `subscribed` events answer.
+    pub id: Option<MessageId>,
+    /// Whether it asked to resume.
+    pub resume: bool,
+    /// A door that waits for the topics before it opens.
+    pub arrivals: Option<Arc<Arrivals>>,
+}
+
+/// Counts topics going live, for a door that waits until all are.
+pub struct Arrivals {
+    missing: AtomicUsize,
+    complete: Notify,
+}
+
+impl Arrivals {
+    /// Waits for so many topics.
+    #[must_use]
+    pub fn new(topics: usize) -> Arc<Self> {
+        Arc::new(Self { missing: AtomicUsize::new(topics), complete: Notify::new() })
+    }
+
+    /// One topic is live.
+    pub(super) fn arrived(&self) {
+        if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.complete.notify_one();
+        }
+    }
+
+    /// Resolves once all are live; at most one waits.
+    pub async fn complete(&self) {
+        if self.missing.load(Ordering::Acquire) > 0 {
+            self.complete.notified().await;
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! One pass over a topic's subscribers: what is delivered, and the cursor that says to whom next.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::encode;
+use super::topic::{Seat, Told};
+use crate::event::{Event, Gap, GapReason};
+use crate::identity::{ConnectionNumber, Replica};
+use crate::metrics::Metrics;
+use crate::outbox::Run;
+use crate::protocol::{Form, GapWord};
+use crate::publication::Publication;
+use crate::settings::{OnFull, RuleIndex};
+use crate::topic::Topic;
+
+/// A turn ends after so many sockets …
+const SOCKETS: u32 = 64;
+/// … or after this time, looked at every few sockets.
+const TIME: Duration = Duration::from_micros(200);
+const LOOK_EVERY: u32 = 8;
+
+/// What is left of a turn.
+pub(super) struct Turn {
+    sockets: u32,
+    until: Instant,
+}
+
+impl Turn {
+    pub fn new() -> Self {
+        Self::of(SOCKETS, TIME)
+    }
+
+    /// A turn of so many sockets, at least one, and so much time.
+    pub fn of(sockets: u32, time: Duration) -> Self {
+        Self { sockets, until: Instant::now() + time }
+    }
+
+    pub fn is_over(&self) -> bool {
+        self.sockets == 0
+    }
+
+    pub fn spend(&mut self) {
+        self.sockets -= 1;
+        if self.sockets.is_multiple_of(LOOK_EVERY) && Instant::now() >= self.until {
+            self.sockets = 0;
+        }
+    }
+}
+
+/// What one pass takes to every subscriber.
+pub(super) enum Load {
+    Publications(Box<Batch>),
+    /// The topic's publications flow again; after an outage, with the gap that tells so.
+    Live(Option<Gap>),
+    Lost,
+    Gap(Gap),
+}
+
+/// A run of publications, in each form that a subscriber needed so far.
+pub(super) struct Batch {
+    pub publications: Vec<Arc<Publication>>,
+    rule: (RuleIndex, OnFull),
+    /// Own connections that must not get a publication, by its place.
+    excluded: Vec<(usize, ConnectionNumber)>,
+    runs: [Option<Run>; Form::COUNT],
+    delivered: [u64; Form::COUNT],
+    bytes: u64,
+}
+
+/// A pass under way.
+pub(super) struct Pass {
+    /// The sequence number of the first thing it takes along.
+    pub first: u64,
+    /// The place it visits next.
+    pub cursor: usize,
+    pub load: Load,
+}
+
+impl Batch {
+    pub fn new(publications: Vec<Arc<Publication>>, rule: (RuleIndex, OnFull), replica: &Replica) -> Self {
+        let excluded = publications
+            .iter()
+            .enumerate()
+            .flat_map(|(place, publication)| {
+                publication.except().iter().filter_map(move |id| Some((place, replica.own(id)?)))
+            })
+            .collect();
+        Self { publications, rule, excluded, runs: [None, None], delivered: [0; Form::COUNT], bytes: 0 }
+    }
+
+    /// Delivers to one subscriber what came since it joined and was not kept from it.
+    fn deliver(&mut self, first: u64, seat: &Seat) {
+        let form = seat.form as usize;
+        let run =
+            self.runs[form].get_or_insert_with(|| encode::run(&self.publications, seat.outbox.protocol(), self.rule));
+        let number = seat.outbox.number();
+        let all = seat.from <= first && !self.excluded.iter().any(|&(_, excluded)| excluded == number);
+        let taken = match all {
+            true => seat.outbox.offer(run),
+            false => seat.outbox.offer_some(run, |place| {
+                first + place as u64 >= seat.from && !self.excluded.contains(&(place, number))
+            }),
+        };
+        self.delivered[form] += taken as u64;
+        self.bytes += (run.joined.len() * taken / run.frames.len().max(1)) as u64;
+    }
+
+    /// Counts what the pass did, at its end.
+    pub fn count(&self, metrics: &Metrics) {
+        for form in Form::ALL {
+            metrics.deliveries.of(form).inc_by(self.delivered[form as usize]);
+        }
+        metrics.delivered_bytes.inc_by(self.bytes);
+        if self.delivered.iter().all(|&delivered| delivered == 0) {
+            return;
+        }
+        let now = Instant::now();
+        let unix = crate::clock::unix_ms();
+        for publication in &self.publications {
+            metrics.broadcast_seconds.observe(now.duration_since(publication.received).as_secs_f64());
+            if let Some(ts) = publication.ts() {
+                let late = Duration::from_millis(unix.saturating_sub(ts));
+                metrics.delivery_latency_seconds.observe(late.as_secs_f64());
+            }
+        }
+    }
+}
+
+impl Pass {
+    /// Visits one subscriber.
+    pub fn visit(&mut self, topic: &Topic, seat: &mut Seat, metrics: &Metrics) {
+        match &mut self.load {
+            Load::Publications(batch) => batch.deliver(self.first, seat),
+            // Joined after this was noted: it knows already.
+            _ if seat.from > self.first => {}
+            Load::Live(gap) => tell_live(topic, seat, gap.as_ref(), metrics),
+            Load::Lost => {
+                if seat.told == Told::Live {
+                    seat.told = Told::Lost;
+                    seat.outbox.say(&Event::Live { topics: std::slice::from_ref(topic), live: false });
+                }
+            }
+            Load::Gap(gap) => {
+                // Who never was live cannot have missed it.
+                if matches!(seat.told, Told::Live | Told::Lost) {
+                    tell_gap(seat, gap, metrics);
+                }
+            }
+        }
+    }
+}
+
+/// Tells one subscriber that publications flow: by a gap if they flowed before. Who still waits for its
+/// `subscribed` is answered by the topic.
+fn tell_live(topic: &Topic, seat: &mut Seat, gap: Option<&Gap>, metrics: &Metrics) {
+    match (seat.told, gap) {
+        (Told::Lost, Some(gap)) => tell_gap(seat, gap, metrics),
+        (Told::Lost | Told::Pending, _) => {
+            seat.outbox.say(&Event::Live { topics: std::slice::from_ref(topic), live: true });
+        }
+        (Told::Live | Told::Waiting, _) => {}
+    }
+    seat.told = Told::Live;
+}
+
+fn tell_gap(seat: &Seat, gap: &Gap, metrics: &Metrics) {
+    match seat.outbox.protocol().on_gap() {
+        GapWord::Silent => return,
+        GapWord::Told => seat.outbox.say(&Event::Gap(gap)),
+        GapWord::Close => seat.outbox.close_after_writing(crate::close::Close::Gap),
+    }
+    metrics.gaps(gap.reason).inc();
+}
+
+/// The gap of one topic. Clients that fetch what they missed spread over 1 ms per subscriber, at most 10 s.
+pub(super) fn gap(topic: &Topic, reason: GapReason, since: u64, subscribers: usize) -> Gap {
+    let spread_ms = u32::try_from(subscribers.min(10_000)).unwrap_or(10_000);
+    Gap { topics: vec![topic.clone()], reason, since, until: crate::clock::unix_ms(), spread_ms }
+}

@@ -1,0 +1,278 @@
+//! A shard: some of the connections with all their topics. A plain struct that its task drives.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use slab::Slab;
+
+use super::Parts;
+use super::inbox::{Inbox, Item};
+use super::interest::Interest;
+use super::order::{Answer, Order};
+use super::pass::{Load, Turn, gap};
+use super::topic::{Tools, TopicState, Work};
+use crate::broker::Broker;
+use crate::command::MessageId;
+use crate::event::{Event, GapReason, Refusal, RefusalCode};
+use crate::identity::{ConnectionNumber, Replica};
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+use crate::publication::Publication;
+use crate::settings::TopicRules;
+use crate::topic::Topic;
+
+/// How long `subscribed` waits for Redis before it says `live: false`.
+const SUBSCRIBED_WAIT: Duration = Duration::from_millis(500);
+
+/// Some of the connections with all their topics.
+pub(super) struct Shard {
+    pub index: usize,
+    pub inbox: Arc<Inbox>,
+    interest: Arc<Interest>,
+    broker: Arc<dyn Broker>,
+    replica: Replica,
+    rules: Arc<ArcSwap<TopicRules>>,
+    metrics: Arc<Metrics>,
+    topics: Slab<TopicState>,
+    names: HashMap<Topic, usize>,
+    members: HashMap<ConnectionNumber, Vec<Place>>,
+    /// Topics with work, in the order of their turns.
+    ready: VecDeque<usize>,
+    /// Subscriptions whose `subscribed` is due, in order, for all wait equally long.
+    due: VecDeque<Due>,
+}
+
+/// Where a member sits.
+struct Place {
+    topic: usize,
+    seat: u32,
+}
+
+struct Due {
+    at: Instant,
+    topic: usize,
+    number: ConnectionNumber,
+}
+
+impl Shard {
+    pub fn new(index: usize, parts: &Parts) -> Self {
+        Self {
+            index,
+            inbox: parts.interest.inbox(index),
+            interest: parts.interest.clone(),
+            broker: parts.broker.clone(),
+            replica: parts.replica.clone(),
+            rules: parts.rules.clone(),
+            metrics: parts.metrics.clone(),
+            topics: Slab::new(),
+            names: HashMap::new(),
+            members: HashMap::new(),
+            ready: VecDeque::new(),
+            due: VecDeque::new(),
+        }
+    }
+
+    /// Empties the inbox into the topics' queues.
+    pub fn take_inbox(&mut self) {
+        for item in self.inbox.take() {
+            match item {
+                Item::Publication(publication) => self.queue(publication),
+                Item::Live { topic, version, lost_since } => {
+                    self.flip(&topic, version, |state| {
+                        state.live = true;
+                        let gap =
+                            lost_since.map(|since| gap(&topic, GapReason::Reconnected, since, state.seats.occupied()));
+                        Load::Live(gap)
+                    });
+                }
+                Item::Lost { topic, version } => self.flip(&topic, version, |state| {
+                    state.live = false;
+                    Load::Lost
+                }),
+                Item::Gap { topic, reason } => self.note_gap(&topic, reason),
+            }
+        }
+    }
+
+    /// Whether a topic waits for a turn.
+    pub fn is_busy(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    /// When the next `subscribed` is due.
+    pub fn next_due(&self) -> Option<Instant> {
+        self.due.front().map(|due| due.at)
+    }
+
+    /// Gives the topics with work their turns, until the turn is over.
+    pub fn work(&mut self, mut turn: Turn) {
+        let rules = self.rules.load();
+        let tools = Tools { rules: &rules, replica: &self.replica, metrics: &self.metrics };
+        while !turn.is_over() {
+            let Some(key) = self.ready.pop_front() else { break };
+            let Some(state) = self.topics.get_mut(key).filter(|state| state.scheduled) else { continue };
+            for publication in state.turn(&mut turn, &tools).into_iter().flatten() {
+                self.inbox.release(&publication);
+            }
+            match state.has_work() {
+                true => self.ready.push_back(key),
+                false => rest(state, key, &mut self.members),
+            }
+        }
+    }
+
+    /// Answers subscriptions that have waited long enough for Redis.
+    pub fn answer_overdue(&mut self, now: Instant) {
+        while let Some(due) = self.due.pop_front_if(|due| due.at <= now) {
+            // Who left since has no place here; who came back has a later time.
+            let places = self.members.get(&due.number).into_iter().flatten();
+            if let Some(place) = places.into_iter().find(|place| place.topic == due.topic) {
+                self.topics[due.topic].answer_overdue(place.seat, due.number, now);
+            }
+        }
+    }
+
+    pub fn obey(&mut self, order: Order) {
+        match order {
+            Order::Subscribe { outbox, topics, limit, answer } => self.subscribe(&outbox, topics, limit, &answer),
+            Order::Unsubscribe { outbox, topics, id } => self.unsubscribe(&outbox, &topics, id.as_ref()),
+            Order::Leave(number) => self.leave(number),
+        }
+    }
+
+    fn subscribe(&mut self, outbox: &Arc<Outbox>, topics: Vec<Topic>, limit: usize, answer: &Answer) {
+        if outbox.is_gone() {
+            return;
+        }
+        for topic in topics {
+            let key = self.names.get(&topic).copied();
+            let places = self.members.entry(outbox.number()).or_default();
+            if let Some(place) = key.and_then(|key| places.iter().find(|place| place.topic == key)) {
+                self.topics[place.topic].confirm_again(place.seat, outbox, answer);
+            } else if places.len() >= limit {
+                refuse_topic(outbox, &topic, limit, answer);
+            } else {
+                self.seat(outbox, topic, answer);
+            }
+        }
+    }
+
+    fn seat(&mut self, outbox: &Arc<Outbox>, topic: Topic, answer: &Answer) {
+        let key = match self.names.get(&topic) {
+            Some(&key) => key,
+            None => {
+                // What came for an earlier stay here is nobody's any more; behind it nothing can come for us
+                // before we join.
+                self.take_inbox();
+                let standing = self.interest.join(&topic, self.index, &*self.broker);
+                let key = self.topics.insert(TopicState::new(topic.clone(), &standing));
+                self.names.insert(topic, key);
+                key
+            }
+        };
+        let state = &mut self.topics[key];
+        let until = Instant::now() + SUBSCRIBED_WAIT;
+        let seat = state.join(outbox, answer, until);
+        if !state.live {
+            self.due.push_back(Due { at: until, topic: key, number: outbox.number() });
+        }
+        self.members.entry(outbox.number()).or_default().push(Place { topic: key, seat });
+        self.metrics.subscriptions.inc();
+    }
+
+    fn unsubscribe(&mut self, outbox: &Arc<Outbox>, topics: &[Topic], id: Option<&MessageId>) {
+        for topic in topics {
+            let key = self.names.get(topic).copied();
+            if let Some(places) = self.members.get_mut(&outbox.number())
+                && let Some(at) = places.iter().position(|place| Some(place.topic) == key)
+            {
+                let place = places.swap_remove(at);
+                self.topics[place.topic].answer_pending(place.seat);
+                self.unseat(&place);
+            }
+            outbox.say(&Event::Unsubscribed { topic, id });
+        }
+    }
+
+    fn leave(&mut self, number: ConnectionNumber) {
+        for place in self.members.remove(&number).unwrap_or_default() {
+            self.unseat(&place);
+        }
+    }
+
+    fn unseat(&mut self, place: &Place) {
+        self.metrics.subscriptions.dec();
+        let state = &mut self.topics[place.topic];
+        state.leave(place.seat);
+        if state.seats.occupied() == 0 {
+            let state = self.topics.remove(place.topic);
+            self.names.remove(&state.name);
+            self.interest.leave(&state.name, self.index, &*self.broker);
+            for publication in state.abandoned() {
+                self.inbox.release(&publication);
+            }
+        }
+    }
+
+    fn queue(&mut self, publication: Arc<Publication>) {
+        match self.names.get(&publication.topic) {
+            Some(&key) => self.enqueue(key, Work::Publication(publication)),
+            None => self.inbox.release(&publication),
+        }
+    }
+
+    /// Notes a flip of liveness, unless it is older than what is known.
+    fn flip(&mut self, topic: &Topic, version: u64, load: impl FnOnce(&mut TopicState) -> Load) {
+        let Some(&key) = self.names.get(topic) else { return };
+        let state = &mut self.topics[key];
+        if version > state.version {
+            state.version = version;
+            let load = load(state);
+            self.enqueue(key, Work::Notice(load));
+        }
+    }
+
+    fn note_gap(&mut self, topic: &Topic, reason: GapReason) {
+        let Some(&key) = self.names.get(topic) else { return };
+        let now = crate::clock::unix_ms();
+        let gap = gap(topic, reason, now, self.topics[key].seats.occupied());
+        self.enqueue(key, Work::Notice(Load::Gap(gap)));
+    }
+
+    /// How many topics, members, and topics waiting for a turn there are.
+    #[cfg(test)]
+    pub fn census(&self) -> (usize, usize, usize) {
+        let ready = self.ready.iter().filter(|&&key| self.topics.contains(key)).count();
+        (self.topics.len(), self.members.len(), ready)
+    }
+
+    fn enqueue(&mut self, key: usize, work: Work) {
+        let state = &mut self.topics[key];
+        state.enqueue(work);
+        if !std::mem::replace(&mut state.scheduled, true) {
+            self.ready.push_back(key);
+        }
+    }
+}
+
+/// A topic without work leaves the ring; no cursor stands in its roll.
+fn rest(state: &mut TopicState, key: usize, members: &mut HashMap<ConnectionNumber, Vec<Place>>) {
+    state.scheduled = false;
+    state.seats.compact(|seat, moved| {
+        let places = members.get_mut(&seat.outbox.number()).into_iter().flatten();
+        for place in places.filter(|place| place.topic == key) {
+            place.seat = moved;
+        }
+    });
+}
+
+fn refuse_topic(outbox: &Arc<Outbox>, topic: &Topic, limit: usize, answer: &Answer) {
+    let message = format!("not subscribed to {topic}: a connection listens to at most {limit} topics here");
+    let refusal = Refusal { id: answer.id.clone(), code: RefusalCode::TooManyTopics, message };
+    outbox.say(&Event::Error(&refusal));
+    if let Some(arrivals) = &answer.arrivals {
+        arrivals.arrived();
+    }
+}

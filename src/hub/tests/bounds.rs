@@ -1,0 +1,101 @@
+//! What happens at the bounds, and that what was held is given back.
+
+use tokio::sync::mpsc;
+use tokio_util::task::TaskTracker;
+
+use super::*;
+use crate::hub::{Hub, INBOX_PUBLICATIONS};
+use crate::metrics::Dropped;
+
+#[test]
+fn an_inbox_too_full_drops_the_newest_tells_one_gap_in_its_place_and_delivers_the_rest() {
+    let mut house = House::new(true);
+    let client = house.json(1);
+    house.subscribe(&client, &["t"]);
+    for n in 0..INBOX_PUBLICATIONS + 3 {
+        house.publish("t", &n.to_string());
+    }
+    assert_eq!(house.interest.held(), INBOX_PUBLICATIONS);
+    house.settle();
+    house.publish("t", "after");
+    house.settle();
+    let told = client.told();
+    assert_eq!(told.len(), 1 + INBOX_PUBLICATIONS + 2);
+    assert!(told[1..=INBOX_PUBLICATIONS].iter().enumerate().all(|(n, text)| *text == n.to_string()));
+    assert_eq!(told[INBOX_PUBLICATIONS + 1..], ["gap:overflow", "after"]);
+    assert_eq!(house.metrics.dropped(Dropped::Overflow).get(), 3);
+    assert_eq!(house.interest.held(), 0);
+}
+
+#[test]
+fn what_is_too_large_or_malformed_is_told_in_its_place() {
+    let mut house = House::new(true);
+    let client = house.json(1);
+    house.subscribe(&client, &["t"]);
+    house.publish("t", "m1");
+    house.publish("t", &"x".repeat(512 * 1024 + 1));
+    house.publish("t", "m2");
+    house.settle();
+    house.interest.gap(&topic("t"), GapReason::Malformed);
+    house.publish("t", "m3");
+    house.settle();
+    assert_eq!(client.told(), ["subscribed:true", "m1", "gap:too_large", "m2", "gap:malformed", "m3"]);
+    let counted = [Dropped::TooLarge, Dropped::Malformed].map(|reason| house.metrics.dropped(reason).get());
+    assert_eq!(counted, [1, 0], "the broker counts what it could not read");
+}
+
+#[test]
+fn who_never_was_live_hears_of_no_gap() {
+    let mut house = House::new(false);
+    let client = house.json(1);
+    house.subscribe(&client, &["t"]);
+    house.interest.gap(&topic("t"), GapReason::Malformed);
+    house.settle();
+    assert_eq!(client.told().len(), 0);
+}
+
+#[test]
+fn one_topic_too_many_is_refused_by_name_and_the_others_stay() {
+    let mut house = House::new(true);
+    let client = house.json(1);
+    house.ask(&client, &["a", "b", "c", "d"], Some("7"));
+    house.ask(&client, &["a"], Some("8"));
+    house.publish("d", "no");
+    house.publish("a", "yes");
+    house.settle();
+    let told = client.told();
+    assert_eq!(told[..3], ["subscribed:true#7", "subscribed:true#7", "subscribed:true#7"]);
+    assert_eq!(told[3..], ["error:too_many_topics#7", "subscribed:true#8", "yes"]);
+}
+
+#[test]
+fn the_last_to_leave_gives_back_what_the_topic_held() {
+    let mut house = House::new(true);
+    let crowd: Vec<_> = (0..10).map(|n| house.plain(n)).collect();
+    crowd.iter().for_each(|client| house.subscribe(client, &["t"]));
+    (0..300).for_each(|_| house.publish("t", "m"));
+    house.turn(3);
+    assert_eq!(house.interest.held(), 300);
+    crowd.iter().for_each(|client| house.leave(client));
+    house.assert_empty();
+    house.settle();
+    house.assert_empty();
+}
+
+/// A connection's end must reach its shard though the queue of orders is full; who sees to it is tracked.
+#[tokio::test]
+async fn a_member_that_leaves_while_its_shard_is_behind_leaves_by_a_task_that_is_owned() {
+    let house = House::new(true);
+    let (orders, mut waiting) = mpsc::channel(1);
+    let tasks = TaskTracker::new();
+    let hub = Arc::new(Hub { shards: [orders].into(), pulses: Arc::new([]), tasks: tasks.clone() });
+    let [first, second] = [1, 2].map(|n| hub.seat(house.json(n).outbox));
+    drop(first);
+    drop(second);
+    assert_eq!(tasks.len(), 1);
+    for number in [1, 2] {
+        assert!(matches!(waiting.recv().await, Some(Order::Leave(left)) if left == ConnectionNumber(number)));
+    }
+    tasks.close();
+    tasks.wait().await;
+}

@@ -1,0 +1,259 @@
+//! One topic on one shard: who listens, what waits to be delivered, and the pass that delivers it.
+
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::interest::Standing;
+use super::order::{Answer, Arrivals};
+use super::pass::{Batch, Load, Pass, Turn};
+use super::roll::Roll;
+use crate::event::Event;
+use crate::identity::{ConnectionNumber, Replica};
+use crate::metrics::Metrics;
+use crate::outbox::Outbox;
+use crate::protocol::Form;
+use crate::publication::Publication;
+use crate::settings::TopicRules;
+use crate::topic::Topic;
+
+/// A run is joined up to this many bytes of payload, or one publication …
+const RUN_BYTES: usize = 64 * 1024;
+/// … and this many publications.
+const RUN_PUBLICATIONS: usize = 256;
+
+/// One subscriber.
+pub(super) struct Seat {
+    pub outbox: Arc<Outbox>,
+    /// The sequence number of the first thing it gets.
+    pub from: u64,
+    pub told: Told,
+    pub form: Form,
+}
+
+/// What a subscriber was last told about the topic's liveness.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Told {
+    /// Nothing: its `subscribed` still waits for Redis.
+    Waiting,
+    /// `subscribed` with `live: false`.
+    Pending,
+    Live,
+    /// `live: false` after it had been live.
+    Lost,
+}
+
+/// A `subscribed` that waits for the topic to be live.
+struct Waiting {
+    answer: Answer,
+    /// When it is said anyhow.
+    until: Instant,
+}
+
+/// One topic on one shard.
+pub(super) struct TopicState {
+    pub name: Topic,
+    pub seats: Roll<Seat>,
+    pub live: bool,
+    /// The last flip of liveness known here.
+    pub version: u64,
+    /// Whether it stands in the shard's ring.
+    pub scheduled: bool,
+    /// Subscribers that asked while the topic was not live, and are to be told once it is.
+    waiting: HashMap<ConnectionNumber, Waiting>,
+    queue: VecDeque<Work>,
+    /// The sequence number of the queue's head.
+    base: u64,
+    pass: Option<Box<Pass>>,
+}
+
+/// What waits to be delivered.
+pub(super) enum Work {
+    Publication(Arc<Publication>),
+    Notice(Load),
+}
+
+/// What a pass needs of its shard.
+pub(super) struct Tools<'a> {
+    pub rules: &'a TopicRules,
+    pub replica: &'a Replica,
+    pub metrics: &'a Metrics,
+}
+
+impl TopicState {
+    pub fn new(name: Topic, standing: &Standing) -> Self {
+        Self {
+            name,
+            seats: Roll::default(),
+            live: standing.live,
+            version: standing.version,
+            scheduled: false,
+            waiting: HashMap::new(),
+            queue: VecDeque::new(),
+            base: 0,
+            pass: None,
+        }
+    }
+
+    /// Seats a subscriber: it gets what comes from now on. Where the topic is not live it is answered once
+    /// it is, or at `until`. Answers its place.
+    pub fn join(&mut self, outbox: &Arc<Outbox>, answer: &Answer, until: Instant) -> u32 {
+        let told = if self.live { Told::Live } else { Told::Waiting };
+        let from = self.base + self.queue.len() as u64;
+        let form = outbox.protocol().form();
+        let place = self.seats.insert(Seat { outbox: outbox.clone(), from, told, form });
+        match self.live {
+            true => confirm(&self.name, outbox, answer, true),
+            false => {
+                self.waiting.insert(outbox.number(), Waiting { answer: answer.clone(), until });
+            }
+        }
+        place
+    }
+
+    /// Answers one who subscribes again.
+    pub fn confirm_again(&mut self, place: u32, outbox: &Arc<Outbox>, answer: &Answer) {
+        self.answer_pending(place);
+        confirm(&self.name, outbox, answer, self.live);
+    }
+
+    /// Unseats a subscriber.
+    pub fn leave(&mut self, place: u32) {
+        if let Some(seat) = self.seats.remove(place) {
+            self.waiting.remove(&seat.outbox.number());
+        }
+    }
+
+    /// Answers the subscriber at `place` if its `subscribed` was to be said by `now` at the latest.
+    pub fn answer_overdue(&mut self, place: u32, number: ConnectionNumber, now: Instant) {
+        if self.waiting.get(&number).is_some_and(|waiting| waiting.until <= now) {
+            self.answer_pending(place);
+        }
+    }
+
+    /// Says `subscribed` with `live: false` where it has waited so far. A door that waits for the topic has
+    /// its own patience and stays noted.
+    pub fn answer_pending(&mut self, place: u32) {
+        let seat = self.seats.get_mut(place).filter(|seat| seat.told == Told::Waiting);
+        let Some(seat) = seat else { return };
+        seat.told = Told::Pending;
+        if let Entry::Occupied(waiting) = self.waiting.entry(seat.outbox.number()) {
+            let told = Answer { arrivals: None, ..waiting.get().answer.clone() };
+            confirm(&self.name, &seat.outbox, &told, false);
+            if waiting.get().answer.arrivals.is_none() {
+                waiting.remove();
+            }
+        }
+    }
+
+    pub fn enqueue(&mut self, work: Work) {
+        self.queue.push_back(work);
+    }
+
+    pub fn has_work(&self) -> bool {
+        self.pass.is_some() || !self.queue.is_empty()
+    }
+
+    /// Works on for one turn. Answers the publications that every subscriber has got now.
+    pub fn turn(&mut self, turn: &mut Turn, tools: &Tools<'_>) -> Option<Vec<Arc<Publication>>> {
+        let mut pass = match self.pass.take() {
+            Some(pass) => pass,
+            None => self.begin(tools)?,
+        };
+        while pass.cursor < self.seats.end() && !turn.is_over() {
+            let place = pass.cursor;
+            pass.cursor += 1;
+            let Some(seat) = self.seats.at(place) else { continue };
+            if matches!(pass.load, Load::Live(_)) && seat.from <= pass.first {
+                answer_waiting(&mut self.waiting, &self.name, seat);
+            }
+            pass.visit(&self.name, seat, tools.metrics);
+            turn.spend();
+        }
+        if pass.cursor < self.seats.end() {
+            self.pass = Some(pass);
+            return None;
+        }
+        finish(*pass, tools.metrics)
+    }
+
+    /// Takes the next load out of the queue: a run of publications, or one notice.
+    fn begin(&mut self, tools: &Tools<'_>) -> Option<Box<Pass>> {
+        let first = self.base;
+        let load = match self.queue.pop_front()? {
+            Work::Notice(load) => load,
+            Work::Publication(head) => {
+                let (index, rule) = tools.rules.find(self.name.as_str());
+                let batch = Batch::new(self.run(head), (index, rule.on_full), tools.replica);
+                self.base += batch.publications.len() as u64 - 1;
+                Load::Publications(Box::new(batch))
+            }
+        };
+        self.base += 1;
+        Some(Box::new(Pass { first, cursor: 0, load }))
+    }
+
+    /// The publications from `head` on that go together.
+    fn run(&mut self, head: Arc<Publication>) -> Vec<Arc<Publication>> {
+        let mut bytes = head.payload.len();
+        let mut run = vec![head];
+        while run.len() < RUN_PUBLICATIONS {
+            let Some(Work::Publication(next)) = self.queue.front() else { break };
+            bytes += next.payload.len();
+            if bytes > RUN_BYTES {
+                break;
+            }
+            if let Some(Work::Publication(next)) = self.queue.pop_front() {
+                run.push(next);
+            }
+        }
+        run
+    }
+
+    /// The publications that nobody is left to get.
+    pub fn abandoned(self) -> impl Iterator<Item = Arc<Publication>> {
+        let queued = self.queue.into_iter().filter_map(|work| match work {
+            Work::Publication(publication) => Some(publication),
+            Work::Notice(_) => None,
+        });
+        let under_way = match self.pass.map(|pass| pass.load) {
+            Some(Load::Publications(batch)) => batch.publications,
+            _ => Vec::new(),
+        };
+        under_way.into_iter().chain(queued)
+    }
+}
+
+/// The publications that a finished pass took to everybody.
+fn finish(pass: Pass, metrics: &Metrics) -> Option<Vec<Arc<Publication>>> {
+    match pass.load {
+        Load::Publications(batch) => {
+            batch.count(metrics);
+            Some(batch.publications)
+        }
+        Load::Live(_) | Load::Lost | Load::Gap(_) => None,
+    }
+}
+
+/// The topic is live: answers a subscriber whose `subscribed` is still due.
+fn answer_waiting(waiting: &mut HashMap<ConnectionNumber, Waiting>, topic: &Topic, seat: &Seat) {
+    let Some(Waiting { answer, .. }) = waiting.remove(&seat.outbox.number()) else { return };
+    match seat.told {
+        Told::Waiting => confirm(topic, &seat.outbox, &answer, true),
+        Told::Pending | Told::Live | Told::Lost => arrived(answer.arrivals.as_deref()),
+    }
+}
+
+/// Says `subscribed`, and lets a door know that waits for it.
+fn confirm(topic: &Topic, outbox: &Arc<Outbox>, answer: &Answer, live: bool) {
+    let recovered = answer.resume.then_some(false);
+    outbox.say(&Event::Subscribed { topic, id: answer.id.as_ref(), live, recovered });
+    arrived(answer.arrivals.as_deref());
+}
+
+fn arrived(arrivals: Option<&Arrivals>) {
+    if let Some(arrivals) = arrivals {
+        arrivals.arrived();
+    }
+}

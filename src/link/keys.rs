@@ -1,0 +1,108 @@
+//! The only author of names in Redis: channels, patterns, and what our connections are called.
+
+use std::sync::Arc;
+
+use crate::identity::Replica;
+use crate::link::placement::Link;
+use crate::topic::{BadTopic, Topic};
+
+/// Turns topics into names in Redis and back. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Keys {
+    prefix: Arc<str>,
+}
+
+impl Keys {
+    /// Names that all begin with `prefix`, literally; it may be empty.
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.into() }
+    }
+
+    /// The channel of a topic.
+    #[must_use]
+    pub fn channel(&self, topic: &Topic) -> String {
+        [&*self.prefix, topic.as_str()].concat()
+    }
+
+    /// The topic's name in a channel of ours; none where the channel is another application's.
+    /// It costs no allocation; whether it is a valid topic, whoever has it in a table knows.
+    #[must_use]
+    pub fn name<'c>(&self, channel: &'c [u8]) -> Option<&'c str> {
+        std::str::from_utf8(channel.strip_prefix(self.prefix.as_bytes())?).ok()
+    }
+
+    /// The topic of a channel; none where it is no valid topic of ours.
+    #[must_use]
+    pub fn topic(&self, channel: &[u8]) -> Option<Topic> {
+        Topic::parse(self.name(channel)?).ok()
+    }
+
+    /// The topic whose publications prove that a link hears.
+    ///
+    /// # Errors
+    /// The replica's name makes no topic.
+    pub fn canary(&self, replica: &Replica, link: Link) -> Result<Topic, BadTopic> {
+        Topic::parse(&format!("@canary:{}.{}", replica.as_str(), link.number()))
+    }
+
+    /// The glob of all our channels, as an ACL names it: `fanline:*`.
+    #[must_use]
+    pub fn pattern(&self) -> String {
+        let mut pattern = String::with_capacity(self.prefix.len() + 1);
+        for c in self.prefix.chars() {
+            if "*?[]\\".contains(c) {
+                pattern.push('\\');
+            }
+            pattern.push(c);
+        }
+        pattern.push('*');
+        pattern
+    }
+}
+
+/// What `CLIENT LIST` calls a connection of ours: `fanline:<replica>:<use>`.
+#[must_use]
+pub fn client_name(replica: &Replica, purpose: &str) -> String {
+    format!("fanline:{}:{purpose}", replica.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn names_in_redis_are_a_contract() {
+        let keys = Keys::new("fanline:");
+        let topic = Topic::parse("room:42").unwrap();
+        assert_eq!(keys.channel(&topic), "fanline:room:42");
+        let canary = keys.canary(&Replica::new("host-a1"), Link::new(3)).unwrap();
+        assert_eq!(canary.as_str(), "@canary:host-a1.3");
+        assert_eq!(client_name(&Replica::new("host-a1"), "0"), "fanline:host-a1:0");
+        assert_eq!(keys.pattern(), "fanline:*");
+    }
+
+    #[test]
+    fn a_channel_that_is_no_topic_of_ours_has_none() {
+        let keys = Keys::new("fanline:");
+        for stranger in [&b"other:room"[..], b"fanline:", b"fanline:a b", b"fanline:\xff", b"fanlin", b""] {
+            assert_eq!(keys.topic(stranger), None, "{stranger:?}");
+        }
+    }
+
+    #[test]
+    fn the_prefix_is_literal_even_where_it_looks_like_a_pattern() {
+        let keys = Keys::new("a*[b]?\\:");
+        assert_eq!(keys.pattern(), "a\\*\\[b\\]\\?\\\\:*");
+        assert_eq!(keys.channel(&Topic::parse("x").unwrap()), "a*[b]?\\:x");
+    }
+
+    proptest! {
+        #[test]
+        fn every_topic_comes_back_from_its_channel(prefix in ".{0,12}", name in "[A-Za-z0-9_=@,.;:/+~%!$#-]{1,200}") {
+            let (keys, topic) = (Keys::new(&prefix), Topic::parse(&name).unwrap());
+            prop_assert_eq!(keys.topic(keys.channel(&topic).as_bytes()), Some(topic));
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! All outboxes together: their bound, and who goes when it is passed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::Outbox;
+use super::sync::{AtomicUsize, Ordering};
+use crate::close::{Close, retry_hint};
+use crate::identity::ConnectionNumber;
+
+/// How long a client closed for everybody's sake should stay away at least, in ms.
+const OVERLOAD_RETRY: u32 = 2000;
+
+/// The bytes waiting in all outboxes, and which of them have any.
+pub struct Total {
+    limit: usize,
+    used: AtomicUsize,
+    /// The outboxes in which bytes wait. `enlist` and `discharge` come with their own outbox's lock held, so
+    /// no outbox is locked under this one: `fullest` lists first and looks afterwards.
+    pub(super) waiting: Mutex<HashMap<ConnectionNumber, Weak<Outbox>>>,
+}
+
+impl Total {
+    /// All outboxes of a replica, bounded to `limit` bytes.
+    #[must_use]
+    pub fn new(limit: usize) -> Arc<Self> {
+        Arc::new(Self { limit, used: AtomicUsize::new(0), waiting: Mutex::default() })
+    }
+
+    /// The bytes that wait now.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+
+    /// The most bytes that may wait.
+    pub fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Closes every client for whom bytes have waited this long without the socket taking any.
+    pub fn close_stalled(&self, stall: Duration) {
+        for outbox in self.listed() {
+            if outbox.stalled() >= stall {
+                outbox.close(Close::Slow(retry_hint(1000)));
+            }
+        }
+    }
+
+    pub(super) fn charge(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn refund(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    pub(super) fn enlist(&self, outbox: &Arc<Outbox>) {
+        self.waiting.lock().insert(outbox.number(), Arc::downgrade(outbox));
+    }
+
+    pub(super) fn discharge(&self, number: ConnectionNumber) {
+        self.waiting.lock().remove(&number);
+    }
+
+    /// Where the bound is passed: closes the fullest until an eighth is free again, so that the search
+    /// is not made anew for every message. Called without any outbox's lock held.
+    pub(super) fn relieve_if_over(&self) {
+        if self.used() <= self.limit {
+            return;
+        }
+        for outbox in self.fullest() {
+            if self.used() <= self.limit - self.limit / 8 {
+                break;
+            }
+            outbox.close(Close::Overloaded(retry_hint(OVERLOAD_RETRY)));
+        }
+    }
+
+    fn fullest(&self) -> Vec<Arc<Outbox>> {
+        let mut sized: Vec<_> = self.listed().into_iter().map(|outbox| (outbox.waiting(), outbox)).collect();
+        sized.sort_by_key(|(waiting, _)| std::cmp::Reverse(*waiting));
+        sized.into_iter().map(|(_, outbox)| outbox).collect()
+    }
+
+    fn listed(&self) -> Vec<Arc<Outbox>> {
+        self.waiting.lock().values().filter_map(Weak::upgrade).collect()
+    }
+}
