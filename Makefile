@@ -1,0 +1,32 @@
+# What a newcomer runs. `make help` lists it.
+
+SHELL := /bin/bash
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+FUZZ_SECONDS ?= 60
+
+.PHONY: help run test bench audit fuzz loom
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## builds and starts the gateway, in-process or on Redis: REDIS_URL=redis://127.0.0.1:6379 make run
+	cargo build --locked --profile quick --bin fanline
+	$(TARGET)/quick/fanline serve
+
+test: ## installs what the tests need, then runs every check; OFFLINE=1 skips by name what cannot run
+	tests/run.sh
+
+bench: ## measures the gateway against the floor
+	cargo build --locked --release --workspace
+	$(TARGET)/release/fanline-load bench --gateway $(TARGET)/release/fanline
+
+audit: ## asks the advisory database about every dependency; needs the network
+	tests/setup.sh cargo-deny
+	PATH="$(CURDIR)/tests/.tools/bin:$$PATH" cargo deny check advisories
+
+fuzz: ## fuzzes the frame codec and the json protocol for FUZZ_SECONDS (60); needs a nightly toolchain and cargo-fuzz
+	cargo +nightly fuzz run --fuzz-dir tests/fuzz -s none frame -- -max_total_time=$(FUZZ_SECONDS)
+	cargo +nightly fuzz run --fuzz-dir tests/fuzz -s none json -- -max_total_time=$(FUZZ_SECONDS)
+
+loom: ## model-checks the hand-over of a full socket: every order of threads
+	RUSTFLAGS="--cfg fanline_loom" cargo test --locked --profile quick --lib --target-dir $(TARGET)/loom outbox::loom

@@ -1,0 +1,94 @@
+//! `fanline serve`: runs the gateway until a signal, and reloads on SIGHUP.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use fanline::config::{Loaded, Sources};
+use fanline::server::{Reload, Server, StartError};
+use fanline::settings::Settings;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::logging::{self, Level};
+use super::{CONFIG, UNAVAILABLE};
+
+pub fn serve(loaded: &Loaded, sources: &Sources, descriptors: usize) -> anyhow::Result<ExitCode> {
+    let level = logging::start(&loaded.settings.log);
+    loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
+    runtime.block_on(async {
+        match Server::bind(loaded.settings.clone(), descriptors).await {
+            Ok(server) => run(server, loaded, sources, &level).await,
+            Err(error) => {
+                eprintln!("fanline: {error}");
+                Ok(ExitCode::from(if matches!(error, StartError::Redis(_)) { CONFIG } else { UNAVAILABLE }))
+            }
+        }
+    })
+}
+
+async fn run(server: Server, loaded: &Loaded, sources: &Sources, level: &Level) -> anyhow::Result<ExitCode> {
+    let (public, internal) = (server.public_address()?, server.internal_address()?);
+    announce(&loaded.settings, public, internal);
+    let shutdown = CancellationToken::new();
+    let reload = server.reload();
+    let serving = server.run(shutdown.clone().cancelled_owned());
+    tokio::select! {
+        () = serving => Ok(ExitCode::SUCCESS),
+        ended = obey_signals(&shutdown, &reload, sources, level) => ended,
+    }
+}
+
+/// Says what was bound, and how to try it.
+fn announce(settings: &Settings, public: SocketAddr, internal: SocketAddr) {
+    println!("fanline {} listens: public ws://{public}  internal http://{internal}", env!("CARGO_PKG_VERSION"));
+    let fanline = program();
+    println!("  hear a topic:       {fanline} listen 'ws://localhost:{}/ws?topic=hello'", public.port());
+    match settings.redis.url.is_empty() {
+        true => {
+            println!("  publish to it:      {fanline} publish hello 'Hello, world'");
+            println!(
+                "no Redis is configured: publications stay in this process (set REDIS_URL to share them between replicas)"
+            );
+        }
+        false => println!("  publish to it:      redis-cli PUBLISH {}hello 'Hello, world'", settings.redis.prefix),
+    }
+    info!(%public, %internal, redis = !settings.redis.url.is_empty(), "listening");
+}
+
+/// How this program is called from here: by its name where the shell would find it, else by its path.
+fn program() -> String {
+    let Ok(path) = std::env::current_exe() else { return "fanline".into() };
+    let dirs = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&dirs).any(|dir| dir.join("fanline").canonicalize().is_ok_and(|it| it == path));
+    if found {
+        return "fanline".into();
+    }
+    let here = std::env::current_dir().ok().and_then(|here| Some(path.strip_prefix(here).ok()?.to_owned()));
+    here.unwrap_or(path).display().to_string()
+}
+
+/// The first SIGTERM or SIGINT drains, the second ends at once; SIGHUP reloads.
+async fn obey_signals(
+    shutdown: &CancellationToken,
+    reload: &Reload,
+    sources: &Sources,
+    level: &Level,
+) -> anyhow::Result<ExitCode> {
+    let (mut term, mut int, mut hup) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            _ = hup.recv() => level.set(&reload.again(sources).log.level),
+            _ = async { tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} } } => {
+                if shutdown.is_cancelled() {
+                    warn!("second signal: ending at once");
+                    return Ok(ExitCode::FAILURE);
+                }
+                shutdown.cancel();
+            }
+        }
+    }
+}

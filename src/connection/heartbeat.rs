@@ -1,0 +1,134 @@
+//! Signs of life: a silent connection is pinged, and one that stays silent is taken for dead. One sweep
+//! over the roster, no timer per connection; any byte from the peer counts.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use tokio_util::sync::CancellationToken;
+
+use super::roster::Roster;
+use crate::clock;
+use crate::close::Close;
+use crate::frame::{self, Opcode};
+use crate::outbox::{Outbox, Total};
+use crate::settings::{Heartbeat, OffOr};
+
+/// How often a route's connections show life, and the frame that asks for it; shared by all of them.
+pub struct Pace {
+    every: u64,
+    /// None where the frame asks for no answer.
+    timeout: Option<u64>,
+    frame: Bytes,
+}
+
+impl Pace {
+    /// The pace that these settings mean; none where the heartbeat is off.
+    ///
+    /// A text message asks for no answer, so nobody is taken for dead by it: a peer that is gone shows by
+    /// the bytes it no longer acknowledges (`TCP_USER_TIMEOUT`).
+    #[must_use]
+    pub fn of(settings: &Heartbeat) -> Option<Arc<Self>> {
+        let OffOr::Value(every) = settings.every else { return None };
+        let mut frame = BytesMut::new();
+        let timeout = match settings.text.as_str() {
+            "" => {
+                frame::encode(Opcode::Ping, b"", &mut frame);
+                Some(millis(settings.timeout))
+            }
+            text => {
+                frame::encode(Opcode::Text, text.as_bytes(), &mut frame);
+                None
+            }
+        };
+        Some(Arc::new(Self { every: millis(every), timeout, frame: frame.freeze() }))
+    }
+}
+
+/// One connection on the roster.
+pub(super) struct Beat {
+    outbox: Arc<Outbox>,
+    pace: Option<Arc<Pace>>,
+    /// When to look at it next, in ms of [`clock::now_ms`].
+    due: u64,
+    /// When it was pinged and has not answered since; 0: not.
+    asked: u64,
+    /// Whether it was ever pinged.
+    met: bool,
+}
+
+/// What a due connection gets.
+pub(super) enum Act {
+    Ask(Arc<Outbox>, Bytes),
+    Evict(Arc<Outbox>),
+}
+
+impl Beat {
+    pub fn new(outbox: Arc<Outbox>, pace: Option<Arc<Pace>>) -> Self {
+        // The first ping is jittered, so that clients that came together are not pinged together for ever.
+        let due = pace.as_ref().map_or(u64::MAX, |pace| clock::now_ms() + fastrand::u64(1..=pace.every.max(1)));
+        Self { outbox, pace, due, asked: 0, met: false }
+    }
+
+    pub fn outbox(&self) -> Arc<Outbox> {
+        self.outbox.clone()
+    }
+
+    /// What to do if it is due.
+    pub fn due(&mut self, now: u64) -> Option<Act> {
+        if now < self.due {
+            return None;
+        }
+        let pace = self.pace.as_ref()?;
+        let Some(timeout) = pace.timeout else {
+            self.due = now + pace.every;
+            return Some(Act::Ask(self.outbox.clone(), pace.frame.clone()));
+        };
+        let heard = self.outbox.heard();
+        if self.asked > 0 && heard < self.asked {
+            // Its time may be longer than the pace: then it was looked at too early.
+            let late = now >= self.asked + timeout;
+            self.due = if late { u64::MAX } else { self.asked + timeout };
+            return late.then(|| Act::Evict(self.outbox.clone()));
+        }
+        self.asked = 0;
+        if std::mem::replace(&mut self.met, true) && heard + pace.every > now {
+            self.due = heard + pace.every;
+            return None;
+        }
+        self.asked = now;
+        self.due = now + timeout.min(pace.every);
+        Some(Act::Ask(self.outbox.clone(), pace.frame.clone()))
+    }
+}
+
+impl Act {
+    pub fn carry_out(self) {
+        match self {
+            Self::Ask(outbox, frame) => outbox.send(&frame),
+            Self::Evict(outbox) => outbox.close(Close::NoPong),
+        }
+    }
+}
+
+/// Beats until told to stop: pings who is due, evicts who stayed silent, closes whose socket has stalled.
+pub async fn sweep(
+    roster: Arc<Roster>,
+    interval: Duration,
+    outboxes: Arc<Total>,
+    stall: Option<Duration>,
+    stop: CancellationToken,
+) {
+    let mut tick = tokio::time::interval(interval);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(tick.tick()).await.is_some() {
+        roster.beat(clock::now_ms());
+        if let Some(stall) = stall {
+            outboxes.close_stalled(stall);
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,146 @@
+//! Signs of life, on a clock that the tests turn.
+
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock;
+use crate::close::Close;
+use crate::connection::{Enrolled, Pace, Roster, sweep};
+use crate::identity::ConnectionNumber;
+use crate::outbox::fake::{Pipe, terms};
+use crate::outbox::{Duty, Outbox, Total};
+use crate::protocol::Json;
+use crate::settings::{Heartbeat, OffOr};
+
+const EVERY: u64 = 10_000;
+const TIMEOUT: u64 = 4_000;
+
+/// Connections on a roster, heard of when they came.
+struct Crowd {
+    roster: Arc<Roster>,
+    peers: Vec<(Arc<Outbox<Pipe>>, Enrolled)>,
+    total: Arc<Total>,
+    start: u64,
+}
+
+impl Crowd {
+    fn new(size: u64, room: usize, settings: &Heartbeat) -> Self {
+        let (roster, total, pace) = (Arc::new(Roster::default()), Total::new(usize::MAX), Pace::of(settings));
+        let terms = terms(Box::new(Json), 1000, 100, &total);
+        let start = clock::now_ms() + 1;
+        let enrol = |number| {
+            let outbox = Outbox::new(terms.clone(), ConnectionNumber(number), Pipe::with_room(room));
+            outbox.hear(start);
+            let shared: Arc<Outbox> = outbox.clone();
+            let enrolled = roster.enrol(&shared, pace.clone());
+            (outbox, enrolled)
+        };
+        let peers = (0..size).map(enrol).collect();
+        Self { roster, peers, total, start }
+    }
+
+    fn beat(&self, after: u64) {
+        self.roster.beat(self.start + after);
+    }
+
+    fn pings(&self) -> usize {
+        self.peers.iter().map(|(outbox, _)| outbox.wire().writes()).sum()
+    }
+
+    fn duty(&self, place: usize) -> Duty {
+        let outbox: Arc<Outbox> = self.peers[place].0.clone();
+        outbox.poll_duty(Waker::noop())
+    }
+}
+
+fn settings(text: &str) -> Heartbeat {
+    let every = OffOr::Value(Duration::from_millis(EVERY));
+    Heartbeat { every, timeout: Duration::from_millis(TIMEOUT), text: text.into() }
+}
+
+#[test]
+fn those_who_came_together_are_not_pinged_together_and_all_in_time() {
+    let crowd = Crowd::new(1000, usize::MAX, &settings(""));
+    let mut most = 0;
+    for after in (500..=EVERY + 500).step_by(500) {
+        let before = crowd.pings();
+        crowd.beat(after);
+        most = most.max(crowd.pings() - before);
+    }
+    assert_eq!(crowd.pings(), 1000, "each once within its time");
+    assert!(most < 150, "{most} in one of twenty looks");
+    assert_eq!(crowd.peers[0].0.wire().taken(), b"\x89\0");
+}
+
+#[test]
+fn who_does_not_answer_in_time_is_taken_for_dead() {
+    let crowd = Crowd::new(1, usize::MAX, &settings(""));
+    crowd.beat(EVERY + 1);
+    crowd.beat(EVERY + TIMEOUT);
+    assert_eq!(crowd.duty(0), Duty::Listen);
+    crowd.beat(EVERY + 1 + TIMEOUT);
+    assert_eq!(crowd.duty(0), Duty::HangUp(Close::NoPong));
+    assert_eq!(crowd.pings(), 1);
+}
+
+#[test]
+fn any_byte_is_a_sign_of_life_and_who_talks_is_not_pinged() {
+    let crowd = Crowd::new(1, usize::MAX, &settings(""));
+    crowd.beat(EVERY + 1);
+    for second in 1..100 {
+        crowd.peers[0].0.hear(crowd.start + EVERY + second * 1000);
+        crowd.beat(EVERY + second * 1000 + 500);
+    }
+    assert_eq!((crowd.duty(0), crowd.pings()), (Duty::Listen, 1));
+    crowd.beat(EVERY + 99_000 + EVERY);
+    assert_eq!(crowd.pings(), 2);
+}
+
+#[test]
+fn a_text_asks_for_no_answer_and_evicts_nobody() {
+    let crowd = Crowd::new(1, usize::MAX, &settings("beat"));
+    (0..100).for_each(|round| crowd.beat(EVERY + 1 + round * EVERY));
+    assert_eq!((crowd.duty(0), crowd.pings()), (Duty::Listen, 100));
+    assert!(crowd.peers[0].0.wire().texts().iter().all(|text| text == "beat"));
+}
+
+#[test]
+fn switched_off_it_says_nothing() {
+    let crowd = Crowd::new(1, usize::MAX, &Heartbeat { every: OffOr::Off, ..settings("") });
+    crowd.beat(1 << 40);
+    assert_eq!((crowd.duty(0), crowd.pings()), (Duty::Listen, 0));
+}
+
+#[test]
+fn who_left_the_roster_is_not_visited() {
+    let mut crowd = Crowd::new(20, usize::MAX, &settings(""));
+    let left = crowd.peers.split_off(5);
+    let (left, enrolled): (Vec<_>, Vec<_>) = left.into_iter().unzip();
+    drop(enrolled);
+    assert_eq!((crowd.roster.len(), crowd.roster.everybody().len()), (5, 5));
+    crowd.beat(EVERY + 1);
+    assert_eq!((crowd.pings(), left.iter().map(|outbox| outbox.wire().writes()).sum::<usize>()), (5, 0));
+}
+
+#[tokio::test]
+async fn the_sweep_closes_whose_socket_takes_nothing_for_too_long() {
+    let crowd = Crowd::new(1, 0, &settings(""));
+    let outbox: Arc<Outbox> = crowd.peers[0].0.clone();
+    outbox.send(&bytes::Bytes::from_static(b"\x8a\0"));
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let (roster, total, stall) = (crowd.roster.clone(), crowd.total.clone(), Some(Duration::from_millis(50)));
+    tasks.spawn(sweep(roster, Duration::from_millis(5), total, stall, stop.clone()));
+    let closed = std::future::poll_fn(|cx| match outbox.poll_duty(cx.waker()) {
+        Duty::WriteAndHangUp(close) => std::task::Poll::Ready(close),
+        _ => std::task::Poll::Pending,
+    });
+    let close = tokio::time::timeout(Duration::from_secs(10), closed).await.unwrap();
+    assert_eq!(close.code(), 4100);
+    stop.cancel();
+    tasks.close();
+    tasks.wait().await;
+}

@@ -1,0 +1,5 @@
+//! Connections in paused time, over sockets that tests hold the other end of.
+
+mod farewell;
+mod heartbeat;
+mod pump;

@@ -1,0 +1,105 @@
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::*;
+use crate::connection::fake::{House, Visit};
+use crate::settings::{Drain, Settings};
+
+const WINDOW: Duration = Duration::from_secs(25);
+
+fn settings() -> Drain {
+    Drain { window: WINDOW, ..Drain::default() }
+}
+
+/// Clients that hang up as soon as they have read their close frame; answers when each was closed.
+async fn crowd(house: &House, size: usize) -> Vec<Visit> {
+    let mut crowd = Vec::new();
+    for _ in 0..size {
+        let visit = house.visit(usize::MAX, Bytes::new()).await;
+        visit.line().hang_up_when_told();
+        crowd.push(visit);
+    }
+    crowd
+}
+
+#[tokio::test(start_paused = true)]
+async fn ten_thousand_leave_within_the_window_at_a_pace_in_no_order_each_told_when_to_come_back() {
+    let house = House::new(Settings::default());
+    let crowd = crowd(&house, 10_000).await;
+    let listed: Vec<_> = house.roster.everybody().iter().map(|outbox| outbox.number()).collect();
+    let start = Instant::now();
+    let metrics = house.rooms.metrics.clone();
+    let (roster, drain) = (house.roster.clone(), settings());
+    let pace = async {
+        let mut left = Vec::new();
+        while !roster.is_empty() {
+            left.push(roster.len());
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        left
+    };
+    let ((), left) = tokio::join!(see_out(&house.roster, &drain, &metrics), pace);
+    assert!(start.elapsed() <= WINDOW && start.elapsed() > WINDOW / 2, "{:?}", start.elapsed());
+    let steps: Vec<_> = left.windows(2).map(|pair| pair[0] - pair[1]).collect();
+    assert!(steps.iter().all(|&step| step < 600), "{steps:?}");
+    assert_eq!(metrics.drain_remaining.get(), 0);
+
+    let closed: HashMap<_, _> =
+        crowd.iter().map(|visit| (visit.outbox.number(), visit.line().finished_at().unwrap())).collect();
+    assert!(!listed.iter().is_sorted_by_key(|number| closed[number]), "closed in the order of the roster");
+    let hints: Vec<u64> = crowd.iter().map(hint_of).collect();
+    assert!(hints.iter().all(|hint| (500..=500 + 30_000).contains(hint)));
+    assert!(hints.iter().max() > hints.iter().min());
+    house.close().await;
+}
+
+fn hint_of(visit: &Visit) -> u64 {
+    let frames = visit.line().pipe().frames();
+    let close = frames.last().unwrap();
+    assert_eq!(close.close_code(), Some(1012));
+    let reason: serde_json::Value = serde_json::from_slice(&close.payload[2..]).unwrap();
+    reason["retry_ms"].as_u64().unwrap()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_handful_need_not_wait_for_the_window() {
+    let house = House::new(Settings::default());
+    let _crowd = crowd(&house, 20).await;
+    let start = Instant::now();
+    see_out(&house.roster, &settings(), &house.rooms.metrics).await;
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    house.close().await;
+}
+
+/// A handshake under way when the drain begins may end in its middle.
+#[tokio::test(start_paused = true)]
+async fn who_comes_in_while_the_house_empties_is_seen_out_too() {
+    let house = House::new(Settings::default());
+    let early = house.visit(usize::MAX, Bytes::new()).await;
+    let (drain, start) = (settings(), Instant::now());
+    let late = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let late = crowd(&house, 1).await;
+        early.line().hang_up();
+        late
+    };
+    let ((), late) = tokio::join!(see_out(&house.roster, &drain, &house.rooms.metrics), late);
+    assert!(start.elapsed() < Duration::from_secs(1), "{:?}", start.elapsed());
+    assert_eq!(late[0].told().last().unwrap(), "close:1012");
+    house.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_never_hangs_up_does_not_keep_the_house_open_beyond_the_window() {
+    let house = House::new(Settings::default());
+    let stuck = house.visit(0, Bytes::new()).await;
+    let start = Instant::now();
+    let short = Drain { window: Duration::from_secs(2), ..Drain::default() };
+    see_out(&house.roster, &short, &house.rooms.metrics).await;
+    assert!((2..3).contains(&start.elapsed().as_secs()), "{:?}", start.elapsed());
+    assert!(!stuck.end.is_finished());
+    house.close().await;
+}

@@ -1,0 +1,87 @@
+//! `/livez` and `/readyz`: is this process alive, and should clients be sent to it?
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::Json;
+use axum::extract::{RawQuery, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use serde_json::json;
+
+use super::Desk;
+use crate::broker;
+use crate::clock;
+use crate::settings::RedisReadiness;
+
+/// A shard or supervisor that has not gone round for this long is stuck, in ms.
+const STUCK: u64 = 10_000;
+
+/// How the replica is.
+pub struct Health {
+    redis: Option<broker::Health>,
+    draining: bool,
+    required: bool,
+}
+
+impl Health {
+    /// How the replica is now.
+    #[must_use]
+    pub fn of(desk: &Desk) -> Self {
+        Self {
+            redis: desk.has_redis.then(|| desk.rooms.broker.health()),
+            draining: desk.draining.load(Ordering::Relaxed),
+            required: desk.rooms.live.get().readiness.redis == RedisReadiness::Required,
+        }
+    }
+
+    /// Whether clients should be sent here.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.draining
+            && match self.redis {
+                None | Some(broker::Health::Open) => true,
+                Some(broker::Health::Starting | broker::Health::Deaf) => false,
+                // Away for all: sending clients elsewhere would help nobody, unless the operator wants it.
+                Some(broker::Health::Away) => !self.required,
+            }
+    }
+
+    fn status(&self) -> &'static str {
+        match (self.draining, self.is_ready(), self.redis) {
+            (true, ..) => "draining",
+            (_, true, Some(broker::Health::Away)) => "degraded",
+            (_, true, _) => "ready",
+            (_, false, _) => "unready",
+        }
+    }
+
+    fn redis(&self) -> &'static str {
+        match self.redis {
+            None => "none",
+            Some(broker::Health::Open) => "open",
+            Some(broker::Health::Starting) => "starting",
+            Some(broker::Health::Deaf) => "deaf",
+            Some(broker::Health::Away) => "away",
+        }
+    }
+}
+
+/// 503 only where restarting the process would help.
+pub(super) async fn livez(State(desk): State<Arc<Desk>>) -> Response {
+    let now = clock::now_ms();
+    let shards = now.saturating_sub(desk.rooms.hub.last_tick());
+    let links = now.saturating_sub(desk.rooms.broker.last_tick());
+    let status = if shards.max(links) < STUCK { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "shards_ms_ago": shards, "links_ms_ago": links }))).into_response()
+}
+
+/// 503 where clients should go elsewhere; with `?strict` also while merely degraded.
+pub(super) async fn readyz(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> Response {
+    let mut health = Health::of(&desk);
+    let strict =
+        query.is_some_and(|query| query.split('&').any(|word| word == "strict" || word.starts_with("strict=")));
+    health.required |= strict;
+    let status = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "status": health.status(), "redis": health.redis() }))).into_response()
+}

@@ -1,0 +1,53 @@
+//! Which path answers what, on both listeners.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{any, get, post};
+use prometheus::{Encoder, TextEncoder};
+
+use super::{Desk, health, publish};
+use crate::transport::websocket::{self, Door};
+
+/// The public listener: one door per route.
+pub fn public(doors: impl Iterator<Item = (String, Arc<Door>)>) -> Router {
+    doors
+        .fold(Router::new(), |router, (path, door)| router.route(&path, any(websocket::open).with_state(door)))
+        .fallback(websocket::not_found)
+}
+
+/// The internal listener: API, health, metrics.
+pub fn internal(desk: Arc<Desk>) -> Router {
+    Router::new()
+        .route("/api/publish", post(publish::publish))
+        .route("/livez", get(health::livez))
+        .route("/readyz", get(health::readyz))
+        .route("/metrics", get(metrics))
+        .route("/version", get(version))
+        .fallback(not_found)
+        .with_state(desk)
+}
+
+async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
+    let metrics = &desk.rooms.metrics;
+    metrics.outbox_bytes.set(i64::try_from(desk.outboxes.used()).unwrap_or(i64::MAX));
+    metrics.inbox_publications.set(i64::try_from(desk.interest.held()).unwrap_or(i64::MAX));
+    metrics.ready.set(i64::from(health::Health::of(&desk).is_ready()));
+    let mut page = Vec::new();
+    match TextEncoder::new().encode(&metrics.registry().gather(), &mut page) {
+        Ok(()) => ([(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
+    }
+}
+
+async fn version() -> Response {
+    axum::Json(serde_json::json!({ "name": "fanline", "version": env!("CARGO_PKG_VERSION") })).into_response()
+}
+
+async fn not_found() -> Response {
+    super::problem::Problem::new(StatusCode::NOT_FOUND, "here are /api/publish /livez /readyz /metrics /version")
+        .into_response()
+}

@@ -1,0 +1,153 @@
+//! The composition root: builds the rooms in order, binds both listeners, runs until drained.
+
+mod limits;
+mod reload;
+mod start;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket, lookup_host};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::accept::Acceptor;
+use crate::drain;
+use crate::http::{self, Desk};
+use crate::settings::{Live, Settings};
+use crate::transport::websocket::{Door, House};
+
+pub use limits::raise_descriptors;
+pub use reload::Reload;
+
+/// How many connections may wait to be accepted.
+const BACKLOG: u32 = 4096;
+
+/// How many sockets beside the connections may speak HTTP: those who get a 503, health checks, scrapes.
+const SPARE: usize = 512;
+
+/// How long the last tasks get after the drain.
+const LAST_TASKS: Duration = Duration::from_secs(5);
+
+/// A gateway with its rooms built and its listeners bound.
+pub struct Server {
+    public: TcpListener,
+    internal: TcpListener,
+    doors: Vec<(String, Arc<Door>)>,
+    house: Arc<House>,
+    desk: Arc<Desk>,
+    live: Arc<Live>,
+    tasks: TaskTracker,
+    /// Ends the listeners.
+    closing: CancellationToken,
+    /// Ends everything else, when the last connection is gone.
+    stop: CancellationToken,
+    max_sockets: usize,
+}
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address cannot be bound.
+    #[error("{key}: cannot listen on {address}: {error}")]
+    Bind {
+        /// The setting.
+        key: &'static str,
+        /// As it is set.
+        address: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// Redis is configured in a way that cannot be used.
+    #[error("redis.url: {0}")]
+    Redis(String),
+}
+
+impl Server {
+    /// Where clients connect.
+    ///
+    /// # Errors
+    /// The socket's own.
+    pub fn public_address(&self) -> io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    /// Where operators and producers connect.
+    ///
+    /// # Errors
+    /// The socket's own.
+    pub fn internal_address(&self) -> io::Result<SocketAddr> {
+        self.internal.local_addr()
+    }
+
+    /// The handle by which a running server takes new settings.
+    #[must_use]
+    pub fn reload(&self) -> Reload {
+        Reload::new(self.live.clone(), self.house.rooms.metrics.clone())
+    }
+
+    /// Serves until `shutdown` resolves, then drains: resolves when the house is empty.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        let Self { public, internal, doors, house, desk, live, tasks, closing, stop, max_sockets } = self;
+        let settings = live.get().clone();
+        let metrics = house.rooms.metrics.clone();
+        let front = Acceptor {
+            listener: public,
+            router: http::public(doors.into_iter()),
+            timeout: settings.handshake.timeout,
+            most: max_sockets,
+            metrics: Some(metrics.clone()),
+        };
+        let back = Acceptor {
+            listener: internal,
+            router: http::internal(desk.clone()),
+            timeout: settings.handshake.timeout,
+            most: SPARE,
+            metrics: None,
+        };
+        tasks.spawn(front.run(tasks.clone(), closing.clone()));
+        // The internal listener stays until the end: `/readyz` and `/metrics` tell how the drain goes.
+        tasks.spawn(back.run(tasks.clone(), stop.clone()));
+
+        shutdown.await;
+        desk.draining.store(true, Ordering::Relaxed);
+        metrics.ready.set(0);
+        info!(delay = ?settings.drain.delay, "shutting down: not ready any more, still accepting");
+        tokio::time::sleep(settings.drain.delay).await;
+        closing.cancel();
+        drain::see_out(&house.roster, &settings.drain, &metrics).await;
+        stop.cancel();
+        tasks.close();
+        if tokio::time::timeout(LAST_TASKS, tasks.wait()).await.is_err() {
+            info!(tasks = tasks.len(), "ending with tasks unfinished");
+        }
+        info!("drained");
+    }
+
+    /// Builds the rooms of these settings and binds the listeners.
+    ///
+    /// # Errors
+    /// An address that cannot be bound, or a Redis that cannot be named.
+    pub async fn bind(settings: Settings, descriptors: usize) -> Result<Self, StartError> {
+        start::start(settings, descriptors).await
+    }
+}
+
+async fn bind(key: &'static str, address: &str) -> Result<TcpListener, StartError> {
+    let failed = |error| StartError::Bind { key, address: address.to_owned(), error };
+    let resolved = lookup_host(address).await.map_err(failed)?.next();
+    let resolved = resolved.ok_or_else(|| failed(io::Error::other("the name has no address")))?;
+    listen(resolved).map_err(failed)
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

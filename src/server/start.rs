@@ -1,0 +1,128 @@
+//! Building the rooms, each from those before it.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::{Server, StartError, bind, limits};
+use crate::broker::Broker;
+use crate::broker::memory::MemoryBroker;
+use crate::broker::redis::RedisBroker;
+use crate::connection::{Ends, Pace, Roster, sweep};
+use crate::http::Desk;
+use crate::hub::{self, Hub, Interest};
+use crate::identity::Replica;
+use crate::metrics::Metrics;
+use crate::outbox::{Terms, Total};
+use crate::protocol::{Json, Plain, Protocol};
+use crate::session::{Rooms, Slots};
+use crate::settings::{Auto, Heartbeat, Live, OffOr, Route, Settings};
+use crate::transport::websocket::{Door, Gate, House};
+
+pub(super) async fn start(settings: Settings, descriptors: usize) -> Result<Server, StartError> {
+    let public = bind("public.listen", &settings.public.listen).await?;
+    let internal = bind("internal.listen", &settings.internal.listen).await?;
+    let (tasks, stop, closing) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+    let metrics = Arc::new(Metrics::new());
+    let replica = Replica::new(&limits::replica_name(&settings.replica.name));
+    let max_connections = limits::max_connections(&settings, descriptors);
+    let outboxes = Total::new(limits::outbox_total(&settings));
+    show_limits(&metrics, descriptors, max_connections, &outboxes);
+
+    let live = Live::new(settings);
+    let settings = live.get().clone();
+    let interest = Interest::new(limits::shards(&settings), live.rules(), metrics.clone());
+    let broker = broker(&settings, &replica, &interest, &metrics, &tasks, &stop)?;
+    let parts = hub::Parts {
+        broker: broker.clone(),
+        interest: interest.clone(),
+        replica: replica.clone(),
+        rules: live.rules(),
+        metrics: metrics.clone(),
+    };
+    let hub = Hub::start(&parts, &tasks, &stop);
+    let slots = Slots::new(max_connections);
+    let rooms = Arc::new(Rooms { hub, broker, live: live.clone(), replica, metrics: metrics.clone(), slots });
+    let roster = Arc::new(Roster::default());
+    let interval = Roster::interval(beats(&settings));
+    let stall = settings.outbox.stall.value();
+    tasks.spawn(sweep(roster.clone(), interval, outboxes.clone(), stall, stop.clone()));
+    let gate = Gate::new(settings.handshake.in_flight, settings.handshake.per_second);
+    let house = Arc::new(House { rooms: rooms.clone(), roster, tasks: tasks.clone(), gate, ends: Ends::default() });
+    let doors = (0..settings.routes.len()).map(|route| door(&house, &settings, route, &outboxes)).collect();
+    let has_redis = !settings.redis.url.is_empty();
+    let desk = Arc::new(Desk { rooms, outboxes, interest, has_redis, draining: AtomicBool::new(false) });
+    let max_sockets = limits::max_sockets(max_connections, descriptors);
+    Ok(Server { public, internal, doors, house, desk, live, tasks, closing, stop, max_sockets })
+}
+
+fn broker(
+    settings: &Settings,
+    replica: &Replica,
+    interest: &Arc<Interest>,
+    metrics: &Arc<Metrics>,
+    tasks: &TaskTracker,
+    stop: &CancellationToken,
+) -> Result<Arc<dyn Broker>, StartError> {
+    if settings.redis.url.is_empty() {
+        return Ok(MemoryBroker::new(interest.clone()));
+    }
+    let metrics = Metrics::clone(metrics);
+    let broker = RedisBroker::start(&settings.redis, replica, interest.clone(), metrics, tasks, stop.clone());
+    Ok(broker.map_err(|error| StartError::Redis(error.to_string()))?)
+}
+
+fn door(house: &Arc<House>, settings: &Settings, route: usize, outboxes: &Arc<Total>) -> (String, Arc<Door>) {
+    let shape = &settings.routes[route];
+    let terms = |protocol: Box<dyn Protocol>| {
+        Arc::new(Terms {
+            protocol,
+            bytes: settings.outbox.bytes.0,
+            messages: settings.outbox.messages,
+            total: outboxes.clone(),
+            metrics: house.rooms.metrics.clone(),
+        })
+    };
+    let door = Door {
+        house: house.clone(),
+        route,
+        plain: terms(Box::new(Plain::new(shape.on_gap))),
+        json: terms(Box::new(Json)),
+        pace: Pace::of(heartbeat(settings, shape)),
+    };
+    (shape.path.clone(), Arc::new(door))
+}
+
+fn heartbeat<'a>(settings: &'a Settings, route: &'a Route) -> &'a Heartbeat {
+    route.heartbeat.as_ref().unwrap_or(&settings.heartbeat)
+}
+
+/// All the times that the sweep must meet.
+fn beats(settings: &Settings) -> impl Iterator<Item = Duration> {
+    let heartbeats = settings.routes.iter().map(|route| heartbeat(settings, route));
+    let on = heartbeats.filter_map(|heartbeat| match heartbeat.every {
+        OffOr::Value(every) => Some(every.min(heartbeat.timeout)),
+        OffOr::Off => None,
+    });
+    on.chain(settings.outbox.stall.value())
+}
+
+fn show_limits(metrics: &Metrics, descriptors: usize, max_connections: usize, outboxes: &Total) {
+    metrics.limit("descriptors", descriptors);
+    metrics.limit("connections", max_connections);
+    metrics.limit("outbox_total_bytes", outboxes.limit());
+    metrics.limit("inbox_publications", hub::INBOX_PUBLICATIONS);
+}
+
+impl Settings {
+    /// The most connections that the operator set, if any.
+    pub(super) fn chosen_connections(&self) -> Option<usize> {
+        match self.public.max_connections {
+            Auto::Auto => None,
+            Auto::Value(chosen) => Some(chosen),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! What becomes of each command: the right first, then the act.
+
+use bytes::Bytes;
+
+use super::Session;
+use crate::broker::PublishError;
+use crate::clock;
+use crate::close::Close;
+use crate::command::{Command, MessageId, Payload};
+use crate::event::{Event, Refusal, RefusalCode};
+use crate::hub::Answer;
+use crate::metrics::{Inbound, Source};
+use crate::publication::Header;
+use crate::settings::{Grant, OnMessage};
+use crate::topic::Topic;
+
+/// What a client publishes.
+struct Draft {
+    payload: Bytes,
+    event: Option<Box<str>>,
+    key: Option<Box<str>>,
+}
+
+impl Session {
+    /// Carries out one command, or answers why not.
+    ///
+    /// # Errors
+    /// Why the client must go.
+    pub async fn obey(&mut self, asked: Result<Command, Refusal>) -> Result<(), Close> {
+        let outcome = match asked {
+            Err(refusal) => self.refuse(&refusal),
+            Ok(Command::Subscribe { topics, resume, id }) => self.subscribe(topics, resume, id).await,
+            Ok(Command::Unsubscribe { topics, id }) => {
+                self.member.unsubscribe(topics, id).await;
+                Inbound::Accepted
+            }
+            Ok(Command::Publish { topic, payload, event, key, id }) => {
+                self.publish_to(topic, Draft { payload, event, key }, id).await
+            }
+            Ok(Command::Message(payload)) => self.message(payload).await?,
+            Ok(Command::Ping { id }) => {
+                self.member.outbox().say(&Event::Pong { id: id.as_ref() });
+                Inbound::Accepted
+            }
+        };
+        self.rooms.metrics.inbound(outcome).inc();
+        Ok(())
+    }
+
+    async fn subscribe(&mut self, mut topics: Vec<Topic>, resume: bool, id: Option<MessageId>) -> Inbound {
+        let settings = self.rooms.live.get();
+        let limit = settings.limits_on(&settings.routes[self.route]).topics;
+        let mut refused = Vec::new();
+        topics.retain(|topic| {
+            let granted = settings.topics.rule(topic.as_str()).subscribe == Grant::Anyone;
+            if !granted {
+                refused.push(forbidden(topic, "subscribe", id.clone()));
+            }
+            granted
+        });
+        drop(settings);
+        for refusal in &refused {
+            self.refuse(refusal);
+        }
+        self.member.subscribe(topics, limit, Answer { id, resume, arrivals: None }).await;
+        if refused.is_empty() { Inbound::Accepted } else { Inbound::Refused }
+    }
+
+    async fn publish_to(&mut self, topic: Topic, draft: Draft, id: Option<MessageId>) -> Inbound {
+        match self.publish(&topic, draft).await {
+            Ok(()) => {
+                self.member.outbox().say(&Event::Published { id: id.as_ref() });
+                Inbound::Accepted
+            }
+            Err(refusal) => self.refuse(&Refusal { id, ..refusal }),
+        }
+    }
+
+    /// A plain client's message: the route says what it means.
+    async fn message(&mut self, payload: Payload) -> Result<Inbound, Close> {
+        let on_message = self.rooms.live.get().routes[self.route].on_message.clone();
+        match on_message {
+            OnMessage::Ignore => Ok(Inbound::Ignored),
+            OnMessage::Refuse => {
+                self.rooms.metrics.inbound(Inbound::Refused).inc();
+                Err(Close::Forbidden("this route takes no messages (on_message = \"refuse\")".into()))
+            }
+            OnMessage::Echo(template) => {
+                self.member.outbox().say(&Event::Echo(&echo(&template, payload)));
+                Ok(Inbound::Accepted)
+            }
+            OnMessage::Publish => self.publish_to_route(payload).await,
+        }
+    }
+
+    async fn publish_to_route(&mut self, payload: Payload) -> Result<Inbound, Close> {
+        let mut outcome = Inbound::Accepted;
+        for topic in self.topics.clone() {
+            let draft = Draft { payload: payload.bytes().clone(), event: None, key: None };
+            match self.publish(&topic, draft).await {
+                Ok(()) => {}
+                // An outage closes no socket; the client hears of it where its route has a word for it.
+                Err(refusal) if refusal.code == RefusalCode::Unavailable => outcome = self.refuse(&refusal),
+                Err(refusal) => return Err(Close::Forbidden(refusal.message)),
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// Publishes where the topic's rule and the route grant it; the sender is excluded unless the route
+    /// includes it.
+    async fn publish(&self, topic: &Topic, draft: Draft) -> Result<(), Refusal> {
+        let except = {
+            let settings = self.rooms.live.get();
+            let rule = settings.topics.rule(topic.as_str());
+            if rule.publish != Grant::Anyone {
+                return Err(forbidden(topic, "publish", None));
+            }
+            if draft.payload.len() > rule.publication.0 {
+                return Err(too_large(topic, draft.payload.len(), rule.publication.0));
+            }
+            if settings.routes[self.route].include_sender { Vec::new() } else { vec![self.id().to_string().into()] }
+        };
+        let header = Header { ts: Some(clock::unix_ms()), event: draft.event, key: draft.key, except };
+        let published = self.rooms.broker.publish(topic, &header, draft.payload).await;
+        self.rooms.metrics.publications(Source::Client).inc();
+        published.map(|_| ()).map_err(|error| unpublished(topic, &error))
+    }
+
+    fn refuse(&self, refusal: &Refusal) -> Inbound {
+        self.member.outbox().say(&Event::Error(refusal));
+        Inbound::Refused
+    }
+}
+
+/// The answer of an echo route: the template with the message in its place; binary comes back as it was.
+fn echo(template: &str, payload: Payload) -> Payload {
+    match payload {
+        Payload::Text(text) => {
+            Payload::Text(template.replace("{text}", &String::from_utf8_lossy(&text)).into_bytes().into())
+        }
+        Payload::Binary(bytes) => Payload::Binary(bytes),
+    }
+}
+
+fn forbidden(topic: &Topic, act: &str, id: Option<MessageId>) -> Refusal {
+    let message = format!("clients may not {act} to {topic}: its topic rule says {act} = \"none\"");
+    Refusal { id, code: RefusalCode::Forbidden, message }
+}
+
+fn too_large(topic: &Topic, found: usize, limit: usize) -> Refusal {
+    let message = format!("a publication on {topic} has at most {limit} bytes, this one has {found}");
+    Refusal { id: None, code: RefusalCode::TooLarge, message }
+}
+
+fn unpublished(topic: &Topic, error: &PublishError) -> Refusal {
+    let message = format!("not published to {topic}: {error}");
+    Refusal { id: None, code: RefusalCode::Unavailable, message }
+}

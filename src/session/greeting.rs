@@ -1,0 +1,71 @@
+//! A client that knocked: it gets a seat, and the door opens once its topics are live.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Rooms, Session, Slot, limits::Bucket};
+use crate::broker::Health;
+use crate::event::Event;
+use crate::hub::{Answer, Arrivals, Member};
+use crate::outbox::Outbox;
+use crate::settings::OffOr;
+use crate::topic::Topic;
+
+/// What a client wants when it knocks.
+pub struct Wish {
+    /// The place of its route in the settings.
+    pub route: usize,
+    /// What it listens to from the start.
+    pub topics: Vec<Topic>,
+}
+
+/// A client whose topics are asked for; what they carry waits in its outbox until the socket is there.
+pub struct Greeting {
+    session: Session,
+    arrivals: Arc<Arrivals>,
+}
+
+impl Greeting {
+    /// Seats the client and asks for its topics.
+    pub async fn begin(rooms: &Arc<Rooms>, slot: Slot, outbox: Arc<Outbox>, wish: Wish) -> Self {
+        let member = rooms.hub.seat(outbox);
+        welcome(rooms, &slot, &member, wish.route);
+        let arrivals = Arrivals::new(wish.topics.len());
+        let limit = wish.topics.len().max(1);
+        let answer = Answer { arrivals: Some(arrivals.clone()), ..Answer::default() };
+        member.subscribe(wish.topics.clone(), limit, answer).await;
+        let topics = wish.topics.into_boxed_slice();
+        let session =
+            Session { rooms: rooms.clone(), member, slot, route: wish.route, topics, bucket: Bucket::default() };
+        Self { session, arrivals }
+    }
+
+    /// Resolves once the topics are live, at most `patience` later; at once while the road is known to be
+    /// closed: then they are pending.
+    pub async fn open(self, patience: Duration) -> Session {
+        if self.session.rooms.broker.health() == Health::Open {
+            // Not live in time means pending, which the client is told where its protocol has a word.
+            let _ = tokio::time::timeout(patience, self.arrivals.complete()).await;
+        }
+        self.session
+    }
+}
+
+fn welcome(rooms: &Rooms, slot: &Slot, member: &Member, route: usize) {
+    let settings = rooms.live.get();
+    let heartbeat = settings.routes[route].heartbeat.as_ref().unwrap_or(&settings.heartbeat);
+    let heartbeat_ms = match heartbeat.every {
+        OffOr::Off => 0,
+        OffOr::Value(every) => u64::try_from(every.as_millis()).unwrap_or(u64::MAX),
+    };
+    let connection = rooms.replica.connection(slot.number);
+    member.outbox().say(&Event::Welcome { connection: &connection, heartbeat_ms });
+}
+
+impl Slot {
+    /// The number of the connection that has this room.
+    #[must_use]
+    pub fn number(&self) -> crate::identity::ConnectionNumber {
+        self.number
+    }
+}

@@ -1,0 +1,7 @@
+//! The doors that clients come in by: each turns a request into a greeting and a socket into a wire.
+
+pub mod caller;
+pub mod handshake;
+pub mod socket;
+pub mod template;
+pub mod websocket;

@@ -1,0 +1,188 @@
+//! Topics out of a request: the route's templates of `{path.x}` and `{query.x}`, and the query's own.
+
+use percent_encoding::percent_decode_str;
+
+use crate::settings::{Grant, Part, ProtocolChoice, Route, Template, TopicRules};
+use crate::topic::{BadTopic, Topic};
+
+/// The names and values of a query, percent-decoded; `+` is a plus.
+pub struct Query(Vec<(String, String)>);
+
+/// Why a request names no topics that it may have.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BadRequest {
+    /// A template asks for a value that the request has not.
+    #[error("this route needs {0}")]
+    Missing(String),
+    /// A value, or what a template makes of it, is no topic.
+    #[error("{found:?} is no topic: {why}")]
+    Topic {
+        /// As it came, decoded.
+        found: String,
+        /// What is wrong with it.
+        why: BadTopic,
+    },
+    /// A value is not UTF-8 once decoded.
+    #[error("{0} is not UTF-8 once percent-decoded")]
+    NotUtf8(String),
+    /// More topics than one connection may listen to.
+    #[error("{found} topics are too many: a connection listens to at most {limit} here")]
+    TooMany {
+        /// How many it asked for.
+        found: usize,
+        /// How many it may.
+        limit: usize,
+    },
+    /// The topic's rule keeps clients out.
+    #[error("clients may not subscribe to {0}: its topic rule says subscribe = \"none\"")]
+    Forbidden(Topic),
+}
+
+impl Query {
+    /// Understands a query string.
+    ///
+    /// # Errors
+    /// A value that is not UTF-8.
+    pub fn parse(raw: &str) -> Result<Self, BadRequest> {
+        let pairs = raw.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(name)?, decode(value)?))
+        });
+        pairs.collect::<Result<_, _>>().map(Self)
+    }
+
+    /// The first value of a name.
+    #[must_use]
+    pub fn first<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        self.all(name).next()
+    }
+
+    /// All values of a name.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+}
+
+/// The topics that a request on `route` listens to from the start.
+///
+/// # Errors
+/// Which of them it cannot have, and why.
+pub fn topics(
+    route: &Route,
+    plain: bool,
+    path: &[(String, String)],
+    query: &Query,
+    rules: &TopicRules,
+    limit: usize,
+) -> Result<Vec<Topic>, BadRequest> {
+    let mut topics = Vec::new();
+    for template in &route.topics {
+        topics.push(parse(&fill(template, path, query)?)?);
+    }
+    if !route.query_topics.is_empty() {
+        for name in query.all(&route.query_topics) {
+            let topic = parse(name)?;
+            if rules.rule(topic.as_str()).subscribe != Grant::Anyone {
+                return Err(BadRequest::Forbidden(topic));
+            }
+            topics.push(topic);
+        }
+    }
+    if topics.is_empty() && plain && !route.default_topic.is_empty() {
+        topics.push(parse(&route.default_topic)?);
+    }
+    let mut seen = std::collections::HashSet::new();
+    topics.retain(|topic| seen.insert(topic.clone()));
+    match topics.len() > limit {
+        true => Err(BadRequest::TooMany { found: topics.len(), limit }),
+        false => Ok(topics),
+    }
+}
+
+/// Whether a request on `route` speaks plain, given what it offers and asks for.
+#[must_use]
+pub fn speaks_plain(route: &Route, subprotocol: Option<&str>, query: &Query) -> bool {
+    match route.protocol {
+        ProtocolChoice::Plain => true,
+        ProtocolChoice::Json => false,
+        ProtocolChoice::Ask => match subprotocol {
+            Some(subprotocol) => subprotocol != "fanline.json",
+            None => query.first("protocol") != Some("json"),
+        },
+    }
+}
+
+fn parse(name: &str) -> Result<Topic, BadRequest> {
+    Topic::parse_client(name).map_err(|why| BadRequest::Topic { found: name.chars().take(64).collect(), why })
+}
+
+fn fill(template: &Template, path: &[(String, String)], query: &Query) -> Result<String, BadRequest> {
+    let mut filled = String::new();
+    for part in template.parts() {
+        filled.push_str(match part {
+            Part::Text(text) => text,
+            Part::Path(name) => segment(name, path)?,
+            Part::Query(name) => parameter(name, query)?,
+        });
+    }
+    Ok(filled)
+}
+
+fn segment<'a>(name: &str, path: &'a [(String, String)]) -> Result<&'a str, BadRequest> {
+    let found = path.iter().find(|(found, value)| found == name && !value.is_empty());
+    found.map(|(_, value)| value.as_str()).ok_or_else(|| BadRequest::Missing(format!("a value for {{path.{name}}}")))
+}
+
+fn parameter<'a>(name: &'a str, query: &'a Query) -> Result<&'a str, BadRequest> {
+    let found = query.first(name).filter(|value| !value.is_empty());
+    found.ok_or_else(|| BadRequest::Missing(format!("?{name}=…")))
+}
+
+fn decode(text: &str) -> Result<String, BadRequest> {
+    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| BadRequest::NotUtf8(text.to_owned()))?;
+    Ok(decoded.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::TopicRule;
+
+    fn ask(route: &Route, path: &[(&str, &str)], query: &str) -> Result<Vec<String>, BadRequest> {
+        let path: Vec<_> = path.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let secret = TopicRule { matches: "secret:*".into(), subscribe: Grant::None, ..TopicRule::default() };
+        let rules = TopicRules::new(vec![secret]);
+        let found = topics(route, true, &path, &Query::parse(query)?, &rules, 3)?;
+        Ok(found.iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn no_topic_means_all_and_topic_may_be_repeated() {
+        let route = Route::default();
+        assert_eq!(ask(&route, &[], "").unwrap(), ["all"]);
+        assert_eq!(ask(&route, &[], "topic=a&topic=b&topic=a").unwrap(), ["a", "b"]);
+    }
+
+    #[test]
+    fn values_are_percent_decoded_and_a_plus_is_a_plus() {
+        assert_eq!(ask(&Route::default(), &[], "topic=a%3Ab+c").unwrap(), ["a:b+c"]);
+        assert!(matches!(ask(&Route::default(), &[], "topic=%ff"), Err(BadRequest::NotUtf8(_))));
+        assert!(matches!(ask(&Route::default(), &[], "topic=a%20b"), Err(BadRequest::Topic { .. })));
+    }
+
+    #[test]
+    fn templates_take_path_and_query_and_never_make_a_name_of_ours() {
+        let templates = ["all", "{path.kind}:{query.id}"].map(|text| Template::parse(text).unwrap());
+        let route = Route { topics: templates.to_vec(), ..Route::default() };
+        assert_eq!(ask(&route, &[("kind", "client")], "id=7").unwrap(), ["all", "client:7"]);
+        assert_eq!(ask(&route, &[("kind", "client")], ""), Err(BadRequest::Missing("?id=…".into())));
+        assert!(matches!(ask(&route, &[("kind", "@user")], "id=7"), Err(BadRequest::Topic { .. })));
+    }
+
+    #[test]
+    fn a_rule_and_a_limit_keep_clients_out() {
+        assert!(matches!(ask(&Route::default(), &[], "topic=secret:1"), Err(BadRequest::Forbidden(_))));
+        let four = ask(&Route::default(), &[], "topic=a&topic=b&topic=c&topic=d");
+        assert_eq!(four, Err(BadRequest::TooMany { found: 4, limit: 3 }));
+    }
+}

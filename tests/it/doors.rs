@@ -1,0 +1,150 @@
+//! Who is let in, who is not, and what those are told to do instead.
+
+use std::io::Write;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use crate::client::{Client, HANDSHAKE, answer, exchange, header, knock};
+use crate::foreign::{Foreign, LANGUAGES};
+use crate::gateway::{Gateway, eventually};
+use crate::support::proxy::{Class, Proxy, Rule};
+use crate::support::redis::RedisServer;
+
+#[test]
+fn who_knocks_wrongly_is_told_what_to_do() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let unknown = knock(&gateway, "/nowhere", "");
+    assert_eq!(unknown.status, 404);
+    assert!(unknown.body.contains("/ws") && unknown.body.contains("[[routes]]"), "{}", unknown.body);
+    let plain = exchange(gateway.public(), b"GET /ws HTTP/1.1\r\nHost: a\r\n\r\n");
+    assert_eq!((plain.status, header(&plain, "upgrade").as_deref()), (426, Some("websocket")));
+    assert!(plain.body.contains("new WebSocket(url)") && plain.body.contains("proxy"), "{}", plain.body);
+    let posted = exchange(gateway.public(), b"POST /ws HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+    assert_eq!(posted.status, 426);
+    let old = HANDSHAKE.replace("Version: 13", "Version: 8");
+    let old = exchange(gateway.public(), format!("GET /ws HTTP/1.1\r\nHost: a\r\n{old}\r\n").as_bytes());
+    assert_eq!((old.status, header(&old, "sec-websocket-version").as_deref()), (426, Some("13")));
+    let short = HANDSHAKE.replace("dGhlIHNhbXBsZSBub25jZQ==", "c2hvcnQ=");
+    let short = exchange(gateway.public(), format!("GET /ws HTTP/1.1\r\nHost: a\r\n{short}\r\n").as_bytes());
+    assert_eq!(short.status, 400);
+    assert!(short.body.contains("Sec-WebSocket-Key"), "{}", short.body);
+}
+
+#[test]
+fn a_topic_that_is_none_or_is_ours_or_is_closed_is_refused_before_the_socket_opens() {
+    let gateway = Gateway::with_toml("[[topics]]\nmatch = \"secret:*\"\nsubscribe = \"none\"\n", &[]).ready();
+    for (path, status) in [
+        ("/ws?topic=caf%C3%A9", 400),
+        ("/ws?topic=@user:1", 400),
+        ("/ws?topic=%40canary:x", 400),
+        ("/ws?topic=", 400),
+        ("/ws?topic=secret:1", 403),
+    ] {
+        let refused = knock(&gateway, path, "");
+        assert_eq!(refused.status, status, "{path}: {}", refused.body);
+        assert!(refused.body.len() > 20, "{path} is told why: {}", refused.body);
+    }
+    let many: String = (0..300).map(|n| format!("topic=t{n}&")).collect();
+    assert_eq!(knock(&gateway, &format!("/ws?{many}"), "").status, 400, "more topics than limits.topics");
+    for language in LANGUAGES {
+        assert_eq!(Foreign::refused(language, &gateway.ws_url("/nowhere")).0, 404);
+    }
+}
+
+#[test]
+fn pages_of_other_origins_stay_outside() {
+    let gateway = Gateway::with_toml("[public]\norigins = [\"https://app.example\"]\n", &[]).ready();
+    let evil = knock(&gateway, "/ws", "Origin: https://evil.example\r\n");
+    assert_eq!(evil.status, 403);
+    assert!(evil.body.contains("public.origins"), "{}", evil.body);
+    assert_eq!(knock(&gateway, "/ws", "Origin: https://app.example\r\n").status, 101);
+    assert_eq!(knock(&gateway, "/ws", "").status, 101, "who sends no origin is no page");
+    assert_eq!(gateway.metric(r#"fanline_handshakes_total{outcome="forbidden"}"#) as u64, 1);
+}
+
+#[test]
+fn the_subprotocol_is_echoed_and_the_query_may_choose_the_language_too() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let mut json = Client::open_as(&gateway.ws_url("/ws?topic=a"), Some("fanline.json"));
+    assert_eq!(json.subprotocol, "fanline.json");
+    let welcome = json.told();
+    assert_eq!(welcome["type"], "welcome");
+    assert!(welcome["connection"].as_str().unwrap().contains('.') && welcome["heartbeat"].is_u64(), "{welcome}");
+    let mut plain = Client::open_as(&gateway.ws_url("/ws?topic=a"), Some("fanline.plain"));
+    assert_eq!(plain.subprotocol, "fanline.plain");
+    let mut by_query = Client::open(&gateway.ws_url("/ws?topic=a&protocol=json"));
+    assert_eq!(by_query.subprotocol, "", "not offered, not chosen");
+    assert_eq!(by_query.told()["type"], "welcome");
+    gateway.publish("a", "x");
+    assert_eq!(plain.text(), "x");
+    assert_eq!(by_query.until("message")["text"], "x");
+    assert_eq!(
+        header(&knock(&gateway, "/ws", "Sec-WebSocket-Protocol: graphql-ws\r\n"), "sec-websocket-protocol"),
+        None
+    );
+}
+
+#[test]
+fn beyond_max_connections_a_client_gets_503_until_somebody_leaves() {
+    let gateway = Gateway::start(&["--set", "public.max_connections=2"]).ready();
+    let _stays = Client::open(&gateway.ws_url("/ws"));
+    let leaves = Client::open(&gateway.ws_url("/ws"));
+    let refused = knock(&gateway, "/ws", "");
+    assert_eq!(refused.status, 503);
+    assert!(header(&refused, "retry-after").unwrap().parse::<u32>().unwrap() >= 1);
+    assert!(!refused.body.is_empty());
+    drop(leaves);
+    eventually("there is room again", || (knock(&gateway, "/ws", "").status == 101).then_some(()));
+}
+
+#[test]
+fn handshakes_beyond_the_rate_get_503_and_later_ones_come_in_again() {
+    let gateway = Gateway::start(&["--set", "handshake.per_second=5"]).ready();
+    let answers: Vec<_> = (0..30).map(|_| knock(&gateway, "/ws", "")).collect();
+    let refused: Vec<_> = answers.iter().filter(|answer| answer.status == 503).collect();
+    assert!(!refused.is_empty(), "thirty at once are too many");
+    assert!(refused.iter().all(|answer| header(answer, "retry-after").is_some()));
+    eventually("the next second lets somebody in", || (knock(&gateway, "/ws", "").status == 101).then_some(()));
+}
+
+#[test]
+fn handshakes_that_wait_for_redis_are_bounded_and_the_others_get_503_at_once() {
+    let Some(redis) = RedisServer::start() else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let proxy = runtime.block_on(Proxy::start(redis.port()));
+    let args = ["--redis-url", &proxy.url(), "--set", "handshake.in_flight=4", "--set", "handshake.subscribe_wait=30s"];
+    let gateway = Gateway::start(&args).ready();
+    proxy.rule(Class::Subscribers, Rule { stall: true, ..Rule::default() });
+    let mut waiting: Vec<_> = (0..4).map(|n| begin(&gateway, &format!("/ws?topic=t{n}"))).collect();
+    eventually("four handshakes wait", || (gateway.metric("fanline_topics") as u64 == 4).then_some(()));
+    let refused = knock(&gateway, "/ws?topic=another", "");
+    assert_eq!(refused.status, 503);
+    assert!(header(&refused, "retry-after").is_some() && !refused.body.is_empty());
+    proxy.rule(Class::Subscribers, Rule::default());
+    for socket in &mut waiting {
+        assert_eq!(answer(socket).unwrap().status, 101, "who waited comes in");
+    }
+    assert_eq!(knock(&gateway, "/ws?topic=another", "").status, 101);
+}
+
+/// Sends a handshake and leaves its answer unread.
+fn begin(gateway: &Gateway, path: &str) -> TcpStream {
+    let mut socket = TcpStream::connect(gateway.public()).unwrap();
+    write!(socket, "GET {path} HTTP/1.1\r\nHost: fanline\r\n{HANDSHAKE}\r\n").unwrap();
+    socket
+}
+
+#[test]
+fn a_handshake_does_not_wait_for_redis_longer_than_it_may() {
+    let Some(redis) = RedisServer::start() else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let proxy = runtime.block_on(Proxy::start(redis.port()));
+    let gateway = Gateway::start(&["--redis-url", &proxy.url(), "--set", "handshake.subscribe_wait=100ms"]).ready();
+    proxy.rule(Class::Subscribers, Rule { stall: true, ..Rule::default() });
+    let begin = std::time::Instant::now();
+    let mut client = Client::open(&gateway.ws_url("/ws?topic=a"));
+    assert!(begin.elapsed() < Duration::from_secs(2), "open after {:?}", begin.elapsed());
+    proxy.rule(Class::Subscribers, Rule::default());
+    eventually("it goes live by itself", || (gateway.publish("a", "late") == 1).then_some(()));
+    assert_eq!(client.text(), "late");
+}

@@ -1,0 +1,249 @@
+//! Clients that break the rules, or say nothing at all: a clear close or a timeout, and no memory kept.
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use socket2::{Domain, Socket, Type};
+
+use crate::client::{Client, answer, exchange};
+use crate::gateway::{Gateway, PATIENCE, eventually};
+
+/// A frame with a mask of zeros.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match payload.len() {
+        short @ 0..126 => frame.push(0x80 | u8::try_from(short).unwrap()),
+        long => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&u16::try_from(long).unwrap().to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}
+
+fn closed(gateway: &Gateway, reason: &str) -> u64 {
+    gateway.metric(&format!("fanline_connections_closed_total{{reason=\"{reason}\"}}")) as u64
+}
+
+#[test]
+fn who_breaks_the_protocol_is_closed_with_its_code_and_told_why() {
+    let gateway = Gateway::with_toml("[limits]\nmessage = \"1KiB\"\n", &[]).ready();
+    let mut bystander = Client::json(&gateway, &["a"]);
+    let half = |first: u8, rest: &[u8]| [masked(first, b"a"), rest.to_vec()].concat();
+    let cases: [(&str, Vec<u8>, u16); 13] = [
+        ("an unmasked frame", vec![0x81, 1, b'a'], 1002),
+        ("garbage", vec![0xff; 64], 1002),
+        ("a reserved bit", masked(0xC1, b"a"), 1002),
+        ("a reserved opcode", masked(0x83, b"a"), 1002),
+        ("a fragmented ping", masked(0x09, b"a"), 1002),
+        ("a ping too long", vec![0x89, 0xFE, 0, 126, 0, 0, 0, 0], 1002),
+        ("a continuation of nothing", masked(0x80, b"a"), 1002),
+        ("a text inside a text", half(0x01, &masked(0x81, b"b")), 1002),
+        ("a close with half a code", masked(0x88, &[3]), 1002),
+        ("a text that is not UTF-8", masked(0x81, &[0xC3, 0x28]), 1007),
+        ("a text that breaks off in a character", half(0x01, &masked(0x80, &[0xC3])), 1007),
+        ("a message too big", masked(0x82, &[0; 1025]), 1009),
+        ("a message that only says it is", vec![0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF], 1009),
+    ];
+    for (what, bytes, code) in &cases {
+        let mut client = Client::open(&gateway.ws_url("/ws?topic=a"));
+        client.raw().write_all(bytes).unwrap();
+        let (found, reason) = client.closed();
+        assert_eq!(found, *code, "{what}: {reason}");
+        assert!(!reason.is_empty(), "{what} is told why");
+    }
+    eventually("all are gone", || (gateway.metric("fanline_subscriptions") as u64 == 1).then_some(()));
+    assert_eq!((closed(&gateway, "protocol"), closed(&gateway, "not_utf8"), closed(&gateway, "too_big")), (9, 2, 2));
+    gateway.publish("a", "unharmed");
+    assert_eq!(bystander.told()["text"], "unharmed");
+}
+
+#[test]
+fn what_is_no_request_is_answered_or_hung_up_on_and_never_kept() {
+    let gateway = Gateway::start(&["--set", "handshake.timeout=500ms"]).ready();
+    for bytes in [
+        b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(),
+        b"\x00\x01\x02\r\n\r\n".to_vec(),
+        b"GET / HTTP/9.9\r\n\r\n".to_vec(),
+        format!("GET /ws HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(40_000)).into_bytes(),
+        format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(40_000)).into_bytes(),
+        format!("GET /ws HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(200)).into_bytes(),
+    ] {
+        let mut socket = TcpStream::connect(gateway.public()).unwrap();
+        // It may hang up before all was said.
+        let _ = socket.write_all(&bytes);
+        let begin = Instant::now();
+        if let Some(answer) = answer(&mut socket) {
+            assert!((400..500).contains(&answer.status), "{answer:?}");
+        }
+        assert!(begin.elapsed() < PATIENCE / 2, "hung up after {:?}", begin.elapsed());
+    }
+}
+
+#[test]
+fn silence_and_half_a_handshake_end_at_the_timeout() {
+    let gateway = Gateway::start(&["--set", "handshake.timeout=500ms"]).ready();
+    let mut sockets: Vec<_> = ["", "G", "GET /ws HTTP/1.1\r\nHost: a\r\nUpgrade: webso"]
+        .map(|said| {
+            let mut socket = TcpStream::connect(gateway.public()).unwrap();
+            socket.write_all(said.as_bytes()).unwrap();
+            socket
+        })
+        .into();
+    let begin = Instant::now();
+    for socket in &mut sockets {
+        assert!(gone(socket), "nothing is answered");
+    }
+    assert!(begin.elapsed() < Duration::from_secs(5), "after {:?}", begin.elapsed());
+    // A drop at a time is no way to stay.
+    let mut trickle = TcpStream::connect(gateway.public()).unwrap();
+    let begin = Instant::now();
+    while trickle.write_all(b"x").is_ok() && begin.elapsed() < Duration::from_secs(10) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+}
+
+/// Reads until the peer hangs up; whether it said nothing before, but perhaps 408.
+fn gone(socket: &mut TcpStream) -> bool {
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut said = Vec::new();
+    match socket.read_to_end(&mut said) {
+        Ok(_) => said.is_empty() || said.starts_with(b"HTTP/1.1 408"),
+        Err(error) => error.kind() == ErrorKind::ConnectionReset,
+    }
+}
+
+#[test]
+fn who_sends_too_much_is_closed_4101_with_a_hint() {
+    let gateway = Gateway::with_toml("[limits]\nmessages_per_second = 1\nburst = 5\n", &[]).ready();
+    let mut client = Client::json_open(&gateway);
+    let mut frames = Vec::new();
+    (0..10).for_each(|_| frames.extend(masked(0x81, br#"{"type":"ping"}"#)));
+    client.raw().write_all(&frames).unwrap();
+    let (told, code, reason) = client.rest();
+    assert_eq!((code, told.len()), (4101, 5 + 1), "five pongs and a goodbye: {told:?}");
+    assert!(reason.contains("retry_ms"), "{reason}");
+    let mut pinging = Client::open(&gateway.ws_url("/ws?topic=a"));
+    (0..10).for_each(|_| pinging.raw().write_all(&masked(0x89, b"")).unwrap());
+    assert_eq!(pinging.closed().0, 4101, "control frames count too");
+    eventually("both are counted", || (closed(&gateway, "rate_limited") == 2).then_some(()));
+}
+
+#[test]
+fn a_client_that_vanishes_leaves_nothing() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    for _ in 0..50 {
+        let mut client = Client::json(&gateway, &["a", "b"]);
+        let _ = client.raw().shutdown(Shutdown::Both);
+    }
+    eventually("all are gone", || {
+        let metrics = gateway.metrics();
+        let rest = metrics["fanline_subscriptions"] + metrics["fanline_topics"];
+        (rest as u64 == 0).then_some(())
+    });
+}
+
+/// How many connects say nothing.
+const SILENT: usize = 10_000;
+
+/// What one of them may cost while it lasts, in bytes of PSS. Promised are 16 KiB; HTTP's buffers alone, built
+/// for one that says nothing, would be those.
+const SILENT_COST: usize = 4 * 1024;
+
+/// What the allocator may keep of each, in bytes.
+const KEPT: usize = 2 * 1024;
+
+/// What memory moves by at any time, in bytes.
+const SLACK: usize = 4 * 1024 * 1024;
+
+#[test]
+fn ten_thousand_connects_that_say_nothing_cost_little_and_leave_nothing() {
+    let limit = getrlimit(Resource::Nofile);
+    setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum }).unwrap();
+    let gateway = Gateway::start(&["--set", "handshake.timeout=6s"]).ready();
+    let mut client = Client::json(&gateway, &["a"]);
+    let before = pss(&gateway);
+    let mut peaks = Vec::new();
+    for wave in 0..2 {
+        let silent: Vec<_> = (0..SILENT).map(|n| connect_from(n, gateway.public())).collect();
+        eventually("all are accepted", || (descriptors(&gateway) >= SILENT).then_some(()));
+        let peak = pss(&gateway);
+        assert!(peak.saturating_sub(before) <= SILENT * SILENT_COST, "{} bytes each", (peak - before) / SILENT);
+        peaks.push(peak);
+        gateway.publish("a", "meanwhile");
+        assert_eq!(client.told()["text"], "meanwhile");
+        let mut guest = Client::json(&gateway, &["a"]);
+        gateway.publish("a", "to both");
+        assert_eq!((client.told()["text"].as_str(), guest.told()["text"].as_str()), (Some("to both"), Some("to both")));
+        for mut socket in silent {
+            assert!(gone(&mut socket), "wave {wave}");
+        }
+        eventually("their descriptors are free", || (descriptors(&gateway) < 100).then_some(()));
+    }
+    let rest = pss(&gateway).saturating_sub(before);
+    // The allocator keeps what it had from the system for the next wave; that must not add up.
+    assert!(rest <= SILENT * KEPT, "{rest} bytes are left");
+    assert!(peaks[1] <= peaks[0] + peaks[0] / 10 + SLACK, "the second wave cost more than the first: {peaks:?}");
+}
+
+/// Connects from one of several addresses of this machine, so that ports do not run out.
+fn connect_from(number: usize, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let source = Ipv4Addr::new(127, 0, 1, u8::try_from(1 + number % 8).unwrap());
+    socket.bind(&SocketAddr::from((source, 0)).into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    TcpStream::from(socket)
+}
+
+fn descriptors(gateway: &Gateway) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", gateway.pid())).unwrap().count()
+}
+
+/// The proportional share of the machine's memory, in bytes.
+fn pss(gateway: &Gateway) -> usize {
+    let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", gateway.pid())).unwrap();
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().trim().parse::<usize>().unwrap() * 1024
+}
+
+/// How many topics a hostile client names; a million in the long run.
+fn topics() -> usize {
+    std::env::var("FANLINE_HOSTILE_TOPICS").map_or(20_000, |count| count.parse().unwrap())
+}
+
+#[test]
+fn random_topics_paths_and_subprotocols_add_no_series_and_leave_no_topic() {
+    let rates = "[limits]\ntopics = 1000000\nburst = 1000000\nmessages_per_second = 1000000\n";
+    let gateway = Gateway::with_toml(rates, &[]).ready();
+    // One of each kind first: what there is, is there from the start.
+    drop(Client::json(&gateway, &["first"]));
+    let names = |gateway: &Gateway| gateway.metrics().into_keys().collect::<Vec<_>>();
+    let before = names(&gateway);
+    let mut clients: Vec<_> = (0..10).map(|_| Client::json_open(&gateway)).collect();
+    for (number, batch) in (0..topics()).collect::<Vec<_>>().chunks(500).enumerate() {
+        let topics: Vec<String> = batch.iter().map(|n| format!("hostile:{n}:{:x}", n * 7919)).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        clients[number % 10].subscribe(&topics);
+    }
+    assert_eq!(gateway.metric("fanline_topics") as usize, topics());
+    for number in 0..200 {
+        let path = format!("GET /random{number} HTTP/1.1\r\nHost: a\r\n\r\n");
+        assert_eq!(exchange(gateway.public(), path.as_bytes()).status, 404);
+        let offered = format!("x{number}, fanline.json");
+        let client = Client::open_as(&gateway.ws_url(&format!("/ws?topic=q{number}&x{number}=1")), Some(&offered));
+        assert_eq!(client.subprotocol, "fanline.json");
+    }
+    assert_eq!(names(&gateway), before, "no series was added");
+    drop(clients);
+    eventually("no topic is left", || {
+        let metrics = gateway.metrics();
+        (metrics["fanline_topics"] as u64 + metrics["fanline_subscriptions"] as u64 == 0).then_some(())
+    });
+    assert_eq!(names(&gateway), before);
+}

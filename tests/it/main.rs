@@ -1,0 +1,25 @@
+//! The gateway as its users meet it: the real binary, a real `redis-server`, real foreign clients, real
+//! outages. One binary, so that it links once.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
+#[path = "../support/client.rs"]
+mod client;
+#[path = "../support/foreign.rs"]
+mod foreign;
+#[path = "../support/gateway.rs"]
+mod gateway;
+#[path = "../support/mod.rs"]
+mod support;
+
+mod delivery;
+mod doors;
+mod drain;
+mod heartbeat;
+mod hostile;
+mod operations;
+mod outage;
+mod publish;
+mod reload;
+mod slow;
+mod tools;

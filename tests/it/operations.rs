@@ -1,0 +1,161 @@
+//! What operators look at: health, readiness, version, metrics, logs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::gateway::{Gateway, eventually};
+use crate::support::redis::RedisServer;
+
+#[test]
+fn without_redis_it_is_alive_and_ready_at_once_and_says_its_version() {
+    let gateway = Gateway::start::<&str>(&[]);
+    assert_eq!((gateway.get("/livez").status, gateway.readyz()), (200, 200));
+    let ready: Value = serde_json::from_str(&gateway.get("/readyz?strict").body).unwrap();
+    assert_eq!(ready, json!({"status": "ready", "redis": "none"}));
+    let version: Value = serde_json::from_str(&gateway.get("/version").body).unwrap();
+    assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
+    assert!(gateway.log().contains("no Redis is configured"), "{}", gateway.log());
+}
+
+/// One family of a page of metrics.
+#[derive(Default)]
+struct Family {
+    help: bool,
+    kind: String,
+    samples: usize,
+}
+
+/// Parses the text format: every sample behind the HELP and TYPE of its family, no series twice.
+fn parse(page: &str) -> BTreeMap<String, Family> {
+    let (mut families, mut seen) = (BTreeMap::<String, Family>::new(), BTreeSet::new());
+    for line in page.lines() {
+        if let Some(help) = line.strip_prefix("# HELP ") {
+            let (name, text) = help.split_once(' ').unwrap();
+            assert!(!text.is_empty());
+            assert!(!families.contains_key(name), "{name} twice");
+            families.entry(name.into()).or_default().help = true;
+        } else if let Some(kind) = line.strip_prefix("# TYPE ") {
+            let (name, kind) = kind.split_once(' ').unwrap();
+            assert!(["counter", "gauge", "histogram"].contains(&kind), "{line}");
+            families.get_mut(name).unwrap().kind = kind.into();
+        } else {
+            let (series, value) = line.rsplit_once(' ').unwrap();
+            assert!(value.parse::<f64>().is_ok(), "{line}");
+            assert!(seen.insert(series.to_owned()), "{series} twice");
+            let name = series.split('{').next().unwrap();
+            let family = ["", "_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|end| name.strip_suffix(end).filter(|name| families.contains_key(*name)));
+            families.get_mut(family.unwrap_or_else(|| panic!("{line} has no family"))).unwrap().samples += 1;
+        }
+    }
+    families
+}
+
+#[test]
+fn the_metrics_page_is_well_formed_and_every_name_of_the_contract_is_on_it() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let families = parse(&gateway.get("/metrics").body);
+    for (name, family) in &families {
+        assert!(family.help && !family.kind.is_empty() && family.samples > 0, "{name}");
+        assert!(name.starts_with("fanline_") || name.starts_with("process_"), "{name}");
+        assert_eq!(family.kind == "counter", name.ends_with("_total"), "{name} is a {}", family.kind);
+    }
+    for name in [
+        "connections",
+        "subscriptions",
+        "topics",
+        "live_topics",
+        "connections_opened_total",
+        "connections_closed_total",
+        "handshakes_total",
+        "publications_total",
+        "deliveries_total",
+        "delivered_bytes_total",
+        "broadcast_seconds",
+        "delivery_latency_seconds",
+        "inbox_publications",
+        "outbox_bytes",
+        "dropped_total",
+        "gaps_total",
+        "redis_connected",
+        "redis_reconnects_total",
+        "redis_resubscribe_seconds",
+        "redis_canary_rtt_seconds",
+        "inbound_messages_total",
+        "drain_remaining",
+        "ready",
+        "build_info",
+        "limit",
+    ] {
+        assert!(families.contains_key(&format!("fanline_{name}")), "{name}");
+    }
+    assert!(families.contains_key("process_open_fds"));
+}
+
+#[test]
+fn metrics_count_what_happens() {
+    let Some(redis) = RedisServer::start() else { return };
+    // One shard: with more, each observes its own pass.
+    let gateway = Gateway::start(&["--redis-url", &redis.url(), "--set", "replica.shards=1"]).ready();
+    let mut json = Client::json(&gateway, &["a", "b"]);
+    let mut plain = Client::open(&gateway.ws_url("/ws?topic=a"));
+    gateway.publish("a", "hello");
+    redis.cli(&["PUBLISH", "fanline:a", "again"]);
+    for _ in 0..2 {
+        json.until("message");
+        plain.text();
+    }
+    // A pass counts when it ends, a moment after the last socket was written.
+    let deliveries = r#"fanline_deliveries_total{protocol="plain"}"#;
+    let metrics = eventually("both are counted", || {
+        let metrics = gateway.metrics();
+        (metrics[deliveries] as u64 == 2).then_some(metrics)
+    });
+    for (series, value) in [
+        (r#"fanline_connections{protocol="json"}"#, 1),
+        (r#"fanline_connections{protocol="plain"}"#, 1),
+        ("fanline_subscriptions", 3),
+        ("fanline_topics", 2),
+        ("fanline_live_topics", 2),
+        (r#"fanline_connections_opened_total{protocol="plain"}"#, 1),
+        (r#"fanline_handshakes_total{outcome="accepted"}"#, 2),
+        (r#"fanline_publications_total{source="api"}"#, 1),
+        (r#"fanline_publications_total{source="broker"}"#, 2),
+        (r#"fanline_deliveries_total{protocol="json"}"#, 2),
+        ("fanline_delivery_latency_seconds_count", 1),
+        ("fanline_redis_connected", 1),
+        ("fanline_ready", 1),
+        (r#"fanline_inbound_messages_total{outcome="accepted"}"#, 1),
+        ("fanline_outbox_bytes", 0),
+    ] {
+        assert_eq!(metrics[series] as u64, value, "{series}");
+    }
+    assert!(metrics["fanline_redis_canary_rtt_seconds_count"] >= 2.0);
+    assert!(metrics["fanline_delivered_bytes_total"] > 20.0);
+    drop((json, plain));
+    let by_client = r#"fanline_connections_closed_total{reason="lost"}"#;
+    eventually("both ends are counted", || (gateway.metric(by_client) as u64 == 2).then_some(()));
+}
+
+#[test]
+fn logs_hold_no_payload_no_query_and_no_secret() {
+    let Some(redis) = RedisServer::start_with(&["--requirepass", "hunter22"]) else { return };
+    let url = redis.url().replace("redis://", "redis://:hunter22@");
+    let gateway = Gateway::start(&["--redis-url", &url, "--log-level", "trace"]).ready();
+    let mut client = Client::open(&gateway.ws_url("/ws?topic=a&password=letmein"));
+    gateway.publish("a", "payload-42");
+    assert_eq!(client.text(), "payload-42");
+    client.send("inbound-43".into());
+    assert_eq!(client.closed().0, 4003);
+    let (_, log) = {
+        drop(client);
+        gateway.stop()
+    };
+    for secret in ["hunter22", "letmein", "payload-42", "inbound-43"] {
+        let line = log.lines().find(|line| line.contains(secret));
+        assert_eq!(line, None, "{secret} is in the log");
+    }
+}

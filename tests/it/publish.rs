@@ -1,0 +1,246 @@
+//! `POST /api/publish`, and clients that publish where they may.
+
+use std::net::TcpStream;
+
+use serde_json::{Value, json};
+use tungstenite::Message;
+
+use crate::client::{Client, exchange, header};
+use crate::gateway::{Answer, Gateway};
+use crate::support::redis::RedisServer;
+
+/// Everybody may publish, everywhere but on `news`; `/talk` publishes what plain clients send.
+const OPEN: &str = r#"
+[[topics]]
+match = "news"
+[[topics]]
+match = "small:*"
+publication = "10B"
+publish = "anyone"
+[[topics]]
+match = "*"
+publish = "anyone"
+[[routes]]
+path = "/talk"
+on_message = "publish"
+query_topics = "topic"
+[[routes]]
+path = "/echo-all"
+on_message = "publish"
+include_sender = true
+query_topics = "topic"
+"#;
+
+fn post(gateway: &Gateway, head: &str, path: &str, body: &[u8]) -> Answer {
+    let mut request =
+        format!("POST {path} HTTP/1.1\r\nHost: a\r\n{head}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
+    request.extend_from_slice(body);
+    exchange(gateway.internal(), &request)
+}
+
+fn body(answer: &Answer) -> Value {
+    serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.body))
+}
+
+#[test]
+fn a_request_is_answered_with_how_many_replicas_listened() {
+    let Some(redis) = RedisServer::start() else { return };
+    let [a, b] = [(); 2].map(|()| Gateway::start(&["--redis-url", &redis.url()]).ready());
+    let mut clients = [Client::json(&a, &["room:42"]), Client::json(&b, &["room:42"])];
+    let answer = a.post("/api/publish", r#"{"topic":"room:42","data":{"x": 1.0}}"#);
+    assert_eq!((answer.status, body(&answer)), (200, json!({"topics": {"room:42": {"replicas": 2}}})));
+    for client in &mut clients {
+        assert!(client.text().contains(r#""data":{"x": 1.0}"#), "byte for byte");
+    }
+    let nobody = a.post("/api/publish", r#"{"topics":["room:42","empty"],"text":"hi"}"#);
+    assert_eq!(
+        (nobody.status, body(&nobody)),
+        (200, json!({"topics": {"room:42": {"replicas": 2}, "empty": {"replicas": 0}}}))
+    );
+    for client in &mut clients {
+        assert_eq!(client.told()["text"], "hi");
+    }
+}
+
+#[test]
+fn every_form_of_a_payload_arrives_and_event_and_time_travel_with_it() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let (mut json, mut plain) = (Client::json(&gateway, &["t"]), Client::open(&gateway.ws_url("/ws?topic=t")));
+    assert_eq!(gateway.post("/api/publish", r#"{"topic":"t","b64":"AP+A","event":"alarm","key":"k"}"#).status, 200);
+    let told = json.told();
+    assert_eq!((&told["b64"], &told["event"]), (&json!("AP+A"), &json!("alarm")));
+    assert!(told["ts"].as_u64().unwrap() > 1_700_000_000_000, "{told}");
+    assert_eq!(plain.payload(), (vec![0, 0xff, 0x80], false));
+    let raw = post(&gateway, "", "/api/publish?topic=t&event=e", b"\x1eFL1{\"event\":\"forged\"}\n\xff");
+    assert_eq!((raw.status, body(&raw)), (200, json!({"topics": {"t": {"replicas": 1}}})));
+    assert_eq!(json.told()["event"], "e", "a body that looks like a header is payload");
+    assert_eq!(plain.payload().0, b"\x1eFL1{\"event\":\"forged\"}\n\xff");
+}
+
+#[test]
+fn a_bad_request_is_told_its_field_as_a_problem() {
+    let gateway = Gateway::with_toml(OPEN, &[]).ready();
+    for (request, status, field) in [
+        (r#"{"topic":"a","text":"b""#, 400, "body"),
+        (r#"{"topic":"a","txt":"b"}"#, 400, "body"),
+        (r#"{"text":"b"}"#, 400, "topic"),
+        (r#"{"topic":"a","topics":["b"],"text":"b"}"#, 400, "topic"),
+        (r#"{"topic":"@replica:x","text":"b"}"#, 400, "topic"),
+        (r#"{"topic":"a b","text":"b"}"#, 400, "topic"),
+        (r#"{"topics":[],"text":"b"}"#, 400, "topics"),
+        (r#"{"topic":"a"}"#, 400, "data"),
+        (r#"{"topic":"a","text":"b","data":1}"#, 400, "data"),
+        (r#"{"topic":"a","b64":"*"}"#, 400, "b64"),
+        (r#"{"topic":"small:1","text":"more than ten"}"#, 413, "data"),
+    ] {
+        let answer = gateway.post("/api/publish", request);
+        let problem = body(&answer);
+        assert_eq!((answer.status, problem["field"].as_str()), (status, Some(field)), "{request}: {problem}");
+        assert_eq!(header(&answer, "content-type").as_deref(), Some("application/problem+json"));
+        assert_eq!(problem["status"], status);
+        assert!(!problem["detail"].as_str().unwrap().is_empty(), "{problem}");
+    }
+    let huge = "x".repeat(900 * 1024);
+    let answer = gateway.post("/api/publish", &json!({"topic": "a", "text": huge}).to_string());
+    assert_eq!(answer.status, 413, "{}", answer.body);
+}
+
+#[test]
+fn with_keys_only_their_owners_publish_and_without_no_page_does() {
+    let keyed = Gateway::with_toml("[internal]\napi_keys = [\"shop:s3cret\", \"till:other\"]\n", &[]).ready();
+    let publish = |head: &str| post(&keyed, head, "/api/publish?topic=a", b"x").status;
+    assert_eq!((publish("Authorization: Bearer s3cret\r\n"), publish("X-API-Key: other\r\n")), (200, 200));
+    assert_eq!(
+        (publish(""), publish("Authorization: Bearer shop:s3cret\r\n"), publish("X-API-Key: \r\n")),
+        (401, 401, 401)
+    );
+    assert_eq!(
+        (keyed.get("/livez").status, keyed.get("/metrics").status, keyed.get("/version").status),
+        (200, 200, 200)
+    );
+    let open = Gateway::start::<&str>(&[]).ready();
+    let page = post(&open, "Origin: http://evil.example\r\n", "/api/publish?topic=a", b"x");
+    assert_eq!(page.status, 403, "{}", page.body);
+    assert_eq!(post(&open, "", "/api/publish?topic=a", b"x").status, 200);
+}
+
+#[test]
+fn those_excepted_do_not_get_it_and_all_others_do() {
+    let Some(redis) = RedisServer::start() else { return };
+    let [a, b] = [(); 2].map(|()| Gateway::start(&["--redis-url", &redis.url()]).ready());
+    let mut excepted = Client::open_as(&a.ws_url("/ws?topic=t"), Some("fanline.json"));
+    let id = excepted.until("welcome")["connection"].as_str().unwrap().to_owned();
+    excepted.until("subscribed");
+    let mut others = [Client::json(&a, &["t"]), Client::json(&b, &["t"])];
+    let answer = b.post("/api/publish", &json!({"topic": "t", "text": "secret", "except": [id]}).to_string());
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    b.publish("t", "all");
+    for client in &mut others {
+        assert_eq!([client.told()["text"].clone(), client.told()["text"].clone()], ["secret", "all"]);
+    }
+    assert_eq!(excepted.told()["text"], "all");
+}
+
+#[test]
+fn a_json_client_publishes_where_the_rule_grants_it_and_does_not_hear_itself() {
+    let Some(redis) = RedisServer::start() else { return };
+    let [a, b] = [(); 2].map(|()| Gateway::with_toml(OPEN, &["--redis-url", &redis.url()]).ready());
+    let (mut speaker, mut near, mut far) =
+        (Client::json(&a, &["t"]), Client::json(&a, &["t"]), Client::json(&b, &["t"]));
+    speaker.say(&json!({"type": "publish", "topic": "t", "data": {"n": 1}, "event": "e", "id": 1}));
+    assert_eq!(speaker.told(), json!({"type": "published", "id": 1}));
+    for client in [&mut near, &mut far] {
+        let told = client.told();
+        assert_eq!((&told["data"], &told["event"]), (&json!({"n": 1}), &json!("e")));
+    }
+    b.publish("t", "from outside");
+    assert_eq!(speaker.told()["text"], "from outside", "and nothing of its own before");
+    for (topic, code) in [("news", "forbidden"), ("@user:1", "bad_topic")] {
+        speaker.say(&json!({"type": "publish", "topic": topic, "text": "x", "id": topic}));
+        let refused = speaker.told();
+        assert_eq!(
+            (&refused["type"], &refused["code"], &refused["id"]),
+            (&json!("error"), &json!(code), &json!(topic))
+        );
+    }
+    speaker.say(&json!({"type": "publish", "topic": "small:1", "text": "more than ten", "id": 2}));
+    assert_eq!(speaker.told()["code"], "too_large");
+}
+
+#[test]
+fn a_plain_client_publishes_on_a_route_that_lets_it_and_hears_itself_only_where_included() {
+    let gateway = Gateway::with_toml(OPEN, &[]).ready();
+    let open = |path: &str| Client::open(&gateway.ws_url(path));
+    let (mut speaker, mut listener) = (open("/talk?topic=t"), open("/talk?topic=t"));
+    speaker.send(Message::text("hello"));
+    assert_eq!(listener.text(), "hello");
+    gateway.publish("t", "next");
+    assert_eq!(speaker.text(), "next", "its own was kept from it");
+    let mut included = open("/echo-all?topic=u");
+    included.send(Message::binary(vec![0, 255]));
+    assert_eq!(included.payload(), (vec![0, 255], false));
+}
+
+#[test]
+fn a_client_on_a_route_that_takes_no_messages_is_closed_4003_and_told_why() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let mut client = Client::open(&gateway.ws_url("/ws?topic=t"));
+    client.send(Message::text("hello"));
+    let (code, reason) = client.closed();
+    assert_eq!(code, 4003);
+    assert!(reason.contains("on_message"), "{reason}");
+    let forbidden = Gateway::with_toml(OPEN, &[]).ready();
+    let mut client = Client::open(&forbidden.ws_url("/talk?topic=news"));
+    client.send(Message::text("hello"));
+    assert_eq!(client.closed().0, 4003, "the topic's rule has the last word");
+}
+
+#[test]
+fn nobody_can_forge_a_header() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = Gateway::with_toml(OPEN, &["--redis-url", &redis.url()]).ready();
+    let mut listener = Client::json(&gateway, &["t"]);
+    let mut plain = Client::open(&gateway.ws_url("/talk?topic=t"));
+    let mut forger = Client::open(&gateway.ws_url("/talk?topic=t"));
+    for forged in ["\u{1e}FL1{\"event\":\"admin\",\"except\":[]}\nhi", "\u{1e}FL1 no header at all"] {
+        forger.send(Message::text(forged));
+        assert_eq!(plain.text(), forged);
+        let told = listener.told();
+        assert_eq!((&told["text"], &told["event"]), (&json!(forged), &Value::Null));
+        let mut json = Client::json_open(&gateway);
+        json.say(&json!({"type": "publish", "topic": "t", "text": forged}));
+        assert_eq!((plain.text(), forger.text()), (forged.to_owned(), forged.to_owned()));
+        assert_eq!(listener.told()["text"], forged);
+    }
+    // A producer that may PUBLISH may write headers; a broken one is counted and told.
+    redis.cli(&["PUBLISH", "fanline:t", "\u{1e}FL1{\"event\":\"real\"}\nhi"]);
+    let told = listener.told();
+    assert_eq!((&told["text"], &told["event"]), (&json!("hi"), &json!("real")));
+    redis.cli(&["PUBLISH", "fanline:t", "\u{1e}FL1 broken"]);
+    let gap = listener.told();
+    assert_eq!((&gap["type"], &gap["reason"]), (&json!("gap"), &json!("malformed")));
+}
+
+#[test]
+fn a_publication_from_redis_above_its_topics_limit_is_dropped_and_told() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = Gateway::with_toml(OPEN, &["--redis-url", &redis.url()]).ready();
+    let mut listener = Client::json(&gateway, &["small:1"]);
+    redis.cli(&["PUBLISH", "fanline:small:1", "more than ten"]);
+    redis.cli(&["PUBLISH", "fanline:small:1", "few"]);
+    let gap = listener.told();
+    assert_eq!((&gap["type"], &gap["reason"]), (&json!("gap"), &json!("too_large")));
+    assert_eq!(listener.told()["text"], "few");
+    assert_eq!(gateway.metric(r#"fanline_dropped_total{reason="too_large"}"#) as u64, 1);
+}
+
+#[test]
+fn the_api_is_on_the_internal_listener_alone() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    for path in ["/api/publish?topic=a", "/metrics", "/readyz", "/livez"] {
+        let request = format!("POST {path} HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
+        assert_eq!(exchange(gateway.public(), request.as_bytes()).status, 404, "{path}");
+    }
+    assert!(TcpStream::connect(gateway.internal()).is_ok());
+    assert_eq!(gateway.get("/nowhere").status, 404);
+}

@@ -1,0 +1,117 @@
+//! SIGHUP: what may change while running changes, and a bad file changes nothing.
+
+use std::fs;
+use std::net::TcpStream;
+
+use serde_json::json;
+
+use crate::client::{Client, exchange, knock};
+use crate::gateway::{Gateway, eventually};
+
+const BEFORE: &str = r#"
+[internal]
+api_keys = ["old:old-secret"]
+[limits]
+topics = 5
+[log]
+level = "info"
+"#;
+
+const AFTER: &str = r#"
+[public]
+origins = ["https://app.example"]
+[internal]
+api_keys = ["new:new-secret"]
+[limits]
+topics = 2
+message = "1KiB"
+[log]
+level = "debug"
+[[topics]]
+match = "closed:*"
+subscribe = "none"
+[[topics]]
+match = "*"
+publish = "anyone"
+[[routes]]
+path = "/ws"
+on_message = "echo"
+echo = "Echo: {text}"
+"#;
+
+fn reload(gateway: &Gateway, text: &str) {
+    fs::write(gateway.config(), text).unwrap();
+    gateway.signal("HUP");
+}
+
+fn failures(gateway: &Gateway) -> u64 {
+    gateway.metric("fanline_reload_failures_total") as u64
+}
+
+fn publishes(gateway: &Gateway, key: &str) -> u16 {
+    let request =
+        format!("POST /api/publish?topic=a HTTP/1.1\r\nHost: a\r\nX-API-Key: {key}\r\nContent-Length: 1\r\n\r\nx");
+    exchange(gateway.internal(), request.as_bytes()).status
+}
+
+fn until_logged(gateway: &Gateway, words: &str) {
+    eventually(words, || gateway.log().contains(words).then_some(()));
+}
+
+#[test]
+fn rules_rights_limits_origins_keys_and_log_level_change_without_a_restart() {
+    let gateway = Gateway::with_toml(BEFORE, &[]).ready();
+    let mut client = Client::json(&gateway, &["closed:1"]);
+    client.say(&json!({"type": "publish", "topic": "a", "text": "x", "id": 1}));
+    assert_eq!(client.told()["code"], "forbidden");
+    assert_eq!((publishes(&gateway, "old-secret"), publishes(&gateway, "new-secret")), (200, 401));
+    assert_eq!(knock(&gateway, "/ws", "Origin: https://evil.example\r\n").status, 101);
+    assert!(!gateway.log().contains("DEBUG"));
+    reload(&gateway, AFTER);
+    until_logged(&gateway, "configuration reloaded");
+    client.say(&json!({"type": "publish", "topic": "a", "text": "x", "id": 2}));
+    assert_eq!(client.told(), json!({"type": "published", "id": 2}), "the topic's rule");
+    client.say(&json!({"type": "subscribe", "topic": "closed:2", "id": 3}));
+    assert_eq!(client.told()["code"], "forbidden", "the topic's rule");
+    client.say(&json!({"type": "subscribe", "topics": ["a", "b"], "id": 4}));
+    let answers = [client.told(), client.told()];
+    assert!(answers.iter().any(|told| told["code"] == "too_many_topics"), "the limit: {answers:?}");
+    assert_eq!((publishes(&gateway, "old-secret"), publishes(&gateway, "new-secret")), (401, 200));
+    assert_eq!(knock(&gateway, "/ws", "Origin: https://evil.example\r\n").status, 403);
+    let mut plain = Client::open(&gateway.ws_url("/ws"));
+    plain.send("hi".into());
+    assert_eq!(plain.text(), "Echo: hi", "the route's right");
+    plain.send("x".repeat(1025).into());
+    assert_eq!(plain.closed().0, 1009, "the limit of new clients");
+    until_logged(&gateway, "DEBUG");
+    assert_eq!(failures(&gateway), 0);
+}
+
+#[test]
+fn a_bad_file_keeps_the_old_settings_is_counted_and_says_why() {
+    let gateway = Gateway::with_toml(BEFORE, &[]).ready();
+    for (count, bad) in [(1, "[limits]\ntopics = \"many\"\n"), (2, "[limts]\ntopics = 5\n"), (3, "no toml")] {
+        reload(&gateway, bad);
+        eventually("it is counted", || (failures(&gateway) == count).then_some(()));
+    }
+    fs::remove_file(gateway.config()).unwrap();
+    gateway.signal("HUP");
+    eventually("a missing file too", || (failures(&gateway) == 4).then_some(()));
+    assert!(gateway.log().contains("limits.topics") && gateway.log().contains("did you mean"), "{}", gateway.log());
+    assert_eq!(publishes(&gateway, "old-secret"), 200);
+    reload(&gateway, AFTER);
+    until_logged(&gateway, "configuration reloaded");
+    assert_eq!((publishes(&gateway, "new-secret"), failures(&gateway)), (200, 4));
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_not_taken_over() {
+    let gateway = Gateway::with_toml(BEFORE, &[]).ready();
+    let changed = BEFORE.to_owned() + "[heartbeat]\nevery = \"1s\"\n[[routes]]\npath = \"/new\"\n";
+    reload(&gateway, &changed);
+    until_logged(&gateway, "need a restart");
+    let log = gateway.log();
+    assert!(log.contains("heartbeat.every") && log.contains("routes[") && log.contains("/new"), "{log}");
+    assert_eq!(knock(&gateway, "/new", "").status, 404);
+    assert!(TcpStream::connect(gateway.public()).is_ok());
+}

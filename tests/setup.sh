@@ -1,0 +1,105 @@
+#!/usr/bin/env bash
+# Installs what the tests lack: all of it, or what is named (redis curl node python cargo-deny). Quick where all
+# is there. What it may not install itself it names in one line, and ends with 1. OFFLINE=1 installs nothing.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+tools=$PWD/tests/.tools
+clients=tests/clients
+deny_version=0.20.2
+missing=0
+
+have() { type -P "$1" >/dev/null; }
+
+lacks() {
+    echo "setup: missing: $1; $2" >&2
+    missing=1
+}
+
+# Runs a command in silence, and shows what it said where it fails.
+quietly() {
+    local said
+    said=$("$@" 2>&1 </dev/null) && return
+    echo "$said" | tail -n 20 >&2
+    return 1
+}
+
+as_root() {
+    if [[ $EUID -eq 0 ]]; then "$@"; else sudo -n "$@"; fi
+}
+
+may_install() {
+    [[ -z ${OFFLINE:-} ]] && have apt-get && { [[ $EUID -eq 0 ]] || sudo -n true 2>/dev/null; }
+}
+
+system_package() {
+    echo "setup: installing $1 (apt-get)"
+    export DEBIAN_FRONTEND=noninteractive
+    quietly as_root apt-get install -y -q --no-install-recommends "$1" ||
+        { quietly as_root apt-get update -q && quietly as_root apt-get install -y -q --no-install-recommends "$1"; }
+}
+
+need_redis() {
+    have redis-server && have redis-cli && return
+    may_install && system_package redis-server && return
+    lacks redis-server "install Redis 6.2 or newer (Debian: apt-get install redis-server)"
+}
+
+need_curl() {
+    have curl && return
+    may_install && system_package curl && return
+    lacks curl "install it (Debian: apt-get install curl)"
+}
+
+# npm packages, as the lock file pins them.
+need_node() {
+    local done=$clients/node_modules/.installed
+    cmp -s $clients/package-lock.json $done && return
+    if ! have node || ! have npm; then lacks "node and npm" "install Node 20 or newer"; return; fi
+    [[ -n ${OFFLINE:-} ]] && { lacks "npm packages" "run tests/setup.sh with a network"; return; }
+    echo "setup: installing npm packages into $clients/node_modules"
+    quietly npm ci --prefix $clients --no-fund --no-audit && cp $clients/package-lock.json $done && return
+    lacks "npm packages" "npm ci --prefix $clients failed"
+}
+
+# PyPI packages, as requirements.txt pins them.
+need_python() {
+    local venv=$tools/venv
+    cmp -s $clients/requirements.txt "$venv/.installed" && "$venv/bin/python" -c '' 2>/dev/null && return
+    have python3 || { lacks python3 "install Python 3.10 or newer"; return; }
+    [[ -n ${OFFLINE:-} ]] && { lacks "PyPI packages" "run tests/setup.sh with a network"; return; }
+    python3 -c 'import ensurepip' 2>/dev/null || { may_install && system_package python3-venv; } ||
+        { lacks "Python's venv" "install it (Debian: apt-get install python3-venv)"; return; }
+    echo "setup: installing PyPI packages into tests/.tools/venv"
+    quietly python3 -m venv --clear "$venv" &&
+        quietly "$venv/bin/pip" install --disable-pip-version-check -r $clients/requirements.txt &&
+        cp $clients/requirements.txt "$venv/.installed" && return
+    lacks "PyPI packages" "pip install -r $clients/requirements.txt failed"
+}
+
+# Any cargo-deny that reads our deny.toml will do; ours is built without optimisation, which is quickest.
+need_cargo-deny() {
+    fit_deny "$tools/bin/cargo-deny" || fit_deny cargo-deny && return
+    [[ -n ${OFFLINE:-} ]] && { lacks cargo-deny "run tests/setup.sh with a network"; return; }
+    echo "setup: building cargo-deny $deny_version into tests/.tools (about two minutes, once)"
+    CARGO_INCREMENTAL=0 CARGO_PROFILE_DEV_DEBUG=0 CARGO_PROFILE_DEV_OPT_LEVEL=0 CARGO_TARGET_DIR=$tools/build \
+        quietly cargo install cargo-deny --version $deny_version --locked --debug --root "$tools" &&
+        rm -rf "$tools/build" && return
+    lacks cargo-deny "cargo install cargo-deny --version $deny_version --locked failed"
+}
+
+fit_deny() {
+    local version
+    version=$("$1" --version 2>/dev/null) || return
+    [[ $(printf '%s\n' 0.18.0 "${version#* }" | sort -V | head -n 1) == 0.18.0 ]]
+}
+
+mkdir -p "$tools"
+[[ $# -eq 0 ]] && set -- redis curl node python cargo-deny
+for need; do
+    case $need in
+    redis | curl | node | python | cargo-deny) "need_$need" ;;
+    *) lacks "$need" "this script knows redis, curl, node, python and cargo-deny" ;;
+    esac
+done
+exit $missing
