@@ -1,0 +1,80 @@
+//! Two servers that already run, whoever wrote them, beside each other: the engine of the bench for any peer.
+
+use crate::{
+    crowd::Crowd,
+    feed::Feed,
+    pairs::{self, Plan, Side},
+    server::Server,
+};
+use anyhow::Result;
+use std::{net::SocketAddr, time::Duration};
+
+/// `fanline-load pair`
+#[derive(clap::Args)]
+pub struct Args {
+    /// ws://host:port/path of the measured server; pinning it to one core is yours
+    #[arg(long)]
+    url: Server,
+    /// Its process id
+    #[arg(long)]
+    pid: u32,
+    /// The server it is held against, pinned to the same core
+    #[arg(long)]
+    against: Server,
+    /// Its process id
+    #[arg(long)]
+    against_pid: u32,
+    /// host:port of Redis
+    #[arg(long, default_value = "127.0.0.1:6379")]
+    redis: SocketAddr,
+    /// Stands before the topic in the channel's name
+    #[arg(long, default_value = "fanline:")]
+    prefix: String,
+    /// Sockets to each
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=9000))]
+    sockets: u32,
+    /// Bytes of a payload
+    #[arg(long, default_value_t = 128)]
+    size: usize,
+    /// Publications outstanding at once
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    in_flight: u32,
+    /// Adjacent pairs, in alternating order
+    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    pairs: u32,
+    /// Seconds of a window
+    #[arg(long, default_value_t = 2.0)]
+    window: f64,
+    /// One JSON object instead of lines
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures and prints the ratio of CPU per delivery, `url` by `against`.
+pub fn run(args: &Args) -> Result<()> {
+    let plan = Plan {
+        pairs: args.pairs as usize,
+        most_pairs: args.pairs as usize,
+        window: Duration::from_secs_f64(args.window),
+        warm_up: Duration::from_secs_f64(args.window / 8.0),
+        payload_bytes: args.size,
+    };
+    let mut crowd = Crowd::new(args.redis, &args.prefix)?;
+    let mut side = |server: &Server, pid, topic: &str| {
+        let group = crowd.connect(server, &[topic.to_owned()], args.sockets as usize)?;
+        anyhow::Ok(Side { pid, group })
+    };
+    let first = side(&args.url, args.pid, "load:first")?;
+    let second = side(&args.against, args.against_pid, "load:second")?;
+    let feed = Feed::InFlight(args.in_flight as usize);
+    let outcome = pairs::measure(&mut crowd, [&first, &second], feed, &plan, plan.pairs, |_| true)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&outcome)?);
+        return Ok(());
+    }
+    println!("median (min-max) of {} pairs, CPU per delivery", outcome.pairs);
+    println!("ratio    {}", outcome.ratio);
+    println!("first    {} µs", outcome.first_us);
+    println!("second   {} µs", outcome.second_us);
+    Ok(())
+}

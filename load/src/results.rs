@@ -1,0 +1,175 @@
+//! Cases with their bars, as a table, as RESULTS.md and as results.json.
+
+use crate::{
+    figures::Spread,
+    machine::Machine,
+    pairs::{Outcome, Plan},
+};
+use anyhow::{Context, Result};
+use serde::Serialize;
+use std::{fmt::Write, fs, path::Path};
+
+/// A measured value in its case's unit.
+pub type Figure = f64;
+
+/// What may not be exceeded.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Bar {
+    pub most: Figure,
+}
+
+/// One line of the results.
+#[derive(Debug, Serialize)]
+pub struct Case {
+    pub name: String,
+    /// `×` is a ratio of CPU per delivery, first by second.
+    pub unit: &'static str,
+    pub bar: Option<Bar>,
+    /// `None` when only the floor was measured.
+    pub measured: Option<Figure>,
+    /// The floor's figure, for orientation: CPU µs per delivery, or the case's own unit.
+    pub floor: Figure,
+    pub spread: Option<Spread>,
+    pub pairs: Option<Outcome>,
+    pub note: String,
+}
+
+/// Everything a bench has found.
+#[derive(Debug, Serialize)]
+pub struct Results {
+    pub machine: Machine,
+    pub plan: Plan,
+    pub cases: Vec<Case>,
+}
+
+impl Case {
+    /// A case of adjacent pairs: its figure is the median of their ratios.
+    pub fn of_pairs(name: String, bar: Option<Bar>, outcome: &Outcome) -> Self {
+        Self {
+            name,
+            unit: "×",
+            bar,
+            measured: Some(outcome.ratio.median),
+            floor: outcome.second_us.median,
+            spread: Some(outcome.ratio),
+            pairs: Some(outcome.clone()),
+            note: String::new(),
+        }
+    }
+
+    /// A case measured once on each server.
+    pub fn of_single(
+        name: String,
+        unit: &'static str,
+        bar: Option<Bar>,
+        gateway: Option<Figure>,
+        floor: Figure,
+    ) -> Self {
+        Self { name, unit, bar, measured: gateway, floor, spread: None, pairs: None, note: String::new() }
+    }
+
+    fn is_missed(&self) -> bool {
+        matches!((self.bar, self.measured), (Some(bar), Some(measured)) if measured > bar.most)
+    }
+
+    fn verdict(&self) -> &'static str {
+        match (self.bar, self.measured) {
+            (Some(_), Some(_)) if self.is_missed() => "MISSED",
+            (Some(_), Some(_)) => "ok",
+            _ => "",
+        }
+    }
+
+    /// Case, bar, measured, spread, floor, verdict.
+    fn cells(&self) -> [String; 6] {
+        let number = |figure: Figure| if self.unit == "µs" { format!("{figure:.1}") } else { format!("{figure:.3}") };
+        let floor = match &self.pairs {
+            Some(_) => format!("{:.2} µs", self.floor),
+            None => format!("{} {}", number(self.floor), self.unit),
+        };
+        [
+            self.name.clone(),
+            self.bar.map_or_else(String::new, |bar| format!("≤ {} {}", bar.most, self.unit)),
+            self.measured.map_or_else(|| "–".into(), |measured| format!("{} {}", number(measured), self.unit)),
+            self.spread.map_or_else(String::new, |spread| format!("{:.3}-{:.3}", spread.min, spread.max)),
+            floor,
+            [self.verdict(), &self.note].join(" ").trim().to_owned(),
+        ]
+    }
+}
+
+const HEADS: [&str; 6] = ["case", "bar", "measured", "min-max", "floor", ""];
+
+impl Results {
+    /// Whether any bar was.
+    pub fn has_missed(&self) -> bool {
+        self.cases.iter().any(Case::is_missed)
+    }
+
+    /// For a terminal: columns as wide as they need to be.
+    pub fn table(&self) -> String {
+        let rows: Vec<[String; 6]> =
+            std::iter::once(HEADS.map(str::to_owned)).chain(self.cases.iter().map(Case::cells)).collect();
+        let widths: [usize; 6] =
+            std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0));
+        let mut table = String::new();
+        for row in rows {
+            let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            table.push_str(cells.join("  ").trim_end());
+            table.push('\n');
+        }
+        table
+    }
+
+    /// Writes RESULTS.md and results.json into a directory.
+    pub fn write(&self, out: &Path) -> Result<()> {
+        fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
+        let json = serde_json::to_string_pretty(self)? + "\n";
+        for (name, text) in [("RESULTS.md", self.markdown()?), ("results.json", json)] {
+            let path = out.join(name);
+            fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        }
+        Ok(())
+    }
+
+    fn markdown(&self) -> Result<String> {
+        let Machine { date, kernel, cpu, cores, load, redis, gateway, harness } = &self.machine;
+        let Plan { pairs, window, payload_bytes, .. } = &self.plan;
+        let mut text = String::from(
+            "# What a delivery costs\n\nWritten by `make bench`; how to read it: [README.md](README.md).\n\n",
+        );
+        writeln!(text, "| {} |\n|{}", HEADS.join(" | "), "---|".repeat(HEADS.len()))?;
+        for case in &self.cases {
+            writeln!(text, "| {} |", case.cells().join(" | "))?;
+        }
+        writeln!(
+            text,
+            "\nRatios (×) are medians over at least {pairs} adjacent pairs of {window:?}, CPU time per delivery of {payload_bytes} B,"
+        )?;
+        writeln!(text, "the server alone on one core. They hold across machines; µs and KiB are this machine's:\n")?;
+        writeln!(text, "- {date}, Linux {kernel}, {cores} × {cpu}, load {load} at the start")?;
+        writeln!(text, "- gateway: {gateway}\n- {redis}\n- fanline-load {harness}")?;
+        Ok(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn case(measured: Option<f64>) -> Case {
+        Case::of_single("PSS".into(), "KiB", Some(Bar { most: 3.0 }), measured, 0.1)
+    }
+
+    #[test]
+    fn a_bar_is_missed_above_it_and_not_on_it() {
+        let verdicts = [Some(3.0), Some(3.01), None].map(|measured| case(measured).verdict());
+        assert_eq!(verdicts, ["ok", "MISSED", ""]);
+    }
+
+    #[test]
+    fn the_table_says_case_bar_measured_and_verdict() {
+        let [name, bar, measured, _, floor, verdict] = case(Some(3.5)).cells();
+        assert_eq!([name, bar, measured, floor, verdict], ["PSS", "≤ 3 KiB", "3.500 KiB", "0.100 KiB", "MISSED"]);
+    }
+}
