@@ -1,0 +1,131 @@
+//! The example lines of the wire protocol, as the codec writes and reads them.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+use fanline::close::Close;
+use fanline::command::{Command, MessageId, Payload};
+use fanline::event::{Event, Gap, GapReason, Refusal, RefusalCode};
+use fanline::identity::{ConnectionNumber, Replica};
+use fanline::protocol::{Json, Protocol};
+use fanline::publication::{Header, Publication};
+use fanline::topic::Topic;
+
+use crate::blocks;
+
+fn topic(name: &str) -> Topic {
+    Topic::parse(name).expect("a topic")
+}
+
+/// The text in the one short frame that is written.
+fn line(write: impl Fn(&mut BytesMut)) -> String {
+    let mut wire = BytesMut::new();
+    write(&mut wire);
+    let head = if wire[1] < 126 { 2 } else { 4 };
+    String::from_utf8(wire[head..].to_vec()).expect("a text frame") + "\n"
+}
+
+fn said(event: &Event<'_>) -> String {
+    line(|wire| Json.event(event, wire))
+}
+
+fn message(payload: &'static [u8], header: Option<Header>) -> String {
+    let publication = Publication {
+        topic: topic("room:42"),
+        header: header.map(Box::new),
+        payload: Bytes::from_static(payload),
+        received: Instant::now(),
+    };
+    line(|wire| Json.publication(&publication, wire))
+}
+
+/// One line for each event, and for each form of a payload.
+pub fn events() -> String {
+    // A new event does not compile here until it has its line below. Echo is of plain routes.
+    let _ = |event: Event<'_>| match event {
+        Event::Welcome { .. } | Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Published { .. } => {}
+        Event::Gap(_) | Event::Live { .. } | Event::Error(_) | Event::Echo(_) | Event::Goodbye(_) => {}
+        Event::Pong { .. } => {}
+    };
+    let (room, id) = (topic("room:42"), MessageId("1".into()));
+    let connection = Replica::new("web-1-k3x9ab").connection(ConnectionNumber(7));
+    let header = Header { ts: Some(1_700_000_000_000), event: Some("chat".into()), ..Header::default() };
+    let gap = Gap {
+        topics: vec![room.clone()],
+        reason: GapReason::Reconnected,
+        since: 1_700_000_000_000,
+        until: 1_700_000_002_500,
+        spread_ms: 1000,
+    };
+    let refusal = Refusal {
+        id: Some(id.clone()),
+        code: RefusalCode::Forbidden,
+        message: "clients may not publish to room:42: its topic rule says publish = \"none\"".into(),
+    };
+    let lines = [
+        said(&Event::Welcome { connection: &connection, heartbeat_ms: 25_000 }),
+        said(&Event::Subscribed { topic: &room, id: Some(&id), live: true, recovered: None }),
+        message(br#"{"user":"ada","text":"hi"}"#, None),
+        message(b"hi", Some(header)),
+        message(b"\xff\x00", None),
+        said(&Event::Published { id: Some(&id) }),
+        said(&Event::Error(&refusal)),
+        said(&Event::Live { topics: std::slice::from_ref(&room), live: false }),
+        said(&Event::Gap(&gap)),
+        said(&Event::Unsubscribed { topic: &room, id: None }),
+        said(&Event::Pong { id: None }),
+        said(&Event::Goodbye(&Close::Drain(1500))),
+    ];
+    format!("```json server\n{}```\n", lines.concat())
+}
+
+/// The codes of `error`, each with what it is for.
+pub fn refusals() -> String {
+    let what = |code| match code {
+        RefusalCode::BadMessage => "no JSON object of this protocol",
+        RefusalCode::UnknownType => "a `type` that this version does not have",
+        RefusalCode::BadTopic => "a text that is no topic",
+        RefusalCode::Forbidden => "the topic's rule says no",
+        RefusalCode::TooManyTopics => "more topics than `limits.topics`",
+        RefusalCode::TooLarge => "a publication above the topic rule's `publication`",
+        RefusalCode::Unavailable => "Redis is away or refused: nothing was published",
+    };
+    let all = [
+        RefusalCode::BadMessage,
+        RefusalCode::UnknownType,
+        RefusalCode::BadTopic,
+        RefusalCode::Forbidden,
+        RefusalCode::TooManyTopics,
+        RefusalCode::TooLarge,
+        RefusalCode::Unavailable,
+    ];
+    all.map(|code| format!("- `{}`: {}\n", code.label(), what(code))).concat()
+}
+
+/// The reasons of `gap`, each with what it is for.
+pub fn gaps() -> String {
+    let what = |reason| match reason {
+        GapReason::Reconnected => "the link to Redis was lost and is back",
+        GapReason::Overflow => "more came in than this replica could take",
+        GapReason::Slow => "this client read too slowly, and its topic's rule drops",
+        GapReason::TooLarge => "a publication above the topic rule's `publication`",
+        GapReason::Malformed => "a publication with a broken header line",
+    };
+    GapReason::ALL.map(|reason| format!("- `{}`: {}\n", reason.label(), what(reason))).concat()
+}
+
+#[test]
+fn every_line_of_a_client_is_understood_and_no_command_is_missing() {
+    let mut commands = Vec::new();
+    for block in blocks::of("json client") {
+        for line in block.text.lines() {
+            let before = commands.len();
+            Json.commands(Payload::Text(line.to_owned().into()), &mut commands).expect(line);
+            assert!(commands.len() > before, "{line} asks for nothing");
+        }
+    }
+    let commands: Vec<_> = commands.into_iter().map(|command| command.expect("a command")).collect();
+    let said = |is: fn(&Command) -> bool| commands.iter().any(is);
+    assert!(said(|it| matches!(it, Command::Subscribe { .. })) && said(|it| matches!(it, Command::Unsubscribe { .. })));
+    assert!(said(|it| matches!(it, Command::Publish { .. })) && said(|it| matches!(it, Command::Ping { .. })));
+}
