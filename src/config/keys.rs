@@ -92,7 +92,7 @@ fn doors<'a>(public: &'a mut Public, internal: &'a mut Internal) -> Vec<Key<'a>>
             "public.trusted_proxies",
             List(Proxy),
             trusted_proxies,
-            "Proxies whose X-Forwarded-For and X-Request-Id are to be believed; nothing reads these headers yet.",
+            "Proxies whose X-Forwarded-For and X-Request-Id are believed, in the logs.",
         ),
         key("internal.listen", Listen, internal_listen, "Where operators and producers connect."),
         key(

@@ -232,7 +232,7 @@ pub(super) fn route_keys(draft: &mut Draft) -> Vec<Key<'_>> {
                 ("echo", Answer::Echo),
             ]),
             on_message,
-            "What a plain client's message does: refuse (close 4003), ignore, publish to the topics, or echo.",
+            "What a plain client's message does: refuse (close 4003), ignore, publish to the topics, or echo; publish lets json clients publish too.",
         )
         .live(),
         key("echo", Maybe(any_text("a text such as \"Echo: {text}\"")), echo, "The echo, with {text} for the message.")

@@ -170,6 +170,8 @@ pub struct Visit {
     pub socket: Arc<Outbox<Line>>,
     pub outbox: Arc<Outbox>,
     pub end: JoinHandle<Close>,
+    /// What the pump's future takes, in bytes.
+    pub size: usize,
 }
 
 impl House {
@@ -179,7 +181,9 @@ impl House {
 
     /// A house on a road of the test's own.
     pub fn on(mut settings: Settings, road: Option<Arc<dyn Broker>>) -> Self {
-        settings.routes = vec![Route::default()];
+        if settings.routes.is_empty() {
+            settings.routes = vec![Route::default()];
+        }
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (metrics, live, replica) = (Arc::new(Metrics::new()), Live::new(settings), Replica::new("here"));
         let interest = Interest::new(1, live.rules(), metrics.clone());
@@ -212,13 +216,14 @@ impl House {
         let session = greeting.open(Duration::from_secs(1)).await;
         let mut connection = Connection::new(socket.clone(), session);
         let enrolled = self.roster.enrol(connection.outbox(), pace);
+        let size = size_of_val(&connection.run());
         let end = self.tasks.spawn(async move {
             connection.begin(early).await;
             let close = connection.run().await;
             drop(enrolled);
             close
         });
-        Visit { outbox: socket.clone(), socket, end }
+        Visit { outbox: socket.clone(), socket, end, size }
     }
 
     /// Ends the hub and waits for every task.

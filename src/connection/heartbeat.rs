@@ -43,6 +43,12 @@ impl Pace {
         };
         Some(Arc::new(Self { every: millis(every), timeout, frame: frame.freeze() }))
     }
+
+    /// Whether a peer that is gone shows by its silence; where not, the socket itself must find out.
+    #[must_use]
+    pub fn finds_the_dead(&self) -> bool {
+        self.timeout.is_some()
+    }
 }
 
 /// One connection on the roster.

@@ -144,6 +144,8 @@ impl<S: Socket> Connection<S> {
 
     fn understand(&mut self, bytes: &mut [u8], asked: &mut Vec<Result<Command, Refusal>>) -> Result<(), Close> {
         let mut end = None;
+        // A reload may have changed it.
+        self.decoder.set_limit(self.session.max_message());
         let (session, outbox) = (&mut self.session, &self.outbox);
         let fed = self.decoder.feed(bytes, &mut |message| match take(session, outbox, message, asked) {
             Ok(()) => ControlFlow::Continue(()),

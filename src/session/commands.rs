@@ -116,6 +116,9 @@ impl Session {
             if rule.publish != Grant::Anyone {
                 return Err(forbidden(topic, "publish", None));
             }
+            if settings.routes[self.route].on_message != OnMessage::Publish {
+                return Err(listeners_only(&settings.routes[self.route].path));
+            }
             if draft.payload.len() > rule.publication.0 {
                 return Err(too_large(topic, draft.payload.len(), rule.publication.0));
             }
@@ -146,6 +149,12 @@ fn echo(template: &str, payload: Payload) -> Payload {
 fn forbidden(topic: &Topic, act: &str, id: Option<MessageId>) -> Refusal {
     let message = format!("clients may not {act} to {topic}: its topic rule says {act} = \"none\"");
     Refusal { id, code: RefusalCode::Forbidden, message }
+}
+
+fn listeners_only(path: &str) -> Refusal {
+    let message =
+        format!("clients of route {path} only listen: set on_message = \"publish\" there to let them publish");
+    Refusal { id: None, code: RefusalCode::Forbidden, message }
 }
 
 fn too_large(topic: &Topic, found: usize, limit: usize) -> Refusal {

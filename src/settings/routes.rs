@@ -47,7 +47,7 @@ pub enum OnMessage {
     Refuse,
     /// It is dropped and counted.
     Ignore,
-    /// It is published to the route's topics.
+    /// It is published to the route's topics; json clients may publish too.
     Publish,
     /// It is answered by the template, with `{text}` for the message.
     Echo(String),

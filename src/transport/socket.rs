@@ -3,11 +3,21 @@
 use std::io::{self, IoSlice};
 use std::sync::OnceLock;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use socket2::TcpKeepalive;
 use tokio::net::TcpStream;
 
 use crate::connection::Socket;
 use crate::outbox::Wire;
+
+/// How long a socket may be idle before the kernel probes it, and how often it then does: about what a
+/// heartbeat with its defaults would need to find a dead peer.
+const IDLE: Duration = Duration::from_secs(30);
+const PROBE: Duration = Duration::from_secs(10);
+
+/// How long bytes, or probes, may go unacknowledged.
+const UNACKNOWLEDGED: Duration = Duration::from_secs(45);
 
 /// A socket that comes later: the outbox fills while the handshake still owns it.
 #[derive(Default)]
@@ -18,6 +28,18 @@ impl Tcp {
     pub fn attach(&self, stream: TcpStream) {
         // A second one would be dropped, and closed; there never is one.
         let _ = self.0.set(stream);
+    }
+
+    /// Lets the kernel find out when the peer is gone, where no ping of ours does: it probes an idle socket,
+    /// and gives up on one that acknowledges nothing.
+    pub fn watch(&self) {
+        if let Some(stream) = self.0.get() {
+            let socket = socket2::SockRef::from(stream);
+            let probes = TcpKeepalive::new().with_time(IDLE).with_interval(PROBE);
+            // Fails on a dead socket only, which the next read finds.
+            let _ = socket.set_tcp_keepalive(&probes);
+            let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED));
+        }
     }
 
     fn stream(&self) -> io::Result<&TcpStream> {
@@ -58,7 +80,7 @@ impl Socket for Tcp {
     fn abort(&self) {
         if let Some(stream) = self.0.get() {
             // As above; a reset is sent when the last handle goes.
-            let _ = socket2::SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO));
+            let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }
     }
 }

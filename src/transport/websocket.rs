@@ -166,6 +166,9 @@ async fn take_over(door: Arc<Door>, upgrade: OnUpgrade, socket: Arc<Outbox<Tcp>>
     let Ok(upgraded) = upgrade.await else { return };
     let Ok(parts) = upgraded.downcast::<TokioIo<TcpStream>>() else { return };
     socket.wire().attach(parts.io.into_inner());
+    if !door.pace.as_ref().is_some_and(|pace| pace.finds_the_dead()) {
+        socket.wire().watch();
+    }
     let mut connection = Box::new(Connection::new(socket, session));
     connection.begin(parts.read_buf).await;
     let Held { knock, place } = held;

@@ -126,7 +126,8 @@ fn publishing_fails_at_once(gateway: &Gateway) {
 #[test]
 fn a_json_client_that_publishes_while_redis_is_away_is_told_unavailable_and_stays() {
     let Some(mut redis) = RedisServer::start() else { return };
-    let rule = "[[topics]]\nmatch = \"*\"\npublish = \"anyone\"\n";
+    let rule =
+        "[[topics]]\nmatch = \"*\"\npublish = \"anyone\"\n[[routes]]\npath = \"/ws\"\non_message = \"publish\"\n";
     let gateway = Gateway::with_toml(rule, &["--redis-url", &redis.url()]).ready();
     let mut client = Client::json_open(&gateway);
     redis.kill();

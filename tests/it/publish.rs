@@ -21,6 +21,11 @@ publish = "anyone"
 match = "*"
 publish = "anyone"
 [[routes]]
+path = "/ws"
+on_message = "publish"
+[[routes]]
+path = "/listen"
+[[routes]]
 path = "/talk"
 on_message = "publish"
 query_topics = "topic"
@@ -165,6 +170,17 @@ fn a_json_client_publishes_where_the_rule_grants_it_and_does_not_hear_itself() {
     }
     speaker.say(&json!({"type": "publish", "topic": "small:1", "text": "more than ten", "id": 2}));
     assert_eq!(speaker.told()["code"], "too_large");
+}
+
+#[test]
+fn a_json_client_on_a_route_for_listeners_publishes_nowhere() {
+    let gateway = Gateway::with_toml(OPEN, &[]).ready();
+    let mut client = Client::open_as(&gateway.ws_url("/listen"), Some("fanline.json"));
+    client.until("welcome");
+    client.say(&json!({"type": "publish", "topic": "t", "text": "x", "id": 1}));
+    let refused = client.told();
+    assert_eq!((&refused["code"], &refused["id"]), (&json!("forbidden"), &json!(1)));
+    assert!(refused["message"].as_str().unwrap().contains("on_message = \"publish\""), "{refused}");
 }
 
 #[test]

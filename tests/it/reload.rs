@@ -15,6 +15,8 @@ api_keys = ["old:old-secret"]
 topics = 5
 [log]
 level = "info"
+[[routes]]
+path = "/echo"
 "#;
 
 const AFTER: &str = r#"
@@ -35,6 +37,9 @@ match = "*"
 publish = "anyone"
 [[routes]]
 path = "/ws"
+on_message = "publish"
+[[routes]]
+path = "/echo"
 on_message = "echo"
 echo = "Echo: {text}"
 "#;
@@ -70,7 +75,7 @@ fn rules_rights_limits_origins_keys_and_log_level_change_without_a_restart() {
     reload(&gateway, AFTER);
     until_logged(&gateway, "configuration reloaded");
     client.say(&json!({"type": "publish", "topic": "a", "text": "x", "id": 2}));
-    assert_eq!(client.told(), json!({"type": "published", "id": 2}), "the topic's rule");
+    assert_eq!(client.told(), json!({"type": "published", "id": 2}), "the topic's rule and the route's right");
     client.say(&json!({"type": "subscribe", "topic": "closed:2", "id": 3}));
     assert_eq!(client.told()["code"], "forbidden", "the topic's rule");
     client.say(&json!({"type": "subscribe", "topics": ["a", "b"], "id": 4}));
@@ -78,11 +83,13 @@ fn rules_rights_limits_origins_keys_and_log_level_change_without_a_restart() {
     assert!(answers.iter().any(|told| told["code"] == "too_many_topics"), "the limit: {answers:?}");
     assert_eq!((publishes(&gateway, "old-secret"), publishes(&gateway, "new-secret")), (401, 200));
     assert_eq!(knock(&gateway, "/ws", "Origin: https://evil.example\r\n").status, 403);
-    let mut plain = Client::open(&gateway.ws_url("/ws"));
+    let mut plain = Client::open(&gateway.ws_url("/echo"));
     plain.send("hi".into());
     assert_eq!(plain.text(), "Echo: hi", "the route's right");
     plain.send("x".repeat(1025).into());
     assert_eq!(plain.closed().0, 1009, "the limit of new clients");
+    client.send("x".repeat(1025).into());
+    assert_eq!(client.until("goodbye")["code"], 1009, "the limit of clients that were there");
     until_logged(&gateway, "DEBUG");
     assert_eq!(failures(&gateway), 0);
 }

@@ -11,7 +11,7 @@ use crate::close::Close;
 use crate::connection::fake::{House, masked};
 use crate::frame::Opcode;
 use crate::publication::Header;
-use crate::settings::{Grant, Settings, TopicRule, TopicRules};
+use crate::settings::{Grant, OnMessage, Route, Settings, TopicRule, TopicRules};
 use crate::topic::Topic;
 
 async fn idle() {
@@ -56,6 +56,16 @@ async fn what_its_socket_did_not_take_follows_when_the_peer_reads_on() {
     house.close().await;
 }
 
+/// Every idle connection pays for its task: what is rare is boxed.
+#[tokio::test(start_paused = true)]
+async fn a_connections_task_stays_small() {
+    let house = House::new(Settings::default());
+    let visit = house.visit(usize::MAX, Bytes::new()).await;
+    assert!(visit.size <= 192, "{} bytes", visit.size);
+    visit.outbox.close(Close::Lost);
+    house.close().await;
+}
+
 /// A road on which publishing never ends.
 struct Stuck;
 
@@ -79,7 +89,8 @@ impl Broker for Stuck {
 #[tokio::test(start_paused = true)]
 async fn a_client_whose_publishing_takes_long_still_gets_what_waits_for_it() {
     let rule = TopicRule { publish: Grant::Anyone, ..TopicRule::default() };
-    let settings = Settings { topics: TopicRules::new(vec![rule]), ..Settings::default() };
+    let route = Route { on_message: OnMessage::Publish, ..Route::default() };
+    let settings = Settings { topics: TopicRules::new(vec![rule]), routes: vec![route], ..Settings::default() };
     let house = House::on(settings, Some(Arc::new(Stuck)));
     let publish = masked(Opcode::Text, br#"{"type":"publish","topic":"t","text":"x"}"#);
     let visit = house.visit(7, publish).await;
