@@ -8,7 +8,7 @@ target=${CARGO_TARGET_DIR:-$PWD/target}
 logs=$target/checks
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never} PATH=$PWD/tests/.tools/bin:$PATH
 # Tests that start the gateway start this one, and compile nothing twice.
-export FANLINE_BIN=$target/quick/fanline
+export GATEWAY_BIN=$target/quick/fanline
 [[ -n ${OFFLINE:-} ]] && export CARGO_NET_OFFLINE=true
 
 summary=()

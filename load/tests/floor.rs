@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use std::{
+    hash::{BuildHasher, Hasher, RandomState},
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpListener, TcpStream},
     process::{Child, Command, Output, Stdio},
@@ -29,10 +30,19 @@ struct House {
     _home: tempfile::TempDir,
 }
 
+/// A port that nobody listens on just now, and that the kernel gives to no outgoing connection: below 32,768.
+fn free_address() -> SocketAddr {
+    // Random enough, without a crate for it: tests that run side by side must not try the same ports.
+    let seed = RandomState::new().build_hasher().finish();
+    let mut ports = (0..).map(|n| 10_000 + (seed.wrapping_add(n * 7919) % 22_000) as u16);
+    let free = ports.find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).unwrap();
+    ([127, 0, 0, 1], free).into()
+}
+
 impl House {
     fn open() -> Self {
         let home = tempfile::tempdir().unwrap();
-        let redis = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let redis = free_address();
         let mut command = Command::new("redis-server");
         command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port", &redis.port().to_string()]);
         command.arg("--dir").arg(home.path()).stdout(Stdio::null());

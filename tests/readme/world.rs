@@ -47,7 +47,7 @@ impl World {
         let venv = repository().join("tests/.tools/venv/bin");
         let path = std::env::var("PATH").unwrap_or_default();
         bash.env("PATH", format!("{}:{}:{path}", self.shims.0.path().display(), venv.display()));
-        bash.env_remove("FANLINE_BIN").env("NODE_PATH", repository().join("tests/clients/node_modules"));
+        bash.env("NODE_PATH", repository().join("tests/clients/node_modules"));
         bash.env("REDIS_URL", self.redis.url()).env("PID", self.gateway.pid().to_string());
         bash
     }

@@ -216,9 +216,9 @@ pub fn repository() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The binary under test: `FANLINE_BIN`, else the one cargo built for this test.
+/// The binary under test: `GATEWAY_BIN`, else the one cargo built for this test.
 pub fn binary() -> PathBuf {
-    env::var_os("FANLINE_BIN").map_or_else(|| env!("CARGO_BIN_EXE_fanline").into(), |path| repository().join(path))
+    env::var_os("GATEWAY_BIN").map_or_else(|| env!("CARGO_BIN_EXE_fanline").into(), |path| repository().join(path))
 }
 
 /// `fanline serve` on free ports, in an empty directory, with none of our own environment's settings.
