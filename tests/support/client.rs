@@ -98,7 +98,7 @@ impl Client {
             match self.socket.read() {
                 Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_)) => {}
                 Ok(message) => return Some(message),
-                Err(Error::Io(error)) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+                Err(Error::Io(error)) if is_for_now(error.kind()) => {
                     if Instant::now() >= deadline {
                         return None;
                     }
@@ -169,13 +169,17 @@ impl Client {
     /// Waits for a ping frame.
     #[track_caller]
     pub fn ping(&mut self) {
-        loop {
-            match self.socket.read().expect("a ping") {
-                Message::Ping(_) => return,
-                Message::Close(close) => panic!("closed: {close:?}"),
-                _ => {}
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            match self.socket.read() {
+                Ok(Message::Ping(_)) => return,
+                Ok(Message::Close(close)) => panic!("closed: {close:?}"),
+                Ok(_) => {}
+                Err(Error::Io(error)) if is_for_now(error.kind()) => {}
+                Err(error) => panic!("the connection broke: {error}"),
             }
         }
+        panic!("no ping came");
     }
 
     /// Code and reason of the close, which must be what comes next.
@@ -221,6 +225,11 @@ impl Client {
     }
 }
 
+/// Whether a read may be tried again; one with a deadline is interrupted by any signal.
+fn is_for_now(error: ErrorKind) -> bool {
+    matches!(error, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
+}
+
 /// Says something bare to an address and reads one HTTP answer.
 ///
 /// # Panics
@@ -244,6 +253,7 @@ pub fn answer(socket: &mut TcpStream) -> Option<Answer> {
             Ok(0) => return None,
             Ok(n) => bytes.extend_from_slice(&chunk[..n]),
             Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => panic!("no answer: {error}"),
         }
     }
