@@ -39,6 +39,12 @@ pub trait Broker: Send + Sync + 'static {
     /// How the road is just now.
     fn health(&self) -> Health;
 
+    /// Whether a topic that is asked for now may soon be live: a connection is there and nothing says that
+    /// it leads nowhere. Where not, waiting for it would be in vain.
+    fn is_up(&self) -> bool {
+        true
+    }
+
     /// When the road's own tasks last went round, in ms of [`crate::clock::now_ms`]; now where it has none.
     fn last_tick(&self) -> u64 {
         crate::clock::now_ms()

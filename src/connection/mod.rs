@@ -170,6 +170,8 @@ impl<S: Socket> Connection<S> {
             if let Err(close) = writing_on(&self.socket, &self.outbox, obeyed).await {
                 return self.outbox.close(close);
             }
+            // Whoever waits for our work on what it sent is not silent.
+            self.outbox.hear(clock::now_ms());
         }
         match heard {
             Ok(()) => {}

@@ -10,6 +10,7 @@ mod inbox;
 mod interest;
 mod order;
 mod pass;
+mod replies;
 mod roll;
 mod shard;
 mod task;

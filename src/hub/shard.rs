@@ -12,6 +12,7 @@ use super::inbox::{Inbox, Item};
 use super::interest::Interest;
 use super::order::{Answer, Order};
 use super::pass::{Load, Turn, gap};
+use super::replies::Replies;
 use super::topic::{Tools, TopicState, Work};
 use crate::broker::Broker;
 use crate::command::MessageId;
@@ -134,10 +135,18 @@ impl Shard {
         }
     }
 
-    pub fn obey(&mut self, order: Order) {
+    /// Does what a connection asks, and answers over how many topics that went.
+    pub fn obey(&mut self, order: Order) -> usize {
         match order {
-            Order::Subscribe { outbox, topics, limit, answer } => self.subscribe(&outbox, topics, limit, &answer),
-            Order::Unsubscribe { outbox, topics, id } => self.unsubscribe(&outbox, &topics, id.as_ref()),
+            Order::Subscribe { outbox, topics, limit, answer } => {
+                let count = topics.len();
+                self.subscribe(&outbox, topics, limit, &answer);
+                count
+            }
+            Order::Unsubscribe { outbox, topics, id } => {
+                self.unsubscribe(&outbox, &topics, id.as_ref());
+                topics.len()
+            }
             Order::Leave(number) => self.leave(number),
         }
     }
@@ -146,20 +155,22 @@ impl Shard {
         if outbox.is_gone() {
             return;
         }
+        let mut replies = Replies::to(outbox);
         for topic in topics {
             let key = self.names.get(&topic).copied();
             let places = self.members.entry(outbox.number()).or_default();
             if let Some(place) = key.and_then(|key| places.iter().find(|place| place.topic == key)) {
-                self.topics[place.topic].confirm_again(place.seat, outbox, answer);
+                self.topics[place.topic].confirm_again(place.seat, &mut replies, answer);
             } else if places.len() >= limit {
-                refuse_topic(outbox, &topic, limit, answer);
+                refuse_topic(&mut replies, &topic, limit, answer);
             } else {
-                self.seat(outbox, topic, answer);
+                self.seat(&mut replies, topic, answer);
             }
         }
     }
 
-    fn seat(&mut self, outbox: &Arc<Outbox>, topic: Topic, answer: &Answer) {
+    fn seat(&mut self, replies: &mut Replies<'_>, topic: Topic, answer: &Answer) {
+        let number = replies.outbox.number();
         let key = match self.names.get(&topic) {
             Some(&key) => key,
             None => {
@@ -174,32 +185,33 @@ impl Shard {
         };
         let state = &mut self.topics[key];
         let until = Instant::now() + SUBSCRIBED_WAIT;
-        let seat = state.join(outbox, answer, until);
+        let seat = state.join(replies, answer, until);
         if !state.live {
-            self.due.push_back(Due { at: until, topic: key, number: outbox.number() });
+            self.due.push_back(Due { at: until, topic: key, number });
         }
-        self.members.entry(outbox.number()).or_default().push(Place { topic: key, seat });
+        self.members.entry(number).or_default().push(Place { topic: key, seat });
         self.metrics.subscriptions.inc();
     }
 
     fn unsubscribe(&mut self, outbox: &Arc<Outbox>, topics: &[Topic], id: Option<&MessageId>) {
+        let mut replies = Replies::to(outbox);
         for topic in topics {
             let key = self.names.get(topic).copied();
             if let Some(places) = self.members.get_mut(&outbox.number())
                 && let Some(at) = places.iter().position(|place| Some(place.topic) == key)
             {
                 let place = places.swap_remove(at);
-                self.topics[place.topic].answer_pending(place.seat);
+                self.topics[place.topic].answer_pending(place.seat, &mut replies);
                 self.unseat(&place);
             }
-            outbox.say(&Event::Unsubscribed { topic, id });
+            replies.say(&Event::Unsubscribed { topic, id });
         }
     }
 
-    fn leave(&mut self, number: ConnectionNumber) {
-        for place in self.members.remove(&number).unwrap_or_default() {
-            self.unseat(&place);
-        }
+    fn leave(&mut self, number: ConnectionNumber) -> usize {
+        let places = self.members.remove(&number).unwrap_or_default();
+        places.iter().for_each(|place| self.unseat(place));
+        places.len()
     }
 
     fn unseat(&mut self, place: &Place) {
@@ -268,10 +280,10 @@ fn rest(state: &mut TopicState, key: usize, members: &mut HashMap<ConnectionNumb
     });
 }
 
-fn refuse_topic(outbox: &Arc<Outbox>, topic: &Topic, limit: usize, answer: &Answer) {
+fn refuse_topic(replies: &mut Replies<'_>, topic: &Topic, limit: usize, answer: &Answer) {
     let message = format!("not subscribed to {topic}: a connection listens to at most {limit} topics here");
     let refusal = Refusal { id: answer.id.clone(), code: RefusalCode::TooManyTopics, message };
-    outbox.say(&Event::Error(&refusal));
+    replies.say(&Event::Error(&refusal));
     if let Some(arrivals) = &answer.arrivals {
         arrivals.arrived();
     }

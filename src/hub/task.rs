@@ -11,8 +11,9 @@ use super::order::Order;
 use super::pass::Turn;
 use super::shard::Shard;
 
-/// How many orders are obeyed between two turns, so that a storm of subscriptions starves no topic.
-const ORDERS: usize = 64;
+/// Over how many topics orders go between two turns, so that a storm of subscriptions starves nobody: no more
+/// than this and one order, which a session bounds to `limits.topics`.
+const TOPICS: usize = 64;
 
 /// How often an idle shard shows that it lives.
 const TICK: Duration = Duration::from_secs(1);
@@ -26,16 +27,15 @@ pub(super) async fn run(
     while !stop.is_cancelled() {
         shard.take_inbox();
         let mut obeyed = 0;
-        while obeyed < ORDERS
+        while obeyed < TOPICS
             && let Ok(order) = orders.try_recv()
         {
-            shard.obey(order);
-            obeyed += 1;
+            obeyed += shard.obey(order).max(1);
         }
         shard.answer_overdue(Instant::now());
         pulses[shard.index].store(crate::clock::now_ms(), Ordering::Relaxed);
         shard.work(Turn::new());
-        if shard.is_busy() || obeyed == ORDERS {
+        if shard.is_busy() || obeyed >= TOPICS {
             tokio::task::yield_now().await;
         } else {
             rest(&mut shard, &mut orders, &stop).await;
@@ -49,7 +49,7 @@ async fn rest(shard: &mut Shard, orders: &mut mpsc::Receiver<Order>, stop: &Canc
     let nap = due.map_or(TICK, |due| due.min(TICK));
     tokio::select! {
         () = shard.inbox.filled() => {}
-        Some(order) = orders.recv() => shard.obey(order),
+        Some(order) = orders.recv() => drop(shard.obey(order)),
         () = tokio::time::sleep(nap) => {}
         () = stop.cancelled() => {}
     }

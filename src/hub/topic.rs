@@ -8,6 +8,7 @@ use std::time::Instant;
 use super::interest::Standing;
 use super::order::{Answer, Arrivals};
 use super::pass::{Batch, Load, Pass, Turn};
+use super::replies::Replies;
 use super::roll::Roll;
 use crate::event::Event;
 use crate::identity::{ConnectionNumber, Replica};
@@ -98,13 +99,14 @@ impl TopicState {
 
     /// Seats a subscriber: it gets what comes from now on. Where the topic is not live it is answered once
     /// it is, or at `until`. Answers its place.
-    pub fn join(&mut self, outbox: &Arc<Outbox>, answer: &Answer, until: Instant) -> u32 {
+    pub fn join(&mut self, replies: &mut Replies<'_>, answer: &Answer, until: Instant) -> u32 {
+        let outbox = replies.outbox;
         let told = if self.live { Told::Live } else { Told::Waiting };
         let from = self.base + self.queue.len() as u64;
         let form = outbox.protocol().form();
         let place = self.seats.insert(Seat { outbox: outbox.clone(), from, told, form });
         match self.live {
-            true => confirm(&self.name, outbox, answer, true),
+            true => confirm(&self.name, replies, answer, true),
             false => {
                 self.waiting.insert(outbox.number(), Waiting { answer: answer.clone(), until });
             }
@@ -113,9 +115,9 @@ impl TopicState {
     }
 
     /// Answers one who subscribes again.
-    pub fn confirm_again(&mut self, place: u32, outbox: &Arc<Outbox>, answer: &Answer) {
-        self.answer_pending(place);
-        confirm(&self.name, outbox, answer, self.live);
+    pub fn confirm_again(&mut self, place: u32, replies: &mut Replies<'_>, answer: &Answer) {
+        self.answer_pending(place, replies);
+        confirm(&self.name, replies, answer, self.live);
     }
 
     /// Unseats a subscriber.
@@ -127,20 +129,21 @@ impl TopicState {
 
     /// Answers the subscriber at `place` if its `subscribed` was to be said by `now` at the latest.
     pub fn answer_overdue(&mut self, place: u32, number: ConnectionNumber, now: Instant) {
-        if self.waiting.get(&number).is_some_and(|waiting| waiting.until <= now) {
-            self.answer_pending(place);
+        let overdue = self.waiting.get(&number).is_some_and(|waiting| waiting.until <= now);
+        if let Some(outbox) = self.seats.get_mut(place).filter(|_| overdue).map(|seat| seat.outbox.clone()) {
+            self.answer_pending(place, &mut Replies::to(&outbox));
         }
     }
 
     /// Says `subscribed` with `live: false` where it has waited so far. A door that waits for the topic has
     /// its own patience and stays noted.
-    pub fn answer_pending(&mut self, place: u32) {
+    pub fn answer_pending(&mut self, place: u32, replies: &mut Replies<'_>) {
         let seat = self.seats.get_mut(place).filter(|seat| seat.told == Told::Waiting);
         let Some(seat) = seat else { return };
         seat.told = Told::Pending;
         if let Entry::Occupied(waiting) = self.waiting.entry(seat.outbox.number()) {
             let told = Answer { arrivals: None, ..waiting.get().answer.clone() };
-            confirm(&self.name, &seat.outbox, &told, false);
+            confirm(&self.name, replies, &told, false);
             if waiting.get().answer.arrivals.is_none() {
                 waiting.remove();
             }
@@ -240,15 +243,15 @@ fn finish(pass: Pass, metrics: &Metrics) -> Option<Vec<Arc<Publication>>> {
 fn answer_waiting(waiting: &mut HashMap<ConnectionNumber, Waiting>, topic: &Topic, seat: &Seat) {
     let Some(Waiting { answer, .. }) = waiting.remove(&seat.outbox.number()) else { return };
     match seat.told {
-        Told::Waiting => confirm(topic, &seat.outbox, &answer, true),
+        Told::Waiting => confirm(topic, &mut Replies::to(&seat.outbox), &answer, true),
         Told::Pending | Told::Live | Told::Lost => arrived(answer.arrivals.as_deref()),
     }
 }
 
 /// Says `subscribed`, and lets a door know that waits for it.
-fn confirm(topic: &Topic, outbox: &Arc<Outbox>, answer: &Answer, live: bool) {
+fn confirm(topic: &Topic, replies: &mut Replies<'_>, answer: &Answer, live: bool) {
     let recovered = answer.resume.then_some(false);
-    outbox.say(&Event::Subscribed { topic, id: answer.id.as_ref(), live, recovered });
+    replies.say(&Event::Subscribed { topic, id: answer.id.as_ref(), live, recovered });
     arrived(answer.arrivals.as_deref());
 }
 

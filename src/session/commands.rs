@@ -1,5 +1,7 @@
 //! What becomes of each command: the right first, then the act.
 
+use std::collections::HashSet;
+
 use bytes::Bytes;
 
 use super::Session;
@@ -30,10 +32,7 @@ impl Session {
         let outcome = match asked {
             Err(refusal) => self.refuse(&refusal),
             Ok(Command::Subscribe { topics, resume, id }) => self.subscribe(topics, resume, id).await,
-            Ok(Command::Unsubscribe { topics, id }) => {
-                self.member.unsubscribe(topics, id).await;
-                Inbound::Accepted
-            }
+            Ok(Command::Unsubscribe { topics, id }) => self.unsubscribe(topics, id).await,
             Ok(Command::Publish { topic, payload, event, key, id }) => {
                 self.publish_to(topic, Draft { payload, event, key }, id).await
             }
@@ -47,9 +46,12 @@ impl Session {
         Ok(())
     }
 
-    async fn subscribe(&mut self, mut topics: Vec<Topic>, resume: bool, id: Option<MessageId>) -> Inbound {
+    async fn subscribe(&mut self, topics: Vec<Topic>, resume: bool, id: Option<MessageId>) -> Inbound {
+        let (mut topics, limit) = match self.bounded(topics, id.as_ref()) {
+            Ok(bounded) => bounded,
+            Err(refusal) => return self.refuse(&refusal),
+        };
         let settings = self.rooms.live.get();
-        let limit = settings.limits_on(&settings.routes[self.route]).topics;
         let mut refused = Vec::new();
         topics.retain(|topic| {
             let granted = settings.topics.rule(topic.as_str()).subscribe == Grant::Anyone;
@@ -64,6 +66,28 @@ impl Session {
         }
         self.member.subscribe(topics, limit, Answer { id, resume, arrivals: None }).await;
         if refused.is_empty() { Inbound::Accepted } else { Inbound::Refused }
+    }
+
+    async fn unsubscribe(&mut self, topics: Vec<Topic>, id: Option<MessageId>) -> Inbound {
+        match self.bounded(topics, id.as_ref()) {
+            Ok((topics, _)) => {
+                self.member.unsubscribe(topics, id).await;
+                Inbound::Accepted
+            }
+            Err(refusal) => self.refuse(&refusal),
+        }
+    }
+
+    /// Each topic once, and no more of them than a connection may have: what one command costs is bounded.
+    fn bounded(&self, mut topics: Vec<Topic>, id: Option<&MessageId>) -> Result<(Vec<Topic>, usize), Refusal> {
+        let settings = self.rooms.live.get();
+        let limit = settings.limits_on(&settings.routes[self.route]).topics;
+        let mut seen = HashSet::new();
+        topics.retain(|topic| seen.insert(topic.clone()));
+        match topics.len() <= limit {
+            true => Ok((topics, limit)),
+            false => Err(too_many(topics.len(), limit, id.cloned())),
+        }
     }
 
     async fn publish_to(&mut self, topic: Topic, draft: Draft, id: Option<MessageId>) -> Inbound {
@@ -101,6 +125,7 @@ impl Session {
                 Ok(()) => {}
                 // An outage closes no socket; the client hears of it where its route has a word for it.
                 Err(refusal) if refusal.code == RefusalCode::Unavailable => outcome = self.refuse(&refusal),
+                Err(refusal) if refusal.code == RefusalCode::TooLarge => return Err(self.too_big(&topic)),
                 Err(refusal) => return Err(Close::Forbidden(refusal.message)),
             }
         }
@@ -126,8 +151,13 @@ impl Session {
         };
         let header = Header { ts: Some(clock::unix_ms()), event: draft.event, key: draft.key, except };
         let published = self.rooms.broker.publish(topic, &header, draft.payload).await;
+        published.map_err(|error| unpublished(topic, &error))?;
         self.rooms.metrics.publications(Source::Client).inc();
-        published.map(|_| ()).map_err(|error| unpublished(topic, &error))
+        Ok(())
+    }
+
+    fn too_big(&self, topic: &Topic) -> Close {
+        Close::TooBig(self.rooms.live.get().topics.rule(topic.as_str()).publication.0)
     }
 
     fn refuse(&self, refusal: &Refusal) -> Inbound {
@@ -149,6 +179,11 @@ fn echo(template: &str, payload: Payload) -> Payload {
 fn forbidden(topic: &Topic, act: &str, id: Option<MessageId>) -> Refusal {
     let message = format!("clients may not {act} to {topic}: its topic rule says {act} = \"none\"");
     Refusal { id, code: RefusalCode::Forbidden, message }
+}
+
+fn too_many(found: usize, limit: usize, id: Option<MessageId>) -> Refusal {
+    let message = format!("{found} topics in one command are too many: a connection listens to at most {limit} here");
+    Refusal { id, code: RefusalCode::TooManyTopics, message }
 }
 
 fn listeners_only(path: &str) -> Refusal {

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Rooms, Session, Slot, limits::Bucket};
-use crate::broker::Health;
 use crate::event::Event;
 use crate::hub::{Answer, Arrivals, Member};
 use crate::outbox::Outbox;
@@ -43,7 +42,7 @@ impl Greeting {
     /// Resolves once the topics are live, at most `patience` later; at once while the road is known to be
     /// closed: then they are pending.
     pub async fn open(self, patience: Duration) -> Session {
-        if self.session.rooms.broker.health() == Health::Open {
+        if self.session.rooms.broker.is_up() {
             // Not live in time means pending, which the client is told where its protocol has a word.
             let _ = tokio::time::timeout(patience, self.arrivals.complete()).await;
         }

@@ -102,9 +102,12 @@ impl Session {
         let before = asked.len();
         self.count_in()?;
         let understood = self.member.outbox().protocol().commands(message, asked);
-        // Several commands in one message count as several.
-        for _ in before + 1..asked.len() {
-            self.count_in()?;
+        // Several commands in one message count as several, and those above the limit are not carried out.
+        for admitted in before + 1..asked.len() {
+            if let Err(close) = self.count_in() {
+                asked.truncate(admitted);
+                return Err(close);
+            }
         }
         understood
     }

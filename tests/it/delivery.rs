@@ -6,10 +6,12 @@ use serde_json::{Value, json};
 use std::io::Write;
 use std::net::TcpStream;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use crate::client::Client;
 use crate::foreign::{Foreign, Language};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, eventually};
+use crate::support::proxy::{Class, Proxy, Rule};
 use crate::support::redis::RedisServer;
 
 /// Two replicas on one Redis.
@@ -151,6 +153,23 @@ fn an_open_plain_socket_listens_already() {
         let mut client = Client::open(&gateway.ws_url(&format!("/ws?topic={topic}")));
         assert_eq!(gateway.publish(&topic, "already"), 1, "round {round}");
         assert_eq!(client.text(), "already", "round {round}");
+    }
+}
+
+/// The link is slow, the publisher is not: who opened the door too early would be found out.
+#[test]
+fn an_open_plain_socket_listens_already_while_the_gateway_still_proves_its_link() {
+    let Some(redis) = RedisServer::start() else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let proxy = runtime.block_on(Proxy::start(redis.port()));
+    proxy.rule(Class::Subscribers, Rule { delay: Duration::from_millis(50), ..Rule::default() });
+    let gateway = Gateway::start(&["--redis-url", &proxy.url()]);
+    eventually("the link is up", || (gateway.metric("fanline_redis_connected") as u64 == 1).then_some(()));
+    for round in 0..10 {
+        let topic = format!("round:{round}");
+        let _client = Client::open(&gateway.ws_url(&format!("/ws?topic={topic}")));
+        let heard = redis.cli(&["PUBLISH", &format!("fanline:{topic}"), "already"]);
+        assert_eq!(heard, "1", "round {round}, ready: {}", gateway.readyz());
     }
 }
 

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use crate::client::{Client, answer, exchange};
@@ -132,7 +133,28 @@ fn who_sends_too_much_is_closed_4101_with_a_hint() {
     let mut pinging = Client::open(&gateway.ws_url("/ws?topic=a"));
     (0..10).for_each(|_| pinging.raw().write_all(&masked(0x89, b"")).unwrap());
     assert_eq!(pinging.closed().0, 4101, "control frames count too");
-    eventually("both are counted", || (closed(&gateway, "rate_limited") == 2).then_some(()));
+    let mut joined = Client::json_open(&gateway);
+    joined.send([r#"{"type":"ping"}"#; 1000].join("\n").into());
+    let (told, code, _) = joined.rest();
+    assert_eq!((code, told.len()), (4101, 5 + 1), "joined in one frame they count as they are: {told:?}");
+    eventually("all are counted", || (closed(&gateway, "rate_limited") == 3).then_some(()));
+}
+
+#[test]
+fn one_command_costs_no_more_than_the_topics_a_client_may_have() {
+    let gateway = Gateway::with_toml("[limits]\ntopics = 3\n", &[]).ready();
+    let mut client = Client::json_open(&gateway);
+    for act in ["subscribe", "unsubscribe"] {
+        client.say(&json!({"type": act, "topics": vec!["a"; 10_000], "id": 1}));
+        assert_eq!(client.told()["topic"], "a", "named often, done and answered once");
+        let many: Vec<_> = (0..5000).map(|n| format!("t{n}")).collect();
+        client.say(&json!({"type": act, "topics": many, "id": 2}));
+        let refused = client.told();
+        assert_eq!((&refused["code"], &refused["id"]), (&json!("too_many_topics"), &json!(2)));
+    }
+    client.say(&json!({"type": "ping", "id": 3}));
+    assert_eq!(client.told(), json!({"type": "pong", "id": 3}), "and nothing else was said");
+    assert_eq!(gateway.metric("fanline_subscriptions") as u64, 0);
 }
 
 #[test]

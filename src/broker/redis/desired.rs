@@ -122,6 +122,12 @@ impl Desired {
         self.last
     }
 
+    /// Whether there is a connection.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        self.link.is_some()
+    }
+
     /// A connection is there and nothing is subscribed on it: everything wanted is to be subscribed.
     pub fn connected(&mut self, generation: Generation) {
         self.link = Some(generation);

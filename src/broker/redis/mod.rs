@@ -178,6 +178,10 @@ impl Broker for RedisBroker {
         async move { self.send(topic, header, &payload).await }.boxed()
     }
 
+    fn is_up(&self) -> bool {
+        self.links.iter().all(|link| link.is_up())
+    }
+
     fn last_tick(&self) -> u64 {
         let ago = u64::try_from(self.since_tick().as_millis()).unwrap_or(u64::MAX);
         crate::clock::now_ms().saturating_sub(ago)

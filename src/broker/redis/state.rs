@@ -100,6 +100,12 @@ impl LinkState {
         self.condition.lock().health(Instant::now())
     }
 
+    /// Whether a connection is there and commands are not known to go unanswered.
+    pub(super) fn is_up(&self) -> bool {
+        let silent = self.condition.lock().met() == Commands::Silent;
+        !silent && self.desired.lock().is_connected()
+    }
+
     /// The command connection met this. What changed for the worse makes publishers dial anew.
     pub(super) fn met(&self, commands: Commands) {
         let before = {

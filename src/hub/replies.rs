@@ -1,0 +1,32 @@
+//! What one request of a connection is answered, gathered into one write.
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+
+use crate::event::Event;
+use crate::outbox::Outbox;
+
+/// Answers for one client; sent together when dropped.
+pub(super) struct Replies<'a> {
+    pub outbox: &'a Arc<Outbox>,
+    wire: BytesMut,
+}
+
+impl<'a> Replies<'a> {
+    pub fn to(outbox: &'a Arc<Outbox>) -> Self {
+        Self { outbox, wire: BytesMut::new() }
+    }
+
+    pub fn say(&mut self, event: &Event<'_>) {
+        self.outbox.protocol().event(event, &mut self.wire);
+    }
+}
+
+impl Drop for Replies<'_> {
+    fn drop(&mut self) {
+        if !self.wire.is_empty() {
+            self.outbox.send(&std::mem::take(&mut self.wire).freeze());
+        }
+    }
+}
