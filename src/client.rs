@@ -47,7 +47,7 @@ fn unopened(url: &str, error: tungstenite::Error) -> anyhow::Error {
             let body = answer.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
             anyhow!("cannot open {url}: answered {}: {}", answer.status(), body.trim())
         }
-        error => anyhow::Error::from(error).context(format!("cannot open {url}")),
+        error => anyhow!("cannot open {url}: {error} (write ws://host:port/path?topic=…)"),
     }
 }
 

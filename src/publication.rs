@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::topic::Topic;
 
@@ -31,8 +32,9 @@ pub struct Publication {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Header {
-    /// When it was published, in ms since 1970; gives the end-to-end latency.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// When it was published, in ms since 1970; gives the end-to-end latency. A fraction is cut off: many
+    /// languages have their time as such.
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "whole")]
     pub ts: Option<u64>,
     /// The event's name, for the protocols that have one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -113,6 +115,18 @@ impl Publication {
     }
 }
 
+/// A number of ms, of which any fraction is cut off.
+fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
+    let number = Option::<serde_json::Number>::deserialize(from)?;
+    let whole = |number: serde_json::Number| match (number.as_u64(), number.as_f64()) {
+        (Some(whole), _) => Ok(whole),
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked, and meant to be cut")]
+        (None, Some(fraction)) if (0.0..9e15).contains(&fraction) => Ok(fraction as u64),
+        _ => Err(D::Error::custom(format!("ts is {number}, not a number of ms since 1970"))),
+    };
+    number.map(whole).transpose()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -134,6 +148,14 @@ mod tests {
         assert_eq!(header.join(b"hi"), line);
         assert_eq!(split(line), Ok((Some(Box::new(header)), Bytes::from_static(b"hi"))));
         assert_eq!(Header::default().join(b""), b"\x1eFL1{}\n");
+    }
+
+    #[test]
+    fn a_time_may_have_a_fraction_but_must_be_one() {
+        let ts = |line: &[u8]| split(&[b"\x1eFL1", line, b"\n"].concat()).map(|(header, _)| header.unwrap().ts);
+        assert_eq!(ts(b"{\"ts\":1700000000000.5}"), Ok(Some(1_700_000_000_000)));
+        assert_eq!(ts(b"{\"ts\":null}"), Ok(None));
+        assert!(ts(b"{\"ts\":-5}").is_err() && ts(b"{\"ts\":1e400}").is_err() && ts(b"{\"ts\":\"1\"}").is_err());
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be bound.
-    #[error("{key}: cannot listen on {address}: {error}")]
+    #[error("{key}: cannot listen on {address}: {error}; set {key} to another address")]
     Bind {
         /// The setting.
         key: &'static str,

@@ -5,8 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use fanline::config::{Loaded, Sources};
+use fanline::link;
 use fanline::server::{Reload, Server, StartError};
-use fanline::settings::Settings;
+use fanline::settings::{self, Settings};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -48,14 +49,25 @@ fn announce(settings: &Settings, public: SocketAddr, internal: SocketAddr) {
     println!("  hear a topic:       {fanline} listen 'ws://localhost:{}/ws?topic=hello'", public.port());
     match settings.redis.url.is_empty() {
         true => {
-            println!("  publish to it:      {fanline} publish hello 'Hello, world'");
+            println!("  publish to it:      {fanline} publish{} hello 'Hello, world'", elsewhere(internal));
             println!(
                 "no Redis is configured: publications stay in this process (set REDIS_URL to share them between replicas)"
             );
         }
-        false => println!("  publish to it:      redis-cli PUBLISH {}hello 'Hello, world'", settings.redis.prefix),
+        false => {
+            let (redis, prefix) = (link::connect::cli(&settings.redis), &settings.redis.prefix);
+            println!("  publish to it:      {redis} PUBLISH {prefix}hello 'Hello, world'");
+        }
     }
     info!(%public, %internal, redis = !settings.redis.url.is_empty(), "listening");
+}
+
+/// The flag that leads to this internal listener, where it is not the default one.
+fn elsewhere(internal: SocketAddr) -> String {
+    match internal.to_string() == settings::Internal::default().listen {
+        true => String::new(),
+        false => format!(" --internal-listen {internal}"),
+    }
 }
 
 /// How this program is called from here: by its name where the shell would find it, else by its path.

@@ -114,6 +114,28 @@ pub struct Wire {
     pub server: Server,
 }
 
+/// How `redis-cli` reaches the Redis of these settings: bare where that is its default. Never with a password,
+/// for which it asks.
+#[must_use]
+pub fn cli(config: &settings::Redis) -> String {
+    let Ok(endpoint) = Endpoint::parse(config) else { return "redis-cli".into() };
+    let mut command = match endpoint.info.addr() {
+        ConnectionAddr::Unix(path) => format!("redis-cli -s {}", path.display()),
+        ConnectionAddr::Tcp(host, port) => {
+            let host =
+                if ["localhost", "127.0.0.1"].contains(&host.as_str()) { String::new() } else { format!(" -h {host}") };
+            let port = if *port == 6379 { String::new() } else { format!(" -p {port}") };
+            format!("redis-cli{host}{port}")
+        }
+        _ => "redis-cli".into(),
+    };
+    let (user, password) = (endpoint.user(), endpoint.info.redis_settings().password());
+    if password.is_some() {
+        command.push_str(&format!(" --user {user} --askpass"));
+    }
+    command
+}
+
 impl Endpoint {
     /// Reads `redis.url`.
     ///
@@ -326,6 +348,15 @@ mod tests {
     fn a_replica_is_told_from_a_master() {
         assert_eq!(hello("7.0.15", "replica").role, Role::Replica);
         assert_eq!(hello("7.0.15", "master").role, Role::Master);
+    }
+
+    #[test]
+    fn redis_cli_is_led_where_the_gateway_goes_and_told_no_password() {
+        let cli = |url: &str| cli(&settings::Redis { url: Secret::new(url), ..settings::Redis::default() });
+        assert_eq!(cli("redis://127.0.0.1:6379"), "redis-cli");
+        assert_eq!(cli("redis://127.0.0.1:7390"), "redis-cli -p 7390");
+        assert_eq!(cli("redis://ada:secret@redis.example:6379/0"), "redis-cli -h redis.example --user ada --askpass");
+        assert_eq!(cli("unix:///run/redis.sock"), "redis-cli -s /run/redis.sock");
     }
 
     #[test]

@@ -229,7 +229,6 @@ fn the_start_lines_can_be_pasted() {
     let log = gateway.log();
     let line = |word: &str| log.lines().find_map(|line| line.split_once(word)).unwrap().1.trim().to_owned();
     let (listen, publish) = (line("hear a topic:"), line("publish to it:"));
-    let internal = format!("--internal-listen {}", gateway.internal());
     let paste = |line: String| {
         let mut shell = Command::new("sh");
         shell.args(["-c", &line]).env_clear().env("PATH", "/usr/bin:/bin").stdout(Stdio::piped()).stderr(Stdio::null());
@@ -237,11 +236,22 @@ fn the_start_lines_can_be_pasted() {
     };
     let mut listening = paste(format!("exec {listen} --count 1")).spawn().unwrap();
     eventually("it listens", || (gateway.metric("fanline_topics") as u64 == 1).then_some(()));
-    // The internal port of this test is not the default one.
-    let published = paste(format!("{publish} {internal}")).output().unwrap();
+    let published = paste(publish.clone()).output().unwrap();
     assert!(published.status.success(), "{publish}: {}", said(&published));
     let mut heard = String::new();
     BufReader::new(listening.stdout.take().unwrap()).read_line(&mut heard).unwrap();
     assert_eq!(heard, "Hello, world\n");
     assert!(listening.wait().unwrap().success());
+}
+
+#[test]
+fn the_line_to_publish_leads_to_the_redis_that_is_configured() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = Gateway::start(&["--redis-url", &redis.url()]).ready();
+    let log = gateway.log();
+    let line = log.lines().find_map(|line| line.split_once("publish to it:")).unwrap().1.trim().to_owned();
+    let mut client = Client::open(&gateway.ws_url("/ws?topic=hello"));
+    let published = Command::new("sh").args(["-c", &line]).output().unwrap();
+    assert!(published.status.success(), "{line}: {}", said(&published));
+    assert_eq!(client.text(), "Hello, world");
 }
