@@ -122,7 +122,7 @@ impl Publisher {
 
     /// Checks a connection out of the pool for good, so that a broken one never comes back to it.
     async fn dial(&self) -> Result<MultiplexedConnection, String> {
-        let pooled = self.pool.get().await.map_err(|error| error.to_string())?;
+        let pooled = self.pool.get().await.map_err(|error| unpooled(&error))?;
         let mut connection = deadpool_redis::Connection::take(pooled);
         let mut hello = redis::cmd("HELLO");
         hello.arg(3).arg("SETNAME").arg(&self.name);
@@ -131,5 +131,13 @@ impl Publisher {
             Role::Master => Ok(connection),
             Role::Replica => Err("its address leads to a replica, whose publications reach nobody".into()),
         }
+    }
+}
+
+/// Why the pool gives no connection, in words for a publisher.
+fn unpooled(error: &deadpool_redis::PoolError) -> String {
+    match error {
+        deadpool_redis::PoolError::Backend(error) => error.to_string(),
+        _ => "no connection in time; nothing was published".into(),
     }
 }
