@@ -72,6 +72,7 @@ enum Step {
     Write,
     Part(Close),
     HangUp(Close),
+    Abort(Close),
 }
 
 impl<S: Socket> Connection<S> {
@@ -111,6 +112,10 @@ impl<S: Socket> Connection<S> {
                     }
                 }
                 Step::HangUp(close) => return Box::pin(self.hang_up(close)).await,
+                Step::Abort(close) => {
+                    self.socket.wire().abort();
+                    return close;
+                }
             }
         }
     }
@@ -121,6 +126,7 @@ impl<S: Socket> Connection<S> {
             match self.outbox.poll_duty(cx.waker()) {
                 Duty::HangUp(close) => return Poll::Ready(Step::HangUp(close)),
                 Duty::WriteAndHangUp(close) => return Poll::Ready(Step::Part(close)),
+                Duty::Abort(close) => return Poll::Ready(Step::Abort(close)),
                 Duty::Write if socket.poll_writable(cx).is_ready() => return Poll::Ready(Step::Write),
                 Duty::Write | Duty::Listen => {}
             }

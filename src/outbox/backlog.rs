@@ -82,6 +82,11 @@ impl Backlog {
         self.entries.is_empty()
     }
 
+    /// Whether a frame is half out.
+    pub fn is_begun(&self) -> bool {
+        self.entries.front().is_some_and(|head| matches!(head.kind, Kind::Begun))
+    }
+
     pub fn stalled(&self) -> Duration {
         self.progress.elapsed()
     }
@@ -105,19 +110,9 @@ impl Backlog {
 
     /// Drops every publication whose first byte has not left.
     pub fn drop_publications(&mut self) {
-        self.retain(|kind| !matches!(kind, Kind::Publication { .. }));
-    }
-
-    /// Drops everything but a frame whose first byte has left.
-    pub fn drop_unbegun(&mut self) {
-        self.retain(|kind| matches!(kind, Kind::Begun));
-        self.told.clear();
-    }
-
-    fn retain(&mut self, keeps: impl Fn(&Kind) -> bool) {
         let mut freed = 0;
         self.entries.retain(|entry| {
-            let keep = keeps(&entry.kind);
+            let keep = !matches!(entry.kind, Kind::Publication { .. });
             freed += if keep { 0 } else { entry.cost() };
             keep
         });

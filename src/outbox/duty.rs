@@ -18,6 +18,8 @@ pub enum Duty {
     HangUp(Close),
     /// The farewell waits for the socket: write, then hang up.
     WriteAndHangUp(Close),
+    /// A frame is cut for ever: nothing may follow it, not even a farewell.
+    Abort(Close),
 }
 
 impl Outbox {
@@ -31,6 +33,7 @@ impl Outbox {
         match (&state.phase, &state.backlog) {
             (Phase::Open | Phase::Gone, None) => Duty::Listen,
             (Phase::Open | Phase::Gone, Some(_)) => Duty::Write,
+            (Phase::Cut(close), _) => Duty::Abort((**close).clone()),
             (Phase::Closing(close), None) => Duty::HangUp((**close).clone()),
             (Phase::Closing(close), Some(_)) => Duty::WriteAndHangUp((**close).clone()),
         }

@@ -78,7 +78,7 @@ async fn connection(socket: Arc<Outbox<Socket>>, outbox: Arc<Outbox>) -> Close {
         loop {
             match outbox.poll_duty(cx.waker()) {
                 Duty::Listen => return Poll::Pending,
-                Duty::HangUp(close) => return Poll::Ready(close),
+                Duty::HangUp(close) | Duty::Abort(close) => return Poll::Ready(close),
                 Duty::Write | Duty::WriteAndHangUp(_) => {
                     std::task::ready!(socket.wire().poll_writable(cx).map(drop));
                     outbox.flush().unwrap();

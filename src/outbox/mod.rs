@@ -85,6 +85,8 @@ enum Phase {
     Open,
     /// The farewell waits or is out; nothing more is taken.
     Closing(Box<Close>),
+    /// A frame half out was given up: nothing may follow it.
+    Cut(Box<Close>),
     /// The connection's task has ended.
     Gone,
 }
@@ -145,7 +147,7 @@ impl Outbox {
         let state = self.state.lock();
         match state.phase {
             Phase::Open => self.keep(state, run, wanted, 0),
-            Phase::Closing(_) | Phase::Gone => 0,
+            Phase::Closing(_) | Phase::Cut(_) | Phase::Gone => 0,
         }
     }
 
@@ -273,7 +275,7 @@ impl Outbox {
     fn settle(self: &Arc<Self>, mut state: sync::Guard<'_, State>) {
         // A socket that failed has put us into `Closing`.
         let _ = self.write_on(&mut state);
-        let closing = matches!(state.phase, Phase::Closing(_));
+        let closing = matches!(state.phase, Phase::Closing(_) | Phase::Cut(_));
         let news = state.backlog.is_some() && !state.armed;
         if (closing || news)
             && let Some(task) = &state.task
@@ -308,11 +310,7 @@ impl Outbox {
             return;
         }
         if let Some(backlog) = &mut state.backlog {
-            match close {
-                // Room for everybody else must be made at once: the replies go too.
-                Close::Overloaded(_) => backlog.drop_unbegun(),
-                _ => backlog.drop_publications(),
-            }
+            backlog.drop_publications();
         }
         self.farewell(&mut state, close);
         self.settle(state);

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
-use super::Outbox;
-use super::sync::{AtomicUsize, Ordering};
+use super::sync::{AtomicUsize, Guard, Ordering};
+use super::{Outbox, Phase, State};
 use crate::close::{Close, retry_hint};
 use crate::identity::ConnectionNumber;
 
@@ -65,8 +65,9 @@ impl Total {
         self.waiting.lock().remove(&number);
     }
 
-    /// Where the bound is passed: closes the fullest until an eighth is free again, so that the search
-    /// is not made anew for every message. Called without any outbox's lock held.
+    /// Where the bound is passed: the fullest make room until an eighth is free again, so that the search
+    /// is not made anew for every message. Who is being closed already comes in his turn: whoever held
+    /// more would else be paid for by those who hold less. Called without any outbox's lock held.
     pub(super) fn relieve_if_over(&self) {
         if self.used() <= self.limit {
             return;
@@ -75,7 +76,7 @@ impl Total {
             if self.used() <= self.limit - self.limit / 8 {
                 break;
             }
-            outbox.close(Close::Overloaded(retry_hint(OVERLOAD_RETRY)));
+            outbox.make_room();
         }
     }
 
@@ -87,5 +88,30 @@ impl Total {
 
     fn listed(&self) -> Vec<Arc<Outbox>> {
         self.waiting.lock().values().filter_map(Weak::upgrade).collect()
+    }
+}
+
+impl Outbox {
+    /// Drops all that waits here and ends the connection: with a farewell where it can still be read, which
+    /// is where no frame is half out. Of who is being closed already, the farewell goes too.
+    fn make_room(self: &Arc<Self>) {
+        let mut state = self.state.lock();
+        let Some(backlog) = &state.backlog else { return };
+        let close = match &state.phase {
+            Phase::Open => Close::Overloaded(retry_hint(OVERLOAD_RETRY)),
+            Phase::Closing(close) => (**close).clone(),
+            Phase::Cut(_) | Phase::Gone => return,
+        };
+        if backlog.is_begun() || matches!(state.phase, Phase::Closing(_)) {
+            return self.cut(state, close);
+        }
+        state.backlog = None;
+        self.finish(state, close);
+    }
+
+    fn cut(self: &Arc<Self>, mut state: Guard<'_, State>, close: Close) {
+        state.backlog = None;
+        state.phase = Phase::Cut(Box::new(close));
+        self.settle(state);
     }
 }

@@ -209,6 +209,33 @@ fn all_outboxes_together_are_bounded_and_the_fullest_goes_with_4102() {
     drop(slow);
 }
 
+/// One large publication, half out, is all that waits for the stuck; others wait for little.
+#[test]
+fn who_holds_the_most_goes_first_though_it_is_one_large_publication_half_out() {
+    let config = RULES.replace("stall = \"off\"", "stall = \"off\"\ntotal = \"2MiB\"");
+    let gateway = Gateway::with_toml(&config, &[]).ready();
+    let mut small: Vec<_> = (0..3).map(|_| sluggard(&gateway, &["newest"])).collect();
+    let mut reader = Client::json(&gateway, &["newest", "oldest"]);
+    let waits = || gateway.metric("fanline_outbox_bytes");
+    let last = publish_until(&gateway, "newest", &mut reader, || waits() > 6.0 * SIZE as f64) - 1;
+    let large: Vec<_> = (0..12).map(|_| sluggard(&gateway, &["oldest"])).collect();
+    let pad = "x".repeat(400 * 1024);
+    let mut most = 0.0_f64;
+    for count in 0..40 {
+        let request = json!({ "topic": "oldest", "data": { "n": count, "pad": pad } });
+        assert_eq!(gateway.post("/api/publish", &request.to_string()).status, 200);
+        assert_eq!(number(&reader.told()), Some(count), "who reads loses nothing");
+        most = most.max(waits());
+    }
+    assert!(most <= 2.0 * 1024.0 * 1024.0, "at most {most} bytes waited");
+    eventually("a dozen of them do not fit", || (closed(&gateway, "overloaded") > 0).then_some(()));
+    for client in &mut small {
+        let found = find(client, last);
+        assert_eq!(found, (0..=last).map(Some).collect::<Vec<_>>(), "who waits for little pays for nobody");
+    }
+    drop(large);
+}
+
 /// Bytes that a slow client costs do not add up over clients that come and go.
 #[test]
 fn slow_clients_that_come_and_go_leave_nothing_behind() {

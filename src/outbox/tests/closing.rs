@@ -107,6 +107,58 @@ fn where_all_together_are_too_full_the_fullest_goes_first_with_4102() {
     assert!(total.used() <= total.limit());
 }
 
+/// A client for whom one large message is half out and takes nothing more.
+fn stuck(number: u64, size: usize, total: &Arc<Total>) -> Client {
+    let client = Client::of(number, Box::new(Json), 100, usize::MAX, 100, total);
+    client.offer_one(RULE, "big", None, &"x".repeat(size));
+    client
+}
+
+#[test]
+fn who_hoards_one_large_message_half_out_pays_for_it_and_nobody_else() {
+    let total = Total::new(8000);
+    let small: Vec<_> = (0..5).map(|number| Client::of(number, Box::new(Json), 0, usize::MAX, 100, &total)).collect();
+    assert!(small.iter().all(|client| client.offer_one(RULE, "t", None, "mine") == 1));
+    let large: Vec<_> = (5..20)
+        .map(|number| {
+            let client = stuck(number, 2000, &total);
+            assert!(total.used() <= total.limit(), "{} wait", total.used());
+            client
+        })
+        .collect();
+    assert!(small.iter().all(|client| client.outbox.is_open()), "who waits for little pays for nobody");
+    let (open, closed): (Vec<_>, Vec<_>) = large.iter().partition(|client| client.outbox.is_open());
+    assert_eq!(open.len(), 3);
+    for client in closed {
+        assert_eq!(client.outbox.waiting(), 0, "its room is free at once");
+        let duty = client.outbox.poll_duty(Waker::noop());
+        assert!(
+            matches!(duty, Duty::Abort(Close::Overloaded(2000..=4000))),
+            "nothing can follow half a message: {duty:?}"
+        );
+    }
+}
+
+/// Whoever is closed for another reason still holds what it is owed; that goes before anybody open does.
+#[test]
+fn who_is_being_closed_makes_room_before_those_who_wait_for_less() {
+    let total = Total::new(8000);
+    let bystander = Client::of(1, Box::new(Json), 0, usize::MAX, 100, &total);
+    bystander.offer_one(RULE, "t", None, "mine");
+    let closing: Vec<_> = (2..10)
+        .map(|number| {
+            let client = stuck(number, 2000, &total);
+            client.outbox.close(Close::Slow(1));
+            assert!(total.used() <= total.limit() + 400, "{} wait", total.used());
+            client
+        })
+        .collect();
+    bystander.offer_one(RULE, "t", None, "mine too");
+    assert!(bystander.outbox.is_open() && total.used() <= total.limit());
+    let aborted = |client: &&Client| client.outbox.poll_duty(Waker::noop()) == Duty::Abort(Close::Slow(1));
+    assert!(closing.iter().filter(aborted).count() >= 5, "the first close holds");
+}
+
 #[test]
 fn replies_too_count_against_all_outboxes_and_go_when_the_fullest_must() {
     let total = Total::new(3000);
