@@ -11,8 +11,14 @@ use crate::topic::Topic;
 /// The four bytes that begin a header line, and nothing else does: `RS FL1`.
 pub const MAGIC: &[u8; 4] = b"\x1eFL1";
 
-/// The longest header line we read, in bytes; ours are far shorter.
-const MAX_HEADER: usize = 64 * 1024;
+/// The longest `event` or `key` that the gateway's own doors take, in bytes.
+pub const MAX_NAME: usize = 200;
+
+/// The longest header line that is written or read, in bytes from after [`MAGIC`] to the line feed, which counts.
+pub const MAX_HEADER: usize = 64 * 1024;
+
+/// What a header line has besides its strings: the fields' names, `ts`, braces, the line feed. It is 60 bytes.
+const LINE_ROOM: usize = 64;
 
 /// One message on a topic, as it came from the bus.
 #[derive(Debug, Clone)]
@@ -58,6 +64,11 @@ pub enum BadHeader {
     Json(String),
 }
 
+/// Why a header cannot be published: no replica would read so long a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("its header line has {0} bytes and at most {MAX_HEADER} are read: name fewer connections in except")]
+pub struct HeaderTooLong(pub usize);
+
 impl Header {
     /// Splits what came from the bus into header and payload, without a copy of the payload.
     /// Only [`MAGIC`] begins a header; everything else is payload.
@@ -74,9 +85,11 @@ impl Header {
     }
 
     /// Writes the header line and the payload behind it, as they travel on the bus.
-    #[must_use]
-    pub fn join(&self, payload: &[u8]) -> Vec<u8> {
-        let mut message = Vec::with_capacity(payload.len() + 64);
+    ///
+    /// # Errors
+    /// The line would be longer than any replica reads.
+    pub fn join(&self, payload: &[u8]) -> Result<Vec<u8>, HeaderTooLong> {
+        let mut message = Vec::with_capacity(payload.len() + LINE_ROOM);
         message.extend_from_slice(MAGIC);
         // A struct of strings and numbers always serialises; `{}` stands for the impossible.
         if serde_json::to_writer(&mut message, self).is_err() {
@@ -84,8 +97,26 @@ impl Header {
             message.extend_from_slice(b"{}");
         }
         message.push(b'\n');
+        let line = message.len() - MAGIC.len();
+        if line > MAX_HEADER {
+            return Err(HeaderTooLong(line));
+        }
         message.extend_from_slice(payload);
-        message
+        Ok(message)
+    }
+
+    /// Whether [`Header::join`] would write it; for a road that needs no bytes.
+    ///
+    /// # Errors
+    /// The line would be longer than any replica reads.
+    pub fn check(&self) -> Result<(), HeaderTooLong> {
+        let names = [&self.event, &self.key].into_iter().flatten();
+        // JSON writes no byte as more than six; quotes and a comma stand around each id.
+        let most: usize = names.map(|name| 6 * name.len()).chain(self.except.iter().map(|id| 6 * id.len() + 3)).sum();
+        if LINE_ROOM + most <= MAX_HEADER {
+            return Ok(());
+        }
+        self.join(b"").map(drop)
     }
 }
 
@@ -145,9 +176,9 @@ mod tests {
             except: vec!["r.1".into()],
         };
         let line = b"\x1eFL1{\"ts\":1700000000000,\"event\":\"chat\",\"key\":\"k\",\"except\":[\"r.1\"]}\nhi";
-        assert_eq!(header.join(b"hi"), line);
+        assert_eq!(header.join(b"hi").unwrap(), line);
         assert_eq!(split(line), Ok((Some(Box::new(header)), Bytes::from_static(b"hi"))));
-        assert_eq!(Header::default().join(b""), b"\x1eFL1{}\n");
+        assert_eq!(Header::default().join(b"").unwrap(), b"\x1eFL1{}\n");
     }
 
     #[test]
@@ -179,11 +210,33 @@ mod tests {
         assert!(matches!(split(b"\x1eFL1nonsense\n"), Err(BadHeader::Json(_))));
     }
 
+    #[test]
+    fn the_longest_line_that_is_written_is_the_longest_that_is_read() {
+        let event = |len: usize| Header { event: Some("e".repeat(len).into()), ..Header::default() };
+        let bare = event(0).join(b"").unwrap().len() - MAGIC.len();
+        let longest = event(MAX_HEADER - bare);
+        let (again, payload) = split(&longest.join(b"hi").unwrap()).unwrap();
+        assert_eq!((*again.unwrap(), &payload[..]), (longest.clone(), &b"hi"[..]));
+        assert_eq!(longest.check(), Ok(()));
+        let longer = event(MAX_HEADER - bare + 1);
+        assert_eq!(
+            (longer.join(b"hi"), longer.check()),
+            (Err(HeaderTooLong(MAX_HEADER + 1)), Err(HeaderTooLong(MAX_HEADER + 1)))
+        );
+    }
+
     proptest! {
+        #[test]
+        fn a_header_passes_the_check_where_it_can_be_written(ts: Option<u64>, name in "[a\u{1}\"é]*", length in 0..20_000_usize, ids in 0..900_usize) {
+            let name: Box<str> = name.chars().cycle().take(length).collect::<String>().into();
+            let header = Header { ts, event: Some(name.clone()), key: Some(name), except: vec!["replica\u{1}.1234".into(); ids] };
+            prop_assert_eq!(header.check(), header.join(b"").map(drop));
+        }
+
         #[test]
         fn whatever_is_joined_splits_again(ts: Option<u64>, event: Option<String>, payload: Vec<u8>) {
             let header = Header { ts, event: event.map(Into::into), ..Header::default() };
-            let (again, rest) = split(&header.join(&payload)).unwrap();
+            let (again, rest) = split(&header.join(&payload).unwrap()).unwrap();
             prop_assert_eq!(*again.unwrap(), header);
             prop_assert_eq!(rest, payload);
         }

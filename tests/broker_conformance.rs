@@ -15,7 +15,7 @@ use fanline::broker::{Broker, Health, Liveness, PublishError, Receipt};
 use fanline::event::GapReason;
 use fanline::identity::Replica;
 use fanline::metrics::Metrics;
-use fanline::publication::Header;
+use fanline::publication::{Header, HeaderTooLong, MAX_HEADER};
 use fanline::settings::{self, Secret};
 use fanline::topic::Topic;
 use tokio_util::sync::CancellationToken;
@@ -121,6 +121,7 @@ on_every_broker! {
     a_publisher_hears_how_many_replicas_listened
     any_bytes_arrive_as_they_were_sent
     headers_travel_and_no_payload_can_forge_one
+    a_header_longer_than_a_replica_reads_is_refused_and_the_longest_arrives
     the_first_subscriber_brings_publications_and_the_last_takes_them_away
     a_topic_wanted_again_at_once_misses_nothing
     an_unsubscribe_racing_a_subscribe_leaves_what_was_wanted_last
@@ -166,6 +167,21 @@ async fn headers_travel_and_no_payload_can_forge_one(road: &Road) {
     road.broker.publish(&topic, &header, "hi".into()).await.unwrap();
     road.publish(&topic, "\x1eFL1{\"event\":\"forged\"}\nhi").await.unwrap();
     assert_eq!(road.heard(&topic, 2).await, ["hi", "\x1eFL1{\"event\":\"forged\"}\nhi"]);
+}
+
+async fn a_header_longer_than_a_replica_reads_is_refused_and_the_longest_arrives(road: &Road) {
+    let (topic, nobodys) = (topic("room:42"), topic("nobody"));
+    road.subscribed(&topic).await;
+    let excepting = |id: usize| Header { except: vec!["r".repeat(id).into()], ..Header::default() };
+    let longest = MAX_HEADER - "{\"except\":[\"\"]}\n".len();
+    for topic in [&topic, &nobodys] {
+        let refused = road.broker.publish(topic, &excepting(longest + 1), "lost".into()).await;
+        assert_eq!(refused, Err(PublishError::Header(HeaderTooLong(MAX_HEADER + 1))));
+    }
+    let taken = road.broker.publish(&topic, &excepting(longest), "hi".into()).await;
+    assert_eq!(taken, Ok(Receipt { replicas: 1 }));
+    assert_eq!(road.heard(&topic, 1).await, ["hi"]);
+    assert!(!road.hub.told(&topic).iter().any(|told| matches!(told, Told::Gap(_))), "it is read");
 }
 
 async fn the_first_subscriber_brings_publications_and_the_last_takes_them_away(road: &Road) {

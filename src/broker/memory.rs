@@ -68,7 +68,12 @@ impl Broker for MemoryBroker {
         header: &'a Header,
         payload: Bytes,
     ) -> BoxFuture<'a, Result<Receipt, PublishError>> {
-        async move { Ok(self.deliver(topic, header, payload)) }.boxed()
+        async move {
+            // What cannot travel between replicas does not travel on one either.
+            header.check()?;
+            Ok(self.deliver(topic, header, payload))
+        }
+        .boxed()
     }
 
     fn health(&self) -> Health {

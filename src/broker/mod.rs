@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 
 use crate::event::GapReason;
-use crate::publication::{Header, Publication};
+use crate::publication::{Header, HeaderTooLong, Publication};
 use crate::topic::Topic;
 
 /// The road between replicas.
@@ -97,6 +97,9 @@ pub enum PublishError {
     /// The other side answered, and refused.
     #[error("Redis refused: {0}")]
     Refused(String),
+    /// No road takes it, because no replica would read it.
+    #[error(transparent)]
+    Header(#[from] HeaderTooLong),
 }
 
 /// How the road to the other replicas is.

@@ -3,6 +3,7 @@
 
 mod authorize;
 mod health;
+mod order;
 mod problem;
 mod publish;
 mod routes;

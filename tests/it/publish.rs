@@ -110,6 +110,35 @@ fn a_bad_request_is_told_its_field_as_a_problem() {
     assert_eq!(answer.status, 413, "{}", answer.body);
 }
 
+/// What is answered 200 travels: nothing that the API takes makes a header which the gateway itself would not read.
+#[test]
+fn what_the_api_takes_arrives_however_long_its_header_and_what_would_not_is_refused() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = Gateway::start(&["--redis-url", &redis.url()]).ready();
+    let mut listener = Client::json(&gateway, &["t"]);
+    let (name, id) = ("\u{1}".repeat(200), format!("{}.1", "r".repeat(126)));
+    let most = json!({"topic": "t", "text": "hi", "event": name, "key": name, "except": vec![&id; 400]});
+    let answer = gateway.post("/api/publish", &most.to_string());
+    assert_eq!((answer.status, body(&answer)), (200, json!({"topics": {"t": {"replicas": 1}}})));
+    let told = listener.told();
+    assert_eq!((&told["text"], &told["event"]), (&json!("hi"), &json!(name)), "told {told}");
+    for (field, value) in [
+        ("event", json!("e".repeat(201))),
+        ("key", json!("k".repeat(201))),
+        ("except", json!(vec![&id; 401])),
+        ("except", json!(["r".repeat(129)])),
+        ("except", json!(["\u{1}.1"])),
+        ("except", json!([""])),
+    ] {
+        let mut request = json!({"topic": "t", "text": "hi"});
+        request[field] = value;
+        let answer = gateway.post("/api/publish", &request.to_string());
+        assert_eq!((answer.status, body(&answer)["field"].as_str()), (400, Some(field)), "{}", answer.body);
+    }
+    let long = post(&gateway, "", &format!("/api/publish?topic=t&key={}", "k".repeat(201)), b"x");
+    assert_eq!((long.status, body(&long)["field"].as_str()), (400, Some("key")), "{}", long.body);
+}
+
 #[test]
 fn with_keys_only_their_owners_publish_and_without_no_page_does() {
     let keyed = Gateway::with_toml("[internal]\napi_keys = [\"shop:s3cret\", \"till:other\"]\n", &[]).ready();

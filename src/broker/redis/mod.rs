@@ -150,12 +150,13 @@ impl RedisBroker {
     }
 
     async fn send(&self, topic: &Topic, header: &Header, payload: &[u8]) -> Result<Receipt, PublishError> {
+        let message = header.join(payload)?;
         let channel = self.keys.channel(topic);
         let met = self.link(&channel).condition.lock().met();
         match met {
             Commands::Silent => Err(PublishError::Away("it does not answer; nothing was published".into())),
             Commands::Replica => Err(PublishError::Away("its address leads to a replica".into())),
-            Commands::Unknown | Commands::Answering => self.publisher.publish(&channel, &header.join(payload)).await,
+            Commands::Unknown | Commands::Answering => self.publisher.publish(&channel, &message).await,
         }
     }
 }

@@ -5,13 +5,11 @@ use serde_json::value::RawValue;
 
 use crate::command::MessageId;
 use crate::event::{Refusal, RefusalCode};
+use crate::publication::MAX_NAME;
 use crate::topic::{BadTopic, Topic};
 
 /// The longest `id` we repeat, in bytes of JSON text.
 const MAX_ID: usize = 64;
-
-/// The longest `event` or `key`, in bytes: both travel in the header line, whose length is limited.
-const MAX_NAME: usize = 200;
 
 /// How much of what was found is repeated, in characters.
 const MAX_QUOTE: usize = 40;

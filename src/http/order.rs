@@ -1,0 +1,181 @@
+//! What a request to `POST /api/publish` asks for: JSON that names topics and a payload, or a raw body with
+//! `?topic=`.
+
+use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::Desk;
+use super::problem::Problem;
+use crate::publication::{Header, MAX_NAME};
+use crate::topic::Topic;
+use crate::transport::template::Query;
+
+/// The most topics that one request may publish to.
+const MAX_TOPICS: usize = 100;
+
+/// The most connections that a publication may except, and the longest id of one, in bytes: a replica's name
+/// has at most 100, its numbers 20. The longest header of these, 57 KiB, is one that every replica reads.
+const MAX_EXCEPT: usize = 400;
+const MAX_CONNECTION: usize = 128;
+
+/// The JSON form of a request.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Form {
+    topic: Option<String>,
+    topics: Option<Vec<String>>,
+    data: Option<Box<RawValue>>,
+    text: Option<String>,
+    b64: Option<String>,
+    event: Option<Box<str>>,
+    key: Option<Box<str>>,
+    #[serde(default)]
+    except: Vec<Box<str>>,
+}
+
+/// A request understood.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) topics: Vec<Topic>,
+    pub(super) payload: Bytes,
+    pub(super) header: Header,
+}
+
+impl Order {
+    /// Understands the JSON form.
+    pub(super) fn from_json(body: &[u8]) -> Result<Self, Problem> {
+        let bad = |error: serde_json::Error| {
+            let detail = format!(
+                "expected {{\"topic\": \"…\", \"data\": …}} (or topics; text or b64; event, key, except), or a raw \
+                 body with ?topic=…: {error}"
+            );
+            Problem::field(StatusCode::BAD_REQUEST, "body", detail)
+        };
+        let form: Form = serde_json::from_slice(body).map_err(bad)?;
+        let names = match (form.topic, form.topics) {
+            (Some(topic), None) => vec![topic],
+            (None, Some(topics)) => topics,
+            _ => return Err(Problem::field(StatusCode::BAD_REQUEST, "topic", "give either topic or topics")),
+        };
+        let payload = match (form.data, form.text, form.b64) {
+            (Some(data), None, None) => Bytes::from(data.get().to_owned()),
+            (None, Some(text), None) => Bytes::from(text),
+            (None, None, Some(b64)) => STANDARD
+                .decode(b64)
+                .map(Bytes::from)
+                .map_err(|error| Problem::field(StatusCode::BAD_REQUEST, "b64", format!("not base64: {error}")))?,
+            _ => return Err(Problem::field(StatusCode::BAD_REQUEST, "data", "give one of data, text and b64")),
+        };
+        let header = Header { ts: None, event: form.event, key: form.key, except: form.except };
+        Self::new(&names, payload, header)
+    }
+
+    /// Understands the raw form.
+    pub(super) fn from_query(query: &str, body: Bytes) -> Result<Self, Problem> {
+        let query =
+            Query::parse(query).map_err(|error| Problem::field(StatusCode::BAD_REQUEST, "query", error.to_string()))?;
+        let names: Vec<_> = query.all("topic").map(ToOwned::to_owned).collect();
+        let header = Header {
+            event: query.first("event").map(Into::into),
+            key: query.first("key").map(Into::into),
+            ..Header::default()
+        };
+        Self::new(&names, body, header)
+    }
+
+    fn new(names: &[String], payload: Bytes, header: Header) -> Result<Self, Problem> {
+        if names.is_empty() || names.len() > MAX_TOPICS {
+            let detail = format!("give 1 to {MAX_TOPICS} topics, not {}", names.len());
+            return Err(Problem::field(StatusCode::BAD_REQUEST, "topics", detail));
+        }
+        let parse = |name: &String| {
+            Topic::parse_client(name)
+                .map_err(|why| Problem::field(StatusCode::BAD_REQUEST, "topic", format!("{name:?}: {why}")))
+        };
+        let topics = names.iter().map(parse).collect::<Result<_, _>>()?;
+        check_name("event", header.event.as_deref())?;
+        check_name("key", header.key.as_deref())?;
+        check_except(&header.except)?;
+        let header = Header { ts: Some(crate::clock::unix_ms()), ..header };
+        Ok(Self { topics, payload, header })
+    }
+
+    /// Holds the payload against the topics' rules.
+    pub(super) fn check_sizes(&self, desk: &Desk) -> Result<(), Problem> {
+        let settings = desk.rooms.live.get();
+        for topic in &self.topics {
+            let most = settings.topics.rule(topic.as_str()).publication.0;
+            let found = self.payload.len();
+            if found > most {
+                let detail = format!("a publication on {topic} has at most {most} bytes, this one has {found}");
+                return Err(Problem::field(StatusCode::PAYLOAD_TOO_LARGE, "data", detail));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn check_name(field: &'static str, name: Option<&str>) -> Result<(), Problem> {
+    match name.map_or(0, str::len) {
+        0..=MAX_NAME => Ok(()),
+        found => {
+            let detail = format!("{field} has at most {MAX_NAME} bytes, this one has {found}");
+            Err(Problem::field(StatusCode::BAD_REQUEST, field, detail))
+        }
+    }
+}
+
+fn check_except(ids: &[Box<str>]) -> Result<(), Problem> {
+    let bad = |detail| Err(Problem::field(StatusCode::BAD_REQUEST, "except", detail));
+    if ids.len() > MAX_EXCEPT {
+        return bad(format!("except names at most {MAX_EXCEPT} connections, not {}", ids.len()));
+    }
+    // An id is made of a replica's name, which has the characters of a topic, and so needs no escapes in JSON.
+    match ids.iter().find(|id| id.len() > MAX_CONNECTION || Topic::parse(id).is_err()) {
+        Some(id) => {
+            let found: String = id.chars().take(MAX_CONNECTION).collect();
+            bad(format!("{found:?} is no connection's id: write it as in its welcome, like \"web-1-k3x9ab.7\""))
+        }
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn json(body: &str) -> Result<Order, String> {
+        Order::from_json(body.as_bytes()).map_err(|problem| format!("{problem:?}"))
+    }
+
+    #[test]
+    fn data_passes_byte_for_byte_and_text_and_base64_are_payloads_too() {
+        assert_eq!(json(r#"{"topic":"a","data":{"x": 1.0}}"#).unwrap().payload, r#"{"x": 1.0}"#);
+        assert_eq!(json(r#"{"topics":["a","b"],"text":"hi"}"#).unwrap().topics.len(), 2);
+        assert_eq!(json(r#"{"topic":"a","b64":"AP8="}"#).unwrap().payload, &b"\x00\xff"[..]);
+        let order = json(r#"{"topic":"a","text":"","event":"e","key":"k","except":["r.1"]}"#).unwrap();
+        assert_eq!((order.header.event.as_deref(), order.header.except.len()), (Some("e"), 1));
+    }
+
+    #[test]
+    fn a_bad_request_names_the_field() {
+        assert!(json("{").unwrap_err().contains("body"));
+        assert!(json(r#"{"topic":"a","txt":"b"}"#).unwrap_err().contains("unknown field `txt`"));
+        assert!(json(r#"{"text":"b"}"#).unwrap_err().contains("topic"));
+        assert!(json(r#"{"topic":"@x","text":"b"}"#).unwrap_err().contains("gateway's own"));
+        assert!(json(r#"{"topic":"a","text":"b","data":1}"#).unwrap_err().contains("one of data, text and b64"));
+        assert!(json(r#"{"topic":"a","b64":"*"}"#).unwrap_err().contains("not base64"));
+        assert!(json(r#"{"topics":[],"text":"b"}"#).unwrap_err().contains("topics"));
+    }
+
+    #[test]
+    fn a_raw_body_is_the_payload() {
+        let order = Order::from_query("topic=room%3A1&event=e", Bytes::from_static(b"\x00raw")).unwrap();
+        assert_eq!((order.topics[0].as_str(), &order.payload[..]), ("room:1", &b"\x00raw"[..]));
+        assert!(Order::from_query("event=e", Bytes::new()).is_err());
+    }
+}
