@@ -22,6 +22,9 @@ const MAX_TOPICS: usize = 100;
 const MAX_EXCEPT: usize = 400;
 const MAX_CONNECTION: usize = 128;
 
+/// What the query of a raw body may say; `except` is a list with commas, or repeated.
+const PARAMETERS: [&str; 4] = ["topic", "event", "key", "except"];
+
 /// The JSON form of a request.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -76,13 +79,22 @@ impl Order {
 
     /// Understands the raw form.
     pub(super) fn from_query(query: &str, body: Bytes) -> Result<Self, Problem> {
-        let query =
-            Query::parse(query).map_err(|error| Problem::field(StatusCode::BAD_REQUEST, "query", error.to_string()))?;
+        let bad = |detail: String| Problem::field(StatusCode::BAD_REQUEST, "query", detail);
+        let query = Query::parse(query).map_err(|error| bad(error.to_string()))?;
+        if let Some(stranger) = query.names().find(|name| !PARAMETERS.contains(name)) {
+            let stranger: String = stranger.chars().take(MAX_NAME).collect();
+            return Err(bad(format!("{stranger:?} is no parameter here: there are topic, event, key and except")));
+        }
         let names: Vec<_> = query.all("topic").map(ToOwned::to_owned).collect();
+        if names.is_empty() {
+            return Err(bad("give ?topic=… to publish the body as it is, or drop the query to send JSON".to_owned()));
+        }
+        let except = query.all("except").flat_map(|ids| ids.split(',')).filter(|id| !id.is_empty());
         let header = Header {
+            ts: None,
             event: query.first("event").map(Into::into),
             key: query.first("key").map(Into::into),
-            ..Header::default()
+            except: except.map(Into::into).collect(),
         };
         Self::new(&names, body, header)
     }

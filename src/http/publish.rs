@@ -43,11 +43,11 @@ async fn try_publish(desk: &Desk, peer: Peer, request: Request) -> Result<Respon
     let mut receipts = Map::new();
     for topic in &order.topics {
         let receipt = desk.rooms.broker.publish(topic, &order.header, order.payload.clone()).await;
-        desk.rooms.metrics.publications(Source::Api).inc();
         match receipt {
             Ok(receipt) => receipts.insert(topic.to_string(), json!({ "replicas": receipt.replicas })),
             Err(error) => return Err(failed(topic, &error).after(Value::Object(receipts))),
         };
+        desk.rooms.metrics.publications(Source::Api).inc();
     }
     Ok(axum::Json(json!({ "topics": receipts })).into_response())
 }

@@ -140,6 +140,56 @@ fn what_the_api_takes_arrives_however_long_its_header_and_what_would_not_is_refu
 }
 
 #[test]
+fn a_query_that_is_misspelt_or_names_no_topic_is_told_what_to_write() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let mut listener = Client::json(&gateway, &["t"]);
+    for (query, said) in [
+        ("topic=t&evnet=e", ["\"evnet\"", "topic, event, key and except"]),
+        ("pretty", ["\"pretty\"", "topic, event, key and except"]),
+        ("event=e", ["?topic=", "drop the query"]),
+        ("&", ["?topic=", "drop the query"]),
+    ] {
+        let answer = gateway.post(&format!("/api/publish?{query}"), r#"{"topic":"t","text":"lost"}"#);
+        let problem = body(&answer);
+        assert_eq!((answer.status, problem["field"].as_str()), (400, Some("query")), "{query}: {problem}");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(said.iter().all(|said| detail.contains(said)), "{query}: {detail}");
+    }
+    gateway.publish("t", "only");
+    assert_eq!(listener.told()["text"], "only", "nothing of the above was published");
+}
+
+#[test]
+fn a_raw_body_reaches_all_but_those_that_the_query_excepts() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let mut excepted: Vec<_> =
+        (0..3).map(|_| Client::open_as(&gateway.ws_url("/ws?topic=t"), Some("fanline.json"))).collect();
+    let ids: Vec<_> =
+        excepted.iter_mut().map(|client| client.until("welcome")["connection"].as_str().unwrap().to_owned()).collect();
+    excepted.iter_mut().for_each(|client| drop(client.until("subscribed")));
+    let mut other = Client::json(&gateway, &["t"]);
+    let query = format!("topic=t&except={},{}&except={}", ids[0], ids[1], ids[2]);
+    assert_eq!(post(&gateway, "", &format!("/api/publish?{query}"), b"secret").status, 200);
+    gateway.publish("t", "all");
+    assert_eq!([other.told()["text"].clone(), other.told()["text"].clone()], ["secret", "all"]);
+    for client in &mut excepted {
+        assert_eq!(client.told()["text"], "all");
+    }
+}
+
+#[test]
+fn only_what_was_published_counts_as_a_publication() {
+    let Some(mut redis) = RedisServer::start() else { return };
+    let gateway = Gateway::start(&["--redis-url", &redis.url()]).ready();
+    let counted = || gateway.metric(r#"fanline_publications_total{source="api"}"#) as u64;
+    gateway.publish("t", "x");
+    assert_eq!(counted(), 1);
+    redis.kill();
+    let answer = gateway.post("/api/publish", r#"{"topic":"t","text":"x"}"#);
+    assert_eq!((answer.status, counted()), (503, 1), "{}", answer.body);
+}
+
+#[test]
 fn with_keys_only_their_owners_publish_and_without_no_page_does() {
     let keyed = Gateway::with_toml("[internal]\napi_keys = [\"shop:s3cret\", \"till:other\"]\n", &[]).ready();
     let publish = |head: &str| post(&keyed, head, "/api/publish?topic=a", b"x").status;
