@@ -80,6 +80,10 @@ impl Header {
             return Ok((None, message));
         };
         let line = rest.iter().take(MAX_HEADER).position(|&b| b == b'\n').ok_or(BadHeader::Endless)?;
+        // A list would be taken for the fields in their order.
+        if !rest.starts_with(b"{") {
+            return Err(BadHeader::Json("it does not begin with {".into()));
+        }
         let header = serde_json::from_slice(&rest[..line]).map_err(|e| BadHeader::Json(e.to_string()))?;
         Ok((Some(Box::new(header)), message.slice(MAGIC.len() + line + 1..)))
     }
@@ -208,6 +212,7 @@ mod tests {
         assert_eq!(split(b"\x1eFL1{}"), Err(BadHeader::Endless));
         assert!(matches!(split(b"\x1eFL1{\"ts\":\"x\"}\n"), Err(BadHeader::Json(_))));
         assert!(matches!(split(b"\x1eFL1nonsense\n"), Err(BadHeader::Json(_))));
+        assert!(matches!(split(b"\x1eFL1[]\nx"), Err(BadHeader::Json(_))));
     }
 
     #[test]

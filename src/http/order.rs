@@ -5,7 +5,8 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::Desk;
@@ -31,6 +32,7 @@ const PARAMETERS: [&str; 4] = ["topic", "event", "key", "except"];
 struct Form {
     topic: Option<String>,
     topics: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "any")]
     data: Option<Box<RawValue>>,
     text: Option<String>,
     b64: Option<String>,
@@ -38,6 +40,11 @@ struct Form {
     key: Option<Box<str>>,
     #[serde(default)]
     except: Vec<Box<str>>,
+}
+
+/// Any JSON is data, `null` too.
+fn any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(from).map(Some)
 }
 
 /// A request understood.
@@ -58,6 +65,10 @@ impl Order {
             );
             Problem::field(StatusCode::BAD_REQUEST, "body", detail)
         };
+        // A list would be taken for the fields in their order.
+        if !body.trim_ascii_start().starts_with(b"{") {
+            return Err(bad(serde_json::Error::custom("this is no JSON object")));
+        }
         let form: Form = serde_json::from_slice(body).map_err(bad)?;
         let names = match (form.topic, form.topics) {
             (Some(topic), None) => vec![topic],
@@ -166,6 +177,7 @@ mod tests {
 
     #[test]
     fn data_passes_byte_for_byte_and_text_and_base64_are_payloads_too() {
+        assert_eq!(json(r#"{"topic":"a","data":null}"#).unwrap().payload, "null");
         assert_eq!(json(r#"{"topic":"a","data":{"x": 1.0}}"#).unwrap().payload, r#"{"x": 1.0}"#);
         assert_eq!(json(r#"{"topics":["a","b"],"text":"hi"}"#).unwrap().topics.len(), 2);
         assert_eq!(json(r#"{"topic":"a","b64":"AP8="}"#).unwrap().payload, &b"\x00\xff"[..]);
@@ -176,6 +188,7 @@ mod tests {
     #[test]
     fn a_bad_request_names_the_field() {
         assert!(json("{").unwrap_err().contains("body"));
+        assert!(json(r#"["hello",null,null,"x",null,null,null,[]]"#).unwrap_err().contains("no JSON object"));
         assert!(json(r#"{"topic":"a","txt":"b"}"#).unwrap_err().contains("unknown field `txt`"));
         assert!(json(r#"{"text":"b"}"#).unwrap_err().contains("topic"));
         assert!(json(r#"{"topic":"@x","text":"b"}"#).unwrap_err().contains("gateway's own"));
