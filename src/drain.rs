@@ -17,8 +17,8 @@ const LAST_WORDS: f64 = 0.1;
 /// How far a retry hint may spread at most, in ms.
 const MAX_SPREAD: u32 = 30_000;
 
-/// How often the drain looks who is left.
-const LOOK: Duration = Duration::from_millis(20);
+/// How often the drain looks how many are left.
+const LOOK: Duration = Duration::from_millis(200);
 
 /// Closes every connection over the window, in random order, each with a hint when to come back.
 /// Resolves when all are closed, or the window is over.
@@ -55,18 +55,15 @@ fn hint(total: usize) -> u32 {
     500 + fastrand::u32(0..spread)
 }
 
-/// Waits for the last farewells. Who finishes a handshake only now is seen out too; the first close holds.
+/// Waits for the last farewells. Who finishes a handshake only now is seen out by the roster.
 async fn wait_until_empty(roster: &Roster, until: Instant, metrics: &Metrics) {
     let mut look = tokio::time::interval(LOOK);
-    while !roster.is_empty() && Instant::now() < until {
+    let mut left = roster.len();
+    while left > 0 && Instant::now() < until {
         look.tick().await;
-        let left = roster.everybody();
-        metrics.drain_remaining.set(i64::try_from(left.len()).unwrap_or(i64::MAX));
-        for late in &left {
-            late.close_after_writing(Close::Drain(hint(left.len())));
-        }
+        left = roster.len();
+        metrics.drain_remaining.set(i64::try_from(left).unwrap_or(i64::MAX));
     }
-    let left = roster.len();
     if left > 0 {
         info!(connections = left, "the drain window is over, the rest is cut");
     }

@@ -103,3 +103,20 @@ async fn who_never_hangs_up_does_not_keep_the_house_open_beyond_the_window() {
     assert!(!stuck.end.is_finished());
     house.close().await;
 }
+
+/// A look visits no outbox, and five a second are enough: those who are left are often many.
+#[tokio::test(start_paused = true)]
+async fn while_the_last_are_awaited_the_house_is_looked_at_five_times_a_second() {
+    let house = House::new(Settings::default());
+    let last = house.visit(usize::MAX, Bytes::new()).await;
+    let start = Instant::now();
+    let leaves = async {
+        tokio::time::sleep(Duration::from_millis(1_010)).await;
+        last.line().hang_up();
+    };
+    let drain = settings();
+    tokio::join!(see_out(&house.roster, &drain, &house.rooms.metrics), leaves);
+    let waited = start.elapsed().as_millis();
+    assert!((1_100..1_300).contains(&waited), "{waited} ms");
+    house.close().await;
+}
