@@ -6,7 +6,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
-use crate::settings::Origins;
+use crate::settings::{Origins, ProtocolChoice};
 
 /// Appended to the client's key before it is hashed (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -14,7 +14,7 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// A request that is a WebSocket handshake.
 pub struct Handshake {
     accept: HeaderValue,
-    /// The first subprotocol offered that is ours.
+    /// The first subprotocol offered that is spoken on the route.
     pub subprotocol: Option<&'static str>,
 }
 
@@ -28,11 +28,11 @@ pub struct Refused {
 }
 
 impl Handshake {
-    /// Checks a request's head.
+    /// Checks the head of a request on a route that speaks this.
     ///
     /// # Errors
     /// What is missing, and what to do.
-    pub fn check<B>(request: &Request<B>) -> Result<Self, Refused> {
+    pub fn check<B>(request: &Request<B>, spoken: ProtocolChoice) -> Result<Self, Refused> {
         let headers = request.headers();
         let upgrade =
             has_token(headers, header::UPGRADE, "websocket") && has_token(headers, header::CONNECTION, "upgrade");
@@ -52,7 +52,7 @@ impl Handshake {
         let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
         let key = key
             .ok_or(Refused { status: StatusCode::BAD_REQUEST, what: "Sec-WebSocket-Key must be 16 bytes in base64" })?;
-        Ok(Self { accept: accept(key.as_bytes()), subprotocol: subprotocol(headers) })
+        Ok(Self { accept: accept(key.as_bytes()), subprotocol: subprotocol(headers, spoken) })
     }
 
     /// 101, after which the socket is a WebSocket.
@@ -87,12 +87,14 @@ pub fn origin_allowed(origins: &Origins, headers: &HeaderMap) -> bool {
     })
 }
 
-fn subprotocol(headers: &HeaderMap) -> Option<&'static str> {
-    tokens(headers, header::SEC_WEBSOCKET_PROTOCOL).find_map(|offered| match offered {
-        "fanline.json" => Some("fanline.json"),
-        "fanline.plain" => Some("fanline.plain"),
-        _ => None,
-    })
+/// The answer names what is going to be spoken, or nothing: a client that must have another one then knows.
+fn subprotocol(headers: &HeaderMap, spoken: ProtocolChoice) -> Option<&'static str> {
+    let ours: &[&'static str] = match spoken {
+        ProtocolChoice::Ask => &["fanline.json", "fanline.plain"],
+        ProtocolChoice::Plain => &["fanline.plain"],
+        ProtocolChoice::Json => &["fanline.json"],
+    };
+    tokens(headers, header::SEC_WEBSOCKET_PROTOCOL).find_map(|offered| ours.iter().copied().find(|own| *own == offered))
 }
 
 fn has_token(headers: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
@@ -136,7 +138,7 @@ mod tests {
 
     #[test]
     fn the_example_of_rfc_6455_is_answered_as_the_rfc_says() {
-        let response = Handshake::check(&request(|_| {})).ok().unwrap().switch();
+        let response = Handshake::check(&request(|_| {}), ProtocolChoice::Ask).ok().unwrap().switch();
         assert_eq!(response.status(), 101);
         assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert!(!response.headers().contains_key("sec-websocket-protocol"));
@@ -144,7 +146,9 @@ mod tests {
 
     #[test]
     fn what_is_no_handshake_is_told_what_to_do() {
-        let status = |request: Request<()>| Handshake::check(&request).err().map(|refused| refused.status.as_u16());
+        let status = |request: Request<()>| {
+            Handshake::check(&request, ProtocolChoice::Ask).err().map(|refused| refused.status.as_u16())
+        };
         assert_eq!(status(request(|headers| drop(headers.remove("upgrade")))), Some(426));
         assert_eq!(status(request(set("connection", "keep-alive"))), Some(426));
         assert_eq!(status(request(set("sec-websocket-version", "8"))), Some(426));
@@ -153,11 +157,15 @@ mod tests {
 
     #[test]
     fn the_first_subprotocol_of_ours_is_chosen_and_a_token_never() {
-        let chosen = |offer: &'static str| {
-            Handshake::check(&request(set("sec-websocket-protocol", offer))).ok().unwrap().subprotocol
+        let chosen = |offer: &'static str, spoken| {
+            Handshake::check(&request(set("sec-websocket-protocol", offer)), spoken).ok().unwrap().subprotocol
         };
-        assert_eq!(chosen("graphql-ws, fanline.json, fanline.plain"), Some("fanline.json"));
-        assert_eq!(chosen("fanline.token.abc"), None);
+        let both = "graphql-ws, fanline.json, fanline.plain";
+        assert_eq!(chosen(both, ProtocolChoice::Ask), Some("fanline.json"));
+        assert_eq!(chosen("fanline.token.abc", ProtocolChoice::Ask), None);
+        assert_eq!(chosen(both, ProtocolChoice::Plain), Some("fanline.plain"));
+        assert_eq!(chosen("fanline.json", ProtocolChoice::Plain), None);
+        assert_eq!(chosen("fanline.plain", ProtocolChoice::Json), None);
     }
 
     #[test]

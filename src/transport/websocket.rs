@@ -111,7 +111,7 @@ pub async fn open(State(door): State<Arc<Door>>, path: RawPathParams, request: R
 async fn knock(door: &Arc<Door>, path: &RawPathParams, mut request: Request) -> Result<Response, Refusal> {
     let house = &door.house;
     let knock = house.gate.knock().ok_or(Refusal::Busy)?;
-    let handshake = Handshake::check(&request)?;
+    let handshake = Handshake::check(&request, house.rooms.live.get().routes[door.route].protocol)?;
     let wish = wish(door, &handshake, path, &request)?;
     let caller = caller(&house.rooms, &request);
     let slot = house.rooms.slots.take().ok_or(Refusal::Busy)?;

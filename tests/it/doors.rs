@@ -85,6 +85,21 @@ fn the_subprotocol_is_echoed_and_the_query_may_choose_the_language_too() {
 }
 
 #[test]
+fn a_route_of_one_language_answers_no_subprotocol_but_its_own() {
+    let routes =
+        "[[routes]]\npath = \"/plain\"\nprotocol = \"plain\"\n[[routes]]\npath = \"/json\"\nprotocol = \"json\"\n";
+    let gateway = Gateway::with_toml(routes, &[]).ready();
+    let both = "fanline.json, fanline.plain";
+    for (path, offered, answered) in [("/plain", "fanline.json", None), ("/plain", both, Some("fanline.plain"))] {
+        let answer = knock(&gateway, path, &format!("Sec-WebSocket-Protocol: {offered}\r\n"));
+        let chosen = header(&answer, "sec-websocket-protocol");
+        assert_eq!((answer.status, chosen.as_deref()), (101, answered), "{path}, {offered}");
+    }
+    let both = Client::open_as(&gateway.ws_url("/json"), Some("fanline.plain, fanline.json"));
+    assert_eq!(both.subprotocol, "fanline.json");
+}
+
+#[test]
 fn beyond_max_connections_a_client_gets_503_until_somebody_leaves() {
     let gateway = Gateway::start(&["--set", "public.max_connections=2"]).ready();
     let _stays = Client::open(&gateway.ws_url("/ws"));
