@@ -92,7 +92,7 @@ impl Acceptor {
             };
             if let (Err(error), Some(metrics)) = (served, metrics) {
                 debug!(%peer, %error, "handshake failed");
-                metrics.handshake(Handshake::Timeout).inc();
+                metrics.handshake(outcome(&error)).inc();
             }
         }
     }
@@ -141,6 +141,14 @@ async fn speak(
             http.as_mut().graceful_shutdown();
             Ok(http.await?)
         }
+    }
+}
+
+/// What became of a handshake that no route saw: hyper answers what it cannot parse, by 400, 414 or 431.
+fn outcome(error: &BoxError) -> Handshake {
+    match error.downcast_ref::<hyper::Error>() {
+        Some(error) if error.is_parse() => Handshake::BadRequest,
+        _ => Handshake::Timeout,
     }
 }
 

@@ -42,7 +42,7 @@ impl Dropped {
 pub enum Handshake {
     /// 101.
     Accepted,
-    /// 4xx: not a WebSocket handshake, no such path, a bad topic.
+    /// 4xx: no HTTP, not a WebSocket handshake, no such path, a bad topic.
     BadRequest,
     /// 403: origin or rule.
     Forbidden,
@@ -242,7 +242,7 @@ impl Metrics {
             outbox_bytes: page.gauge("outbox_bytes", "Bytes waiting for clients."),
             dropped: page.children(
                 "dropped_total",
-                "Deliveries not made, by reason; each is told as a gap.",
+                "Deliveries not made, by reason; told as a gap where the client's protocol has a word for it.",
                 "reason",
                 Dropped::ALL.map(Dropped::label),
             ),

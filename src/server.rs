@@ -98,7 +98,7 @@ impl Server {
         let metrics = house.rooms.metrics.clone();
         let front = Acceptor {
             listener: public,
-            router: http::public(doors.into_iter()),
+            router: http::public(doors.into_iter(), metrics.clone()),
             timeout: settings.handshake.timeout,
             most: max_sockets,
             metrics: Some(metrics.clone()),

@@ -10,13 +10,14 @@ use axum::routing::{any, get, post};
 use prometheus::{Encoder, TextEncoder};
 
 use super::{Desk, health, publish};
+use crate::metrics::Metrics;
 use crate::transport::websocket::{self, Door};
 
-/// The public listener: one door per route.
-pub fn public(doors: impl Iterator<Item = (String, Arc<Door>)>) -> Router {
+/// The public listener: one door per route, and a count of those who find none.
+pub fn public(doors: impl Iterator<Item = (String, Arc<Door>)>, metrics: Arc<Metrics>) -> Router {
     doors
         .fold(Router::new(), |router, (path, door)| router.route(&path, any(websocket::open).with_state(door)))
-        .fallback(websocket::not_found)
+        .fallback(move || websocket::not_found(metrics.clone()))
 }
 
 /// The internal listener: API, health, metrics.

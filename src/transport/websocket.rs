@@ -259,7 +259,8 @@ fn decorate(response: &mut Response, status: StatusCode) {
 }
 
 /// Nothing is here.
-pub async fn not_found() -> Response {
+pub async fn not_found(metrics: Arc<metrics::Metrics>) -> Response {
+    metrics.handshake(metrics::Handshake::BadRequest).inc();
     let mut response = (
         StatusCode::NOT_FOUND,
         Body::from("no route on this path: the default is /ws, others are set by [[routes]]\n"),

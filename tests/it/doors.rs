@@ -100,6 +100,27 @@ fn a_route_of_one_language_answers_no_subprotocol_but_its_own() {
 }
 
 #[test]
+fn each_handshake_that_fails_counts_as_what_it_was() {
+    let gateway = Gateway::start(&["--set", "handshake.timeout=500ms"]).ready();
+    let counted = || {
+        let metrics = gateway.metrics();
+        ["bad_request", "timeout"]
+            .map(|outcome| metrics[&format!("fanline_handshakes_total{{outcome=\"{outcome}\"}}")] as u64)
+    };
+    assert_eq!((knock(&gateway, "/nowhere", "Connection: close\r\n").status, counted()), (404, [1, 0]), "no such path");
+    let garbage = exchange(gateway.public(), b"\x00\x01\x02\r\n\r\n");
+    assert_eq!(garbage.status, 400);
+    eventually("what is no HTTP counts", || (counted() == [2, 0]).then_some(()));
+    let many = format!("GET /ws HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100));
+    assert_eq!(exchange(gateway.public(), many.as_bytes()).status, 431);
+    eventually("too many headers count", || (counted() == [3, 0]).then_some(()));
+    let _silent = TcpStream::connect(gateway.public()).unwrap();
+    let mut half = TcpStream::connect(gateway.public()).unwrap();
+    half.write_all(b"GET /ws HTTP/1.1\r\nHost: a\r\nUpg").unwrap();
+    eventually("silence and half a head count as time-outs", || (counted() == [3, 2]).then_some(()));
+}
+
+#[test]
 fn beyond_max_connections_a_client_gets_503_until_somebody_leaves() {
     let gateway = Gateway::start(&["--set", "public.max_connections=2"]).ready();
     let _stays = Client::open(&gateway.ws_url("/ws"));
