@@ -21,9 +21,10 @@ use super::socket::Tcp;
 use super::template::{self, BadRequest, Query};
 use crate::accept::{Peer, Place};
 use crate::close::Close;
-use crate::connection::{Connection, Ends, Enrolled, Pace, Roster};
+use crate::connection::{Connection, Ends, Pace, Roster};
 use crate::metrics;
 use crate::outbox::{Outbox, Terms};
+use crate::protocol::Form;
 use crate::session::{Greeting, Rooms, Session, Wish};
 use crate::settings::OffOr;
 
@@ -178,25 +179,42 @@ async fn take_over(door: Arc<Door>, upgrade: OnUpgrade, socket: Arc<Outbox<Tcp>>
 }
 
 async fn converse(door: Arc<Door>, mut connection: Box<Connection<Tcp>>, place: Option<Arc<Place>>) {
-    let enrolled = open_up(&door, &connection);
+    let counted = Counted::open(&door.house.rooms.metrics, connection.outbox().protocol().form());
+    debug!(connection = %connection.id(), protocol = counted.form.label(), "connection opened");
+    let enrolled = door.house.roster.enrol(connection.outbox(), door.pace.clone());
     let close = connection.run().await;
     drop((enrolled, place));
-    part(&door, &connection, &close);
+    counted.close(&close);
+    door.house.ends.log(&connection.id(), &close);
 }
 
-fn open_up(door: &Door, connection: &Connection<Tcp>) -> Enrolled {
-    let (metrics, form) = (&door.house.rooms.metrics, connection.outbox().protocol().form());
-    metrics.connections_opened.of(form).inc();
-    metrics.connections.of(form).inc();
-    debug!(connection = %connection.id(), protocol = form.label(), "connection opened");
-    door.house.roster.enrol(connection.outbox(), door.pace.clone())
+/// An open connection as the metrics show it; dropped without a word, by a panic say, it was lost.
+struct Counted<'a> {
+    metrics: &'a metrics::Metrics,
+    form: Form,
+    told: bool,
 }
 
-fn part(door: &Door, connection: &Connection<Tcp>, close: &Close) {
-    let metrics = &door.house.rooms.metrics;
-    metrics.connections.of(connection.outbox().protocol().form()).dec();
-    metrics.closed(close);
-    door.house.ends.log(&connection.id(), close);
+impl<'a> Counted<'a> {
+    fn open(metrics: &'a metrics::Metrics, form: Form) -> Self {
+        metrics.connections_opened.of(form).inc();
+        metrics.connections.of(form).inc();
+        Self { metrics, form, told: false }
+    }
+
+    fn close(mut self, close: &Close) {
+        self.told = true;
+        self.metrics.closed(close);
+    }
+}
+
+impl Drop for Counted<'_> {
+    fn drop(&mut self) {
+        self.metrics.connections.of(self.form).dec();
+        if !self.told {
+            self.metrics.closed(&Close::Lost);
+        }
+    }
 }
 
 /// Why the door stays shut.
@@ -294,5 +312,22 @@ mod tests {
         assert!((3..=6).contains(&passed), "{passed}");
         gate.recent.lock().0 = u64::MAX;
         assert!(gate.knock().is_some(), "another second, another three");
+    }
+
+    #[test]
+    fn a_connection_that_panics_is_counted_out_as_one_that_is_closed() {
+        let metrics = metrics::Metrics::new();
+        let ended = |reason: &str| {
+            let page = prometheus::TextEncoder::new().encode_to_string(&metrics.registry().gather()).unwrap();
+            page.contains(&format!("fanline_connections_closed_total{{reason=\"{reason}\"}} 1\n"))
+        };
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            let _counted = Counted::open(&metrics, Form::Json);
+            assert_eq!(metrics.connections.of(Form::Json).get(), 0, "open");
+        }));
+        assert!(panicked.is_err());
+        assert_eq!((metrics.connections.of(Form::Json).get(), ended("lost")), (0, true));
+        Counted::open(&metrics, Form::Json).close(&Close::NoPong);
+        assert_eq!((metrics.connections.of(Form::Json).get(), ended("no_pong"), ended("lost")), (0, true, true));
     }
 }
