@@ -82,7 +82,8 @@ pub fn origin_allowed(origins: &Origins, headers: &HeaderMap) -> bool {
         Some((scheme, domain)) => origin
             .strip_prefix(scheme)
             .and_then(|host| host.strip_suffix(domain))
-            .is_some_and(|sub| sub.ends_with('.') && sub.len() > 1),
+            .and_then(|sub| sub.strip_suffix('.'))
+            .is_some_and(|sub| !sub.is_empty() && sub.chars().all(|c| c.is_ascii_alphanumeric() || ".-_".contains(c))),
         None => allowed.eq_ignore_ascii_case(origin),
     })
 }
@@ -174,6 +175,7 @@ mod tests {
         let allowed = |origin: &'static str| origin_allowed(&list, request(set("origin", origin)).headers());
         assert!(allowed("https://a.example") && allowed("https://x.b.example") && allowed("https://x.y.b.example"));
         assert!(!allowed("http://a.example") && !allowed("https://b.example") && !allowed("https://evilb.example"));
+        assert!(!allowed("https://evil.example?.b.example") && !allowed("https://evil.example/.b.example"));
         assert!(!allowed("https://.b.example") && !allowed("null"));
         assert!(origin_allowed(&list, &HeaderMap::new()), "no page, no origin");
     }
