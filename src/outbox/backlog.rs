@@ -64,6 +64,8 @@ pub(super) struct Backlog {
     bytes: usize,
     /// When the socket last took anything.
     progress: Instant,
+    /// Whether the socket has said that it is full since it last took anything.
+    full: bool,
     number: ConnectionNumber,
     total: Arc<Total>,
 }
@@ -71,7 +73,7 @@ pub(super) struct Backlog {
 impl Backlog {
     pub fn new(number: ConnectionNumber, total: Arc<Total>) -> Self {
         let (entries, told) = (VecDeque::new(), Vec::new());
-        Self { entries, told, written: 0, bytes: 0, progress: Instant::now(), number, total }
+        Self { entries, told, written: 0, bytes: 0, progress: Instant::now(), full: false, number, total }
     }
 
     pub fn bytes(&self) -> usize {
@@ -85,6 +87,15 @@ impl Backlog {
     /// Whether a frame is half out.
     pub fn is_begun(&self) -> bool {
         self.entries.front().is_some_and(|head| matches!(head.kind, Kind::Begun))
+    }
+
+    pub fn meets_full(&mut self) {
+        self.full = true;
+    }
+
+    /// Whether a full socket has taken bytes again, which means that the peer took some; told once.
+    pub fn shows_life(&mut self) -> bool {
+        std::mem::take(&mut self.full)
     }
 
     pub fn stalled(&self) -> Duration {

@@ -63,7 +63,7 @@ pub struct Terms {
 pub struct Outbox<W: ?Sized = dyn Wire> {
     terms: Arc<Terms>,
     number: ConnectionNumber,
-    /// When the peer last sent anything, in ms of [`crate::clock`].
+    /// When the peer last sent anything or made room in a full socket, in ms of [`crate::clock`].
     heard: AtomicU64,
     /// Guards the bytes' order; held for one write system call at most.
     state: Mutex<State>,
@@ -120,7 +120,7 @@ impl<W: ?Sized> Outbox<W> {
         self.heard.store(now, Ordering::Relaxed);
     }
 
-    /// When the peer last sent something.
+    /// When the peer last sent something, or took something out of a full socket.
     pub fn heard(&self) -> u64 {
         self.heard.load(Ordering::Relaxed)
     }
@@ -292,8 +292,12 @@ impl Outbox {
                 break;
             }
             match backlog.write(|slices| self.wire.try_write_vectored(slices)) {
+                Ok(()) if backlog.shows_life() => self.hear(crate::clock::now_ms()),
                 Ok(()) => {}
-                Err(full) if full.kind() == io::ErrorKind::WouldBlock => break,
+                Err(full) if full.kind() == io::ErrorKind::WouldBlock => {
+                    backlog.meets_full();
+                    break;
+                }
                 Err(interrupted) if interrupted.kind() == io::ErrorKind::Interrupted => {}
                 Err(gone) => {
                     state.backlog = None;

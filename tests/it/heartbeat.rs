@@ -64,6 +64,30 @@ fn any_byte_is_a_sign_of_life() {
     assert_eq!(client.told()["type"], "pong");
 }
 
+/// The ping stands behind all that waits, here and in the kernel: longer than the timeout.
+#[test]
+fn a_client_that_reads_is_not_evicted_however_much_stands_before_its_ping() {
+    use std::io::Read;
+    let config =
+        "[heartbeat]\nevery = \"200ms\"\ntimeout = \"1500ms\"\n[[topics]]\nmatch = \"t\"\non_full = \"drop_newest\"\n";
+    let gateway = Gateway::with_toml(config, &[]).ready();
+    let mut client = Client::json(&gateway, &["t"]);
+    let request = json!({ "topic": "t", "data": "x".repeat(128 * 1024) }).to_string();
+    let waits = || gateway.metric("fanline_outbox_bytes") > 0.0;
+    let (begin, mut chunk) = (Instant::now(), vec![0; 64 * 1024]);
+    while begin.elapsed() < Duration::from_secs(5) {
+        while !waits() {
+            assert_eq!(closed(&gateway, "no_pong"), 0, "it reads");
+            gateway.post("/api/publish", &request);
+        }
+        // It answers no ping; it reads some 3 MiB a second.
+        client.raw().read_exact(&mut chunk).expect("it is not evicted");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(closed(&gateway, "no_pong"), 0);
+    eventually("it is evicted when it stops", || (closed(&gateway, "no_pong") == 1).then_some(()));
+}
+
 /// A text frame, with a mask of zeros, past the library, which would answer pings.
 fn write_masked(client: &mut Client, text: &[u8]) {
     use std::io::Write;

@@ -100,6 +100,26 @@ fn any_byte_is_a_sign_of_life_and_who_talks_is_not_pinged() {
     assert_eq!(crowd.pings(), 2);
 }
 
+/// Its pong stands behind all that it has still to read, so what it takes is a sign of life too.
+#[test]
+fn who_takes_bytes_out_of_a_backlog_is_not_taken_for_dead_and_who_stops_is() {
+    let quick =
+        Heartbeat { every: OffOr::Value(Duration::from_millis(5)), timeout: Duration::from_millis(5), ..settings("") };
+    let crowd = Crowd::new(1, 0, &quick);
+    let outbox: Arc<Outbox> = crowd.peers[0].0.clone();
+    outbox.send(&vec![0; 1000].into());
+    for _ in 0..60 {
+        crowd.peers[0].0.wire().give_room(1);
+        outbox.flush().unwrap();
+        crowd.roster.beat(clock::now_ms());
+        assert_eq!(crowd.duty(0), Duty::Write, "it takes a byte now and then");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    let end = clock::now_ms();
+    (0..4).for_each(|round| crowd.roster.beat(end + 6 * round));
+    assert_eq!(crowd.duty(0), Duty::HangUp(Close::NoPong));
+}
+
 #[test]
 fn a_text_asks_for_no_answer_and_evicts_nobody() {
     let crowd = Crowd::new(1, usize::MAX, &settings("beat"));

@@ -111,3 +111,24 @@ fn a_broken_socket_is_found_out_and_frees_what_waited() {
     assert_eq!((client.total.used(), client.outbox.waiting()), (0, 0));
     assert_eq!(client.offer(RULE, &three()), 0);
 }
+
+/// The kernel takes bytes for a dead peer as long as it has room; only room that comes back shows life.
+#[test]
+fn only_a_full_socket_that_takes_bytes_again_is_a_sign_of_life() {
+    let client = Client::plain(0, 1000, 100);
+    let take = |bytes| {
+        client.pipe.wire().give_room(bytes);
+        client.outbox.flush().unwrap();
+        client.outbox.heard() > 0
+    };
+    let _ = crate::clock::now_ms();
+    std::thread::sleep(std::time::Duration::from_millis(2));
+    client.pipe.wire().give_room(30);
+    assert_eq!(client.offer_one((0, OnFull::Disconnect), "t", None, "straight"), 1);
+    let run = run(client.outbox.protocol(), (0, OnFull::Disconnect), &[publication("t", None, "some")]);
+    assert_eq!(client.outbox.offer_some(&run, |_| true), 1);
+    assert_eq!((client.outbox.waiting(), client.outbox.heard()), (0, 0), "all went straight into the socket");
+    assert_eq!(client.offer_one((0, OnFull::Disconnect), "t", None, "half of this fits, the rest waits"), 1);
+    assert_eq!(client.outbox.heard(), 0, "the socket is full for the first time");
+    assert!(client.outbox.waiting() > 0 && take(1), "room came back");
+}
