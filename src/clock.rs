@@ -22,6 +22,12 @@ pub fn unix_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
 
+/// The wall clock's time, in ms since 1970, at a moment that has passed.
+#[must_use]
+pub fn unix_ms_at(moment: Instant) -> u64 {
+    unix_ms().saturating_sub(u64::try_from(moment.elapsed().as_millis()).unwrap_or(u64::MAX))
+}
+
 /// A number greater than any given before.
 #[must_use]
 pub fn next_version() -> u64 {

@@ -67,9 +67,10 @@ pub struct Gap {
     pub topics: Vec<Topic>,
     /// Why.
     pub reason: GapReason,
-    /// Between when, in ms since 1970: the last sure sign of life …
+    /// Since when, in ms since 1970: the last sure sign of life, or when the first that was dropped came.
     pub since: u64,
-    /// … and the moment publications flow again.
+    /// When it was noted: publications flow again. More may be dropped while it waits to be read, so what is
+    /// looked up must reach from `since` to the moment of looking.
     pub until: u64,
     /// Clients that fetch what they missed should wait a random part of this, in ms.
     pub spread_ms: u32,

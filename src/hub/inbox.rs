@@ -53,6 +53,7 @@ pub(super) enum Item {
     Gap {
         topic: Topic,
         reason: GapReason,
+        since: u64,
     },
 }
 
@@ -78,7 +79,8 @@ impl Inbox {
     pub fn flag(&self, topic: &Topic, reason: GapReason) {
         let mut queue = self.queue.lock();
         if queue.flagged.insert(topic.clone()) {
-            queue.items.push(Item::Gap { topic: topic.clone(), reason });
+            let since = crate::clock::unix_ms();
+            queue.items.push(Item::Gap { topic: topic.clone(), reason, since });
             self.wake.notify_one();
         }
     }

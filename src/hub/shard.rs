@@ -92,7 +92,7 @@ impl Shard {
                     state.live = false;
                     Load::Lost
                 }),
-                Item::Gap { topic, reason } => self.note_gap(&topic, reason),
+                Item::Gap { topic, reason, since } => self.note_gap(&topic, reason, since),
             }
         }
     }
@@ -246,10 +246,9 @@ impl Shard {
         }
     }
 
-    fn note_gap(&mut self, topic: &Topic, reason: GapReason) {
+    fn note_gap(&mut self, topic: &Topic, reason: GapReason, since: u64) {
         let Some(&key) = self.names.get(topic) else { return };
-        let now = crate::clock::unix_ms();
-        let gap = gap(topic, reason, now, self.topics[key].seats.occupied());
+        let gap = gap(topic, reason, since, self.topics[key].seats.occupied());
         self.enqueue(key, Work::Notice(Load::Gap(gap)));
     }
 

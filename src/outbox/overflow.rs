@@ -11,12 +11,13 @@ use bytes::BytesMut;
 
 use super::Terms;
 use super::backlog::{Backlog, Entry, Kind};
+use crate::clock;
 use crate::close::{Close, retry_hint};
 use crate::event::{Event, Gap, GapReason};
 use crate::metrics::Dropped;
 use crate::protocol::GapWord;
+use crate::publication::Publication;
 use crate::settings::{OnFull, RuleIndex};
-use crate::topic::Topic;
 
 /// How long a client that was too slow should stay away at least, in ms.
 const SLOW_RETRY: u32 = 1000;
@@ -101,7 +102,7 @@ impl Backlog {
                 Kind::Publication { publication, .. } if drops => {
                     self.refund(entry.cost());
                     if word == GapWord::Told && !self.told.contains(&publication.topic) {
-                        self.stand_gap(self.entries.len(), &publication.topic, terms);
+                        self.stand_gap(self.entries.len(), publication, terms);
                     }
                 }
                 // It stands earlier now.
@@ -128,16 +129,17 @@ impl Backlog {
             GapWord::Silent => Ok(()),
             GapWord::Close => Err(Close::Gap),
             GapWord::Told => {
-                self.tell(place, &publication.topic, terms);
+                self.tell(place, publication, terms);
                 Ok(())
             }
         }
     }
 
-    fn tell(&mut self, place: usize, topic: &Topic, terms: &Terms) {
+    fn tell(&mut self, place: usize, dropped: &Publication, terms: &Terms) {
+        let topic = &dropped.topic;
         if !self.told.contains(topic) {
             terms.metrics.gaps(GapReason::Slow).inc();
-            return self.stand_gap(place, topic, terms);
+            return self.stand_gap(place, dropped, terms);
         }
         let is_told = |entry: &Entry| matches!(&entry.kind, Kind::Gap(told) if told == topic);
         let before = place >= self.entries.len() || self.entries.iter().take(place + 1).any(is_told);
@@ -145,13 +147,14 @@ impl Backlog {
             // Its topic's rule has changed since: what is dropped now stood before what was dropped then.
             let later = self.entries.iter().position(is_told);
             later.and_then(|later| self.remove(later));
-            self.stand_gap(place, topic, terms);
+            self.stand_gap(place, dropped, terms);
         }
     }
 
-    fn stand_gap(&mut self, place: usize, topic: &Topic, terms: &Terms) {
-        let now = crate::clock::unix_ms();
-        let gap = Gap { topics: vec![topic.clone()], reason: GapReason::Slow, since: now, until: now, spread_ms: 0 };
+    fn stand_gap(&mut self, place: usize, dropped: &Publication, terms: &Terms) {
+        let (topic, until) = (&dropped.topic, clock::unix_ms());
+        let since = clock::unix_ms_at(dropped.received);
+        let gap = Gap { topics: vec![topic.clone()], reason: GapReason::Slow, since, until, spread_ms: 0 };
         let mut wire = BytesMut::new();
         terms.protocol.event(&Event::Gap(&gap), &mut wire);
         self.insert(place, Entry { bytes: wire.freeze(), kind: Kind::Gap(topic.clone()) });

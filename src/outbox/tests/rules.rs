@@ -165,3 +165,22 @@ fn a_full_outbox_of_ten_thousand_is_conflated_in_one_walk() {
     assert!(start.elapsed() < std::time::Duration::from_millis(500), "{:?}", start.elapsed());
     assert_eq!(client.drained(), ["gap:a", "newest"]);
 }
+
+#[test]
+fn a_gap_reaches_back_to_when_the_first_that_was_dropped_came() {
+    let now = crate::clock::unix_ms();
+    let seven_seconds_old = |text: &str| {
+        let publication = publication("t", None, text.to_owned());
+        let received = publication.received - std::time::Duration::from_secs(7);
+        Arc::new(Publication { received, ..(*publication).clone() })
+    };
+    let client = Client::json(0, usize::MAX, 2);
+    for text in ["1", "2", "3", "4"] {
+        client.offer((0, OnFull::DropOldest), &[seven_seconds_old(text)]);
+    }
+    client.drained();
+    let frames = client.pipe.wire().frames();
+    let gap = frames.iter().map(|frame| frame.json()).find(|json| json["type"] == "gap").unwrap();
+    let (since, until) = (gap["since"].as_u64().unwrap(), gap["until"].as_u64().unwrap());
+    assert!(since <= now - 6900 && until >= now, "{since} to {until}, now {now}");
+}
