@@ -4,16 +4,17 @@
 mod foreign;
 #[path = "support/gateway.rs"]
 mod gateway;
+mod support;
 
 use std::fs;
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use foreign::{Foreign, LANGUAGES, Language};
 use gateway::{Gateway, binary, eventually, repository};
+use support::redis::RedisServer;
 
 /// Long enough for what must not come to have come, on loopback.
 const SILENCE: Duration = Duration::from_millis(500);
@@ -31,15 +32,15 @@ fn every_example_is_a_configuration_that_check_config_accepts() {
 
 #[test]
 fn every_dashboard_client_gets_each_json_event_with_its_type_on_either_path() {
-    let redis = Redis::start();
-    let gateway = Gateway::with_config("examples/compat/dashboard.toml", &["--set", &redis.setting()]).ready();
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = Gateway::with_config("examples/compat/dashboard.toml", &["--redis-url", &redis.url()]).ready();
     let mut clients = Vec::new();
     for path in ["/plugin/ws", "/api/ws/ws"] {
         clients.extend(LANGUAGES.map(|language| Foreign::open(language, &gateway.ws_url(path))));
     }
     let events = [json!({"type": "cpu", "value": 7}), json!({"type": "log", "lines": ["ä", "b"]})];
     for event in &events {
-        assert_eq!(redis.publish("fanline:dashboard", &event.to_string()), 1);
+        assert_eq!(redis.cli(&["PUBLISH", "fanline:dashboard", &event.to_string()]), "1");
     }
     for client in &clients {
         assert_eq!([client.json(), client.json()], events);
@@ -73,15 +74,15 @@ fn failed_dashboard_clients_are_removed_and_the_others_go_on() {
 
 #[test]
 fn a_crud_client_hears_its_model_and_a_client_without_a_topic_hears_all() {
-    let redis = Redis::start();
-    let gateway = Gateway::with_config("examples/compat/crud-events.toml", &["--set", &redis.setting()]).ready();
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = Gateway::with_config("examples/compat/crud-events.toml", &["--redis-url", &redis.url()]).ready();
     let authors = LANGUAGES.map(|language| Foreign::open(language, &gateway.ws_url("/ws?topic=author")));
     let everything = LANGUAGES.map(|language| Foreign::open(language, &gateway.ws_url("/ws")));
     let books = Foreign::open(Language::Node, &gateway.ws_url("/ws?topic=book"));
     let event = |model: &str, id: u32| json!({"ts": 1.5, "model": model, "method": "update", "id": id, "many": false, "payload": {"name": "ä"}});
     for (model, id) in [("author", 1), ("book", 2)] {
         for topic in [model, "all"] {
-            assert_eq!(redis.publish(&format!("fanline:{topic}"), &event(model, id).to_string()), 1);
+            assert_eq!(redis.cli(&["PUBLISH", &format!("fanline:{topic}"), &event(model, id).to_string()]), "1");
         }
     }
     let twice = json!({"topics": ["author", "all"], "data": event("author", 3)});
@@ -97,7 +98,7 @@ fn a_crud_client_hears_its_model_and_a_client_without_a_topic_hears_all() {
         );
     }
     assert_eq!(books.json(), event("book", 2));
-    assert_eq!(books.for_a_while(SILENCE), Vec::<Value>::new());
+    assert_eq!(books.messages_for_a_while(SILENCE), Vec::<Value>::new());
 }
 
 #[test]
@@ -125,7 +126,7 @@ fn a_chat_rooms_text_reaches_its_other_members_and_no_other_room() {
     assert_eq!(ada.text(), "yes");
     eve.send("anybody?");
     for client in [&ada, &bob, &eve] {
-        assert_eq!(client.for_a_while(SILENCE), Vec::<Value>::new());
+        assert_eq!(client.messages_for_a_while(SILENCE), Vec::<Value>::new());
     }
 }
 
@@ -154,7 +155,7 @@ fn an_echo_client_alone_is_answered() {
         }
     }
     for client in &clients {
-        assert_eq!(client.for_a_while(SILENCE), Vec::<Value>::new());
+        assert_eq!(client.messages_for_a_while(SILENCE), Vec::<Value>::new());
     }
 }
 
@@ -204,45 +205,4 @@ impl Drop for Running {
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
-}
-
-/// A real Redis server of this test's own.
-struct Redis {
-    _server: Running,
-    port: u16,
-    _home: tempfile::TempDir,
-}
-
-impl Redis {
-    fn start() -> Self {
-        let home = tempfile::tempdir().expect("a temporary directory");
-        let port = free_port();
-        let mut server = Command::new("redis-server");
-        server.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
-        let server = server.current_dir(&home).stdout(Stdio::null()).spawn().expect("redis-server; run tests/setup.sh");
-        let redis = Self { _server: Running(server), port, _home: home };
-        eventually("Redis answers", || (redis.cli(&["PING"]).as_deref() == Some("PONG")).then_some(()));
-        redis
-    }
-
-    fn setting(&self) -> String {
-        format!("redis.url=redis://127.0.0.1:{}", self.port)
-    }
-
-    /// `redis-cli PUBLISH`; answers how many replicas listened.
-    fn publish(&self, channel: &str, message: &str) -> u64 {
-        self.cli(&["PUBLISH", channel, message]).expect("an answer").parse().expect("a number")
-    }
-
-    fn cli(&self, args: &[&str]) -> Option<String> {
-        let output =
-            Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(args).output().expect("redis-cli");
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-    }
-}
-
-/// A port that nobody listens on just now, and that the kernel gives to no outgoing connection: below 32,768.
-fn free_port() -> u16 {
-    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
-    ports.find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).expect("a free port")
 }

@@ -112,6 +112,11 @@ impl Foreign {
         std::iter::from_fn(|| self.within(silence)).collect()
     }
 
+    /// The messages among that: a heartbeat's first ping may come at any moment, and is none.
+    pub fn messages_for_a_while(&self, silence: Duration) -> Vec<Value> {
+        self.for_a_while(silence).into_iter().filter(|said| said["ping"].is_null()).collect()
+    }
+
     /// Sends a text message.
     pub fn send(&mut self, text: &str) {
         self.act(&json!({ "text": text }));
