@@ -82,7 +82,7 @@ impl Decoder {
     /// Takes the next frame off `input`, or what there is of it.
     fn frame(&mut self, input: &mut &mut [u8], on: &mut impl FnMut(Message<'_>) -> ControlFlow<()>) -> Step {
         match self.take_cut() {
-            Cut::Between => match Head::parse(input)? {
+            Cut::Between => match Head::parse(input, |opcode, len| self.judge(opcode, len))? {
                 Some((head, used)) => {
                     take(input, used);
                     self.payload(head, input, on)
@@ -105,7 +105,7 @@ impl Decoder {
     ) -> Step {
         let more = input.len().min(MAX_HEAD - len);
         bytes[len..len + more].copy_from_slice(&input[..more]);
-        match Head::parse(&bytes[..len + more])? {
+        match Head::parse(&bytes[..len + more], |opcode, len| self.judge(opcode, len))? {
             Some((head, used)) => {
                 take(input, used - len);
                 self.payload(head, input, on)
@@ -125,7 +125,6 @@ impl Decoder {
         input: &mut &mut [u8],
         on: &mut impl FnMut(Message<'_>) -> ControlFlow<()>,
     ) -> Step {
-        self.judge(&head)?;
         let alone = head.fin && head.opcode != Opcode::Continuation;
         if alone && input.len() >= head.len {
             let payload = take(input, head.len);
@@ -182,15 +181,15 @@ impl Decoder {
     }
 
     /// Judges a header in its place: among the frames before it, and against the limit.
-    fn judge(&self, head: &Head) -> Result<(), FrameError> {
+    fn judge(&self, opcode: Opcode, len: usize) -> Result<(), FrameError> {
         let begun = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
-        match (head.opcode, begun) {
+        match (opcode, begun) {
             (Opcode::Continuation, None) => Err(FrameError::Protocol("a continuation of no message")),
             (Opcode::Text | Opcode::Binary, Some(_)) => {
                 Err(FrameError::Protocol("a new message inside a fragmented one"))
             }
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => Ok(()),
-            (_, begun) => match begun.map_or(0, Gathering::len).checked_add(head.len) {
+            (_, begun) => match begun.map_or(0, Gathering::len).checked_add(len) {
                 Some(total) if total <= self.max_message => Ok(()),
                 _ => Err(FrameError::TooBig(self.max_message)),
             },

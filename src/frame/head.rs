@@ -65,15 +65,21 @@ pub(super) struct Head {
 
 impl Head {
     /// Reads the header that `bytes` begin with and how many bytes it takes; none while it is cut short.
+    /// `judge` says whether such a frame may come here, as soon as its opcode and length are known: who
+    /// sends no mask behind a length that is refused is told at once.
     ///
     /// # Errors
     /// What is wrong with it, as soon as that byte is there.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<(Self, usize)>, FrameError> {
+    pub(super) fn parse(
+        bytes: &[u8],
+        judge: impl FnOnce(Opcode, usize) -> Result<(), FrameError>,
+    ) -> Result<Option<(Self, usize)>, FrameError> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
         let opcode = kind(first)?;
         let fin = first & 0x80 != 0;
         let Some((&second, rest)) = rest.split_first() else { return Ok(None) };
         let Some((len, rest)) = length(opcode, second, rest)? else { return Ok(None) };
+        judge(opcode, len)?;
         let Some((&mask, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
         Ok(Some((Self { opcode, fin, mask, len }, bytes.len() - rest.len())))
     }

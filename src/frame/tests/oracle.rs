@@ -256,6 +256,9 @@ fn agree(stream: &[u8]) -> Result<(), TestCaseError> {
             prop_assert!(matches!(their_end, Some(Error::Protocol(_) | Error::Capacity(_))), "{what}, {their_end:?}");
         }
         Err(FrameError::NotUtf8) => prop_assert!(matches!(their_end, Some(Error::Utf8(_))), "{their_end:?}"),
+        Err(FrameError::TooBig(_)) if their_end.is_none() => {
+            prop_assert!(refuses_the_rest(&mut socket), "only we refuse its size");
+        }
         Err(FrameError::TooBig(_)) => {
             prop_assert!(matches!(their_end, Some(Error::Capacity(_))), "{their_end:?}");
         }
