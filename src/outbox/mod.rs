@@ -38,11 +38,21 @@ const GATHER: usize = 64;
 
 /// Where an outbox's bytes go: implemented by each door.
 pub trait Wire: Send + Sync {
-    /// Writes what the socket takes now.
+    /// Writes what the socket takes now. A wire that found it full is then ready for writing only once it has
+    /// drained.
     ///
     /// # Errors
     /// `WouldBlock` where it takes nothing (or is not there yet); anything else means it is gone.
     fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize>;
+
+    /// Writes bytes before which nothing waits, by the shortest way: once per delivery. What it does not take
+    /// is tried again by [`Wire::try_write_vectored`], so it need not note that the socket is full.
+    ///
+    /// # Errors
+    /// As there.
+    fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
+        self.try_write_vectored(&[IoSlice::new(bytes)])
+    }
 }
 
 /// What the outboxes of a route have in common.
@@ -221,7 +231,7 @@ impl Outbox {
     /// socket takes nothing here; writing on from the backlog then finds out.
     fn write_first(&self, state: &State, bytes: &Bytes) -> usize {
         match &state.backlog {
-            None => self.wire.try_write_vectored(&[IoSlice::new(bytes)]).unwrap_or(0),
+            None => self.wire.try_write(bytes).unwrap_or(0),
             Some(_) => 0,
         }
     }
