@@ -125,6 +125,20 @@ fn disconnect_closes_a_client_that_does_not_read_with_4100_and_a_hint() {
 }
 
 #[test]
+fn what_waits_for_a_client_waits_here_and_not_in_the_kernel() {
+    let gateway = Gateway::with_toml(RULES, &[]).ready();
+    let stuck = sluggard(&gateway, &["newest"]);
+    // A third of what the kernel would take by itself.
+    let published = 40;
+    (0..published).for_each(|nth| publish(&gateway, "newest", nth));
+    let kept_here = (ROOM as u64).div_ceil(SIZE as u64);
+    let in_kernel = 512 * 1024 / SIZE as u64;
+    let least = published as u64 - kept_here - in_kernel;
+    eventually("what has no room is dropped by the topic's rule", || (dropped(&gateway) >= least).then_some(()));
+    drop(stuck);
+}
+
+#[test]
 fn drop_oldest_keeps_the_newest_and_tells_the_gap_where_it_is() {
     let gateway = Gateway::with_toml(RULES, &[]).ready();
     let (mut slow, mut reader) = (sluggard(&gateway, &["oldest"]), Client::json(&gateway, &["oldest"]));
