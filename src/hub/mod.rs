@@ -8,6 +8,7 @@
 mod encode;
 mod inbox;
 mod interest;
+mod news;
 mod order;
 mod pass;
 mod replies;

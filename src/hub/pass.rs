@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::encode;
-use super::topic::{Seat, Told};
-use crate::event::{Event, Gap, GapReason};
+use super::news::SPREAD;
+use super::topic::{Seat, Told, Tools};
+use crate::event::{Gap, GapReason};
 use crate::identity::{ConnectionNumber, Replica};
 use crate::metrics::Metrics;
 use crate::outbox::Run;
@@ -20,9 +21,13 @@ const SOCKETS: u32 = 64;
 const TIME: Duration = Duration::from_micros(200);
 const LOOK_EVERY: u32 = 8;
 
+/// A turn that gathers news visits at most so many subscribers, for a visit writes nothing by itself.
+const GLANCES: u32 = 1024;
+
 /// What is left of a turn.
 pub(super) struct Turn {
     sockets: u32,
+    glances: u32,
     until: Instant,
 }
 
@@ -33,16 +38,26 @@ impl Turn {
 
     /// A turn of so many sockets, at least one, and so much time.
     pub fn of(sockets: u32, time: Duration) -> Self {
-        Self { sockets, until: Instant::now() + time }
+        Self { sockets, glances: 0, until: Instant::now() + time }
     }
 
     pub fn is_over(&self) -> bool {
         self.sockets == 0
     }
 
+    /// A socket was written to.
     pub fn spend(&mut self) {
         self.sockets -= 1;
         if self.sockets.is_multiple_of(LOOK_EVERY) && Instant::now() >= self.until {
+            self.sockets = 0;
+        }
+    }
+
+    /// A subscriber was looked at, and so many clients have news to be told at the end.
+    pub fn glance(&mut self, clients: usize) {
+        self.glances += 1;
+        let late = self.glances.is_multiple_of(LOOK_EVERY) && Instant::now() >= self.until;
+        if late || self.glances >= GLANCES || clients >= self.sockets as usize {
             self.sockets = 0;
         }
     }
@@ -129,52 +144,54 @@ impl Batch {
 
 impl Pass {
     /// Visits one subscriber.
-    pub fn visit(&mut self, topic: &Topic, seat: &mut Seat, metrics: &Metrics) {
+    pub fn visit(&mut self, topic: &Topic, seat: &mut Seat, turn: &mut Turn, tools: &mut Tools<'_>) {
         match &mut self.load {
-            Load::Publications(batch) => batch.deliver(self.first, seat),
+            Load::Publications(batch) => {
+                batch.deliver(self.first, seat);
+                return turn.spend();
+            }
             // Joined after this was noted: it knows already.
             _ if seat.from > self.first => {}
-            Load::Live(gap) => tell_live(topic, seat, gap.as_ref(), metrics),
+            Load::Live(gap) => tell_live(topic, seat, gap.as_ref(), tools),
             Load::Lost => {
                 if seat.told == Told::Live {
                     seat.told = Told::Lost;
-                    seat.outbox.say(&Event::Live { topics: std::slice::from_ref(topic), live: false });
+                    tools.news.live(&seat.outbox, topic, false);
                 }
             }
             Load::Gap(gap) => {
                 // Who never was live cannot have missed it.
                 if matches!(seat.told, Told::Live | Told::Lost) {
-                    tell_gap(seat, gap, metrics);
+                    tell_gap(seat, gap, tools);
                 }
             }
         }
+        turn.glance(tools.news.clients());
     }
 }
 
 /// Tells one subscriber that publications flow: by a gap if they flowed before. Who still waits for its
 /// `subscribed` is answered by the topic.
-fn tell_live(topic: &Topic, seat: &mut Seat, gap: Option<&Gap>, metrics: &Metrics) {
+fn tell_live(topic: &Topic, seat: &mut Seat, gap: Option<&Gap>, tools: &mut Tools<'_>) {
     match (seat.told, gap) {
-        (Told::Lost, Some(gap)) => tell_gap(seat, gap, metrics),
-        (Told::Lost | Told::Pending, _) => {
-            seat.outbox.say(&Event::Live { topics: std::slice::from_ref(topic), live: true });
-        }
+        (Told::Lost, Some(gap)) => tell_gap(seat, gap, tools),
+        (Told::Lost | Told::Pending, _) => tools.news.live(&seat.outbox, topic, true),
         (Told::Live | Told::Waiting, _) => {}
     }
     seat.told = Told::Live;
 }
 
-fn tell_gap(seat: &Seat, gap: &Gap, metrics: &Metrics) {
+fn tell_gap(seat: &Seat, gap: &Gap, tools: &mut Tools<'_>) {
     match seat.outbox.protocol().on_gap() {
         GapWord::Silent => return,
-        GapWord::Told => seat.outbox.say(&Event::Gap(gap)),
+        GapWord::Told => tools.news.gap(&seat.outbox, gap),
         GapWord::Close => seat.outbox.close_after_writing(crate::close::Close::Gap),
     }
-    metrics.gaps(gap.reason).inc();
+    tools.metrics.gaps(gap.reason).inc();
 }
 
-/// The gap of one topic. Clients that fetch what they missed spread over 1 ms per subscriber, at most 10 s.
+/// The gap of one topic. Clients that fetch what they missed spread over 1 ms per subscriber.
 pub(super) fn gap(topic: &Topic, reason: GapReason, since: u64, subscribers: usize) -> Gap {
-    let spread_ms = u32::try_from(subscribers.min(10_000)).unwrap_or(10_000);
+    let spread_ms = u32::try_from(subscribers).unwrap_or(SPREAD).min(SPREAD);
     Gap { topics: vec![topic.clone()], reason, since, until: crate::clock::unix_ms(), spread_ms }
 }

@@ -10,6 +10,7 @@ use slab::Slab;
 use super::Parts;
 use super::inbox::{Inbox, Item};
 use super::interest::Interest;
+use super::news::News;
 use super::order::{Answer, Order};
 use super::pass::{Load, Turn, gap};
 use super::replies::Replies;
@@ -110,11 +111,12 @@ impl Shard {
     /// Gives the topics with work their turns, until the turn is over.
     pub fn work(&mut self, mut turn: Turn) {
         let rules = self.rules.load();
-        let tools = Tools { rules: &rules, replica: &self.replica, metrics: &self.metrics };
+        let mut news = News::default();
+        let mut tools = Tools { rules: &rules, replica: &self.replica, metrics: &self.metrics, news: &mut news };
         while !turn.is_over() {
             let Some(key) = self.ready.pop_front() else { break };
             let Some(state) = self.topics.get_mut(key).filter(|state| state.scheduled) else { continue };
-            for publication in state.turn(&mut turn, &tools).into_iter().flatten() {
+            for publication in state.turn(&mut turn, &mut tools).into_iter().flatten() {
                 self.inbox.release(&publication);
             }
             match state.has_work() {
@@ -122,6 +124,7 @@ impl Shard {
                 false => rest(state, key, &mut self.members),
             }
         }
+        news.tell();
     }
 
     /// Answers subscriptions that have waited long enough for Redis.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::interest::Standing;
+use super::news::News;
 use super::order::{Answer, Arrivals};
 use super::pass::{Batch, Load, Pass, Turn};
 use super::replies::Replies;
@@ -80,6 +81,8 @@ pub(super) struct Tools<'a> {
     pub rules: &'a TopicRules,
     pub replica: &'a Replica,
     pub metrics: &'a Metrics,
+    /// What is told at the turn's end.
+    pub news: &'a mut News,
 }
 
 impl TopicState {
@@ -159,11 +162,15 @@ impl TopicState {
     }
 
     /// Works on for one turn. Answers the publications that every subscriber has got now.
-    pub fn turn(&mut self, turn: &mut Turn, tools: &Tools<'_>) -> Option<Vec<Arc<Publication>>> {
+    pub fn turn(&mut self, turn: &mut Turn, tools: &mut Tools<'_>) -> Option<Vec<Arc<Publication>>> {
         let mut pass = match self.pass.take() {
             Some(pass) => pass,
             None => self.begin(tools)?,
         };
+        if matches!(pass.load, Load::Publications(_)) {
+            // What was to be told before them is told before them.
+            tools.news.tell();
+        }
         while pass.cursor < self.seats.end() && !turn.is_over() {
             let place = pass.cursor;
             pass.cursor += 1;
@@ -171,8 +178,7 @@ impl TopicState {
             if matches!(pass.load, Load::Live(_)) && seat.from <= pass.first {
                 answer_waiting(&mut self.waiting, &self.name, seat);
             }
-            pass.visit(&self.name, seat, tools.metrics);
-            turn.spend();
+            pass.visit(&self.name, seat, turn, tools);
         }
         if pass.cursor < self.seats.end() {
             self.pass = Some(pass);

@@ -5,8 +5,10 @@
 //! that command: SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE in a row cannot be mistaken for each other.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap, HashSet, VecDeque};
+use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
+
+use indexmap::IndexMap;
 
 use crate::broker::Liveness;
 use crate::topic::Topic;
@@ -18,7 +20,9 @@ pub struct Generation(u64);
 /// The topics of one link.
 #[derive(Debug)]
 pub struct Desired {
-    entries: HashMap<Topic, Entry>,
+    /// In about the order in which they were first wanted, so that topics wanted together are subscribed, lost
+    /// and live together, and a client is told of many at once.
+    entries: IndexMap<Topic, Entry>,
     /// Topics whose two halves may disagree; each stands here at most once.
     queue: VecDeque<Topic>,
     /// When to look at a topic that lingers; each stands here at most once.
@@ -75,7 +79,7 @@ impl Desired {
     #[must_use]
     pub fn new(linger: Duration) -> Self {
         Self {
-            entries: HashMap::new(),
+            entries: IndexMap::new(),
             queue: VecDeque::new(),
             tickets: BinaryHeap::new(),
             refused: HashSet::new(),
@@ -344,7 +348,7 @@ impl Desired {
         self.refused.remove(name);
         // Its place in the queue or among the tickets would outlive it, and be doubled were it wanted again.
         if !entry.queued && !entry.ticket {
-            self.entries.remove(name);
+            self.entries.swap_remove(name);
         }
     }
 }

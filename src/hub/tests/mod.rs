@@ -4,6 +4,7 @@ mod bounds;
 mod delivery;
 mod liveness;
 mod model;
+mod news;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -174,13 +175,13 @@ impl Client {
     /// What it was told of one topic.
     fn told_of(&self, topic: &str) -> Vec<String> {
         let frames = self.pipe.wire().frames();
-        frames.iter().filter(|frame| about(frame) == Some(topic.to_owned())).map(short).collect()
+        frames.iter().filter(|frame| is_about(frame, topic)).map(short).collect()
     }
 }
 
-fn about(frame: &Frame) -> Option<String> {
+fn is_about(frame: &Frame, topic: &str) -> bool {
     let json = frame.json();
-    json["topic"].as_str().or(json["topics"][0].as_str()).map(Into::into)
+    json["topic"] == topic || json["topics"].as_array().is_some_and(|topics| topics.iter().any(|name| name == topic))
 }
 
 /// `subscribed:<live>#<id>`, `live:<live>`, `gap:<reason>`, a text.
