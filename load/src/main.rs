@@ -1,34 +1,21 @@
 //! `fanline-load`: the load for Fanline, and the floor that every ratio refers to.
 //! It shares no code with the gateway, so that a mistake of one cannot hide in the other.
+//!
+//! [`wire`] is what travels, the [`floor`] the cheapest server, the [`crowd`] everyone who listens and the publisher
+//! that feeds them, the [`stage`] what a bench starts and where. A [`scenario`] puts them together; the [`report`]
+//! says what came of it.
 
-mod figures;
-mod ledger;
-mod process;
-mod resp;
-mod stamp;
-mod websocket;
-
-mod bus;
-mod sockets;
-mod stop;
+mod wire;
 
 mod floor;
-mod room;
 
-mod audience;
-mod client;
 mod crowd;
-mod fanout;
-mod feed;
-mod server;
-
-mod bench;
-mod machine;
-mod pair;
-mod pairs;
-mod results;
 mod stage;
-mod started;
+
+mod report;
+mod scenario;
+
+mod stop;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -46,11 +33,11 @@ enum Command {
     /// Serve as the floor: bare accept, handshake and one write(2) per delivery
     Floor(floor::Args),
     /// Put one running server under load and say what it delivered at which cost
-    Fanout(fanout::Args),
+    Fanout(scenario::fanout::Args),
     /// Put two running servers beside each other, window by window
-    Pair(pair::Args),
+    Pair(scenario::pair::Args),
     /// Put the gateway beside the floor, case by case, each with its bar
-    Bench(bench::Args),
+    Bench(scenario::bench::Args),
 }
 
 fn main() -> ExitCode {
@@ -67,8 +54,8 @@ fn run() -> anyhow::Result<()> {
     stop::listen()?;
     match Cli::parse().command {
         Command::Floor(args) => floor::run(&args),
-        Command::Fanout(args) => fanout::run(&args),
-        Command::Pair(args) => pair::run(&args),
-        Command::Bench(args) => bench::run(&args),
+        Command::Fanout(args) => scenario::fanout::run(&args),
+        Command::Pair(args) => scenario::pair::run(&args),
+        Command::Bench(args) => scenario::bench::run(&args),
     }
 }

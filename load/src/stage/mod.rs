@@ -1,8 +1,12 @@
 //! What a bench starts: one Redis for all, floors, and the gateway, each on a free port.
 
+pub mod machine;
+pub mod process;
+pub mod started;
+
 use crate::{
-    server::Server,
-    started::{Cores, Started},
+    crowd::server::Server,
+    stage::started::{Cores, Started},
 };
 use anyhow::{Context, Result};
 use std::{

@@ -1,6 +1,6 @@
 //! One topic as its publisher sees it: who listens, and which publications somebody still waits for.
 
-use crate::ledger::Ledger;
+use crate::crowd::ledger::Ledger;
 use std::collections::VecDeque;
 
 /// A topic we publish on and listen to.

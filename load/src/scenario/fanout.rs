@@ -1,11 +1,11 @@
 //! One server under load: what arrived, when, and what it cost the server.
 
 use crate::{
+    crowd::feed::Feed,
+    crowd::server::Server,
     crowd::{Crowd, Tally},
-    feed::Feed,
-    figures::Latency,
-    process,
-    server::Server,
+    report::figures::Latency,
+    stage::process,
 };
 use anyhow::Result;
 use serde::Serialize;
@@ -147,7 +147,7 @@ fn report(args: &Args, feed: Feed, tally: &Tally, took: Duration, server: Option
     Report {
         sockets: args.sockets,
         topics: args.topics as usize,
-        payload_bytes: args.size.max(crate::stamp::LEAST),
+        payload_bytes: args.size.max(crate::wire::stamp::LEAST),
         feed,
         seconds: took.as_secs_f64(),
         publications: tally.publications,

@@ -1,9 +1,9 @@
 //! One listening socket: asks for its topic, then counts whole frames.
 
 use crate::{
-    ledger::{Arrival, Ledger},
-    stamp::Stamp,
-    websocket::{self, BadFrame, Kind},
+    crowd::ledger::{Arrival, Ledger},
+    wire::stamp::Stamp,
+    wire::websocket::{self, BadFrame, Kind},
 };
 use nix::errno::Errno;
 use std::{

@@ -1,6 +1,6 @@
 //! Where and when figures were taken, so that nobody compares absolutes across machines.
 
-use crate::process::cpu_model;
+use crate::stage::process::cpu_model;
 use nix::sys::utsname::uname;
 use serde::Serialize;
 use std::{

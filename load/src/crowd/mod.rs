@@ -1,15 +1,21 @@
 //! Thousands of listening sockets and the publisher that feeds them, in one thread and one epoll.
 
+mod audience;
+mod client;
+pub mod feed;
+mod ledger;
+pub mod server;
+
 use crate::{
-    audience::Audience,
-    bus::Bus,
-    client::{Client, End},
-    feed::Feed,
-    ledger::Arrival,
-    server::Server,
-    sockets,
-    stamp::{self, Stamp},
+    crowd::audience::Audience,
+    crowd::client::{Client, End},
+    crowd::feed::Feed,
+    crowd::ledger::Arrival,
+    crowd::server::Server,
     stop,
+    wire::bus::Bus,
+    wire::sockets,
+    wire::stamp::{self, Stamp},
 };
 use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;

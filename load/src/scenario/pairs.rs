@@ -1,11 +1,11 @@
 //! Two servers measured in turn, window beside window, in alternating order.
 
 use crate::{
+    crowd::feed::Feed,
     crowd::{Crowd, Group},
-    fanout::micros,
-    feed::Feed,
-    figures::{Latency, Spread, ratios},
-    process,
+    report::figures::{Latency, Spread, ratios},
+    scenario::fanout::micros,
+    stage::process,
 };
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;

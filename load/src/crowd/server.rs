@@ -1,6 +1,6 @@
 //! Where a server is, and what a client asks of it.
 
-use crate::websocket::KEY;
+use crate::wire::websocket::KEY;
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     str::FromStr,

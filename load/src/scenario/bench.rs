@@ -2,12 +2,12 @@
 
 use crate::{
     crowd::Crowd,
-    fanout::{Account, micros, settled_pss},
-    feed::Feed,
-    machine::Machine,
-    pairs::{self, Outcome, Plan, Side, TOLERANCE},
-    process,
-    results::{Bar, Case, Figure, Results},
+    crowd::feed::Feed,
+    report::results::{Bar, Case, Figure, Results},
+    scenario::fanout::{Account, micros, settled_pss},
+    scenario::pairs::{self, Outcome, Plan, Side, TOLERANCE},
+    stage::machine::Machine,
+    stage::process,
     stage::{Gateway, Measured, PREFIX, Stage},
 };
 use anyhow::{Result, ensure};

@@ -2,9 +2,9 @@
 
 use crate::{
     crowd::Crowd,
-    feed::Feed,
-    pairs::{self, Plan, Side},
-    server::Server,
+    crowd::feed::Feed,
+    crowd::server::Server,
+    scenario::pairs::{self, Plan, Side},
 };
 use anyhow::Result;
 use std::{net::SocketAddr, time::Duration};

@@ -1,12 +1,15 @@
 //! The floor: the cheapest server that does the gateway's one job. One thread, one epoll, one `write(2)` per delivery.
 //! No limits, heartbeat or memory of anything: what a delivery costs above this is what the gateway must answer for.
 
+mod room;
+
 use crate::{
-    bus::Bus,
-    resp::Value,
-    room::Room,
-    sockets, stop,
-    websocket::{self, HEAD_LIMIT},
+    floor::room::Room,
+    stop,
+    wire::bus::Bus,
+    wire::resp::Value,
+    wire::sockets,
+    wire::websocket::{self, HEAD_LIMIT},
 };
 use anyhow::{Context, Result};
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};

@@ -1,9 +1,9 @@
 //! Cases with their bars, as a table, as RESULTS.md and as results.json.
 
 use crate::{
-    figures::Spread,
-    machine::Machine,
-    pairs::{Outcome, Plan},
+    report::figures::Spread,
+    scenario::pairs::{Outcome, Plan},
+    stage::machine::Machine,
 };
 use anyhow::{Context, Result};
 use serde::Serialize;

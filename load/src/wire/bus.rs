@@ -1,6 +1,6 @@
 //! One raw connection to Redis, for the floor's subscriptions or a load's publications.
 
-use crate::resp::{self, Reader, Value};
+use crate::wire::resp::{self, Reader, Value};
 use anyhow::{Context, Result, bail};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use std::{

@@ -1,0 +1,4 @@
+//! From samples to figures, from figures to tables and files.
+
+pub mod figures;
+pub mod results;
