@@ -2,12 +2,23 @@
 
 use anyhow::{Result, bail};
 use signal_hook::consts::{SIGINT, SIGTERM};
-use std::sync::{
-    Arc, LazyLock,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc, LazyLock, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(Arc::default);
+
+/// When the work at hand must be over, and how long it had been given.
+static BOUND: Mutex<Option<(Instant, Duration)>> = Mutex::new(None);
+
+/// Gives the work at hand so much time; [`check`] fails beyond it.
+pub fn within(time: Duration) {
+    *BOUND.lock().unwrap_or_else(PoisonError::into_inner) = Some((Instant::now() + time, time));
+}
 
 /// Call once, before anything is started.
 pub fn listen() -> Result<()> {
@@ -27,5 +38,8 @@ pub fn check() -> Result<()> {
     if asked() {
         bail!("interrupted");
     }
-    Ok(())
+    match *BOUND.lock().unwrap_or_else(PoisonError::into_inner) {
+        Some((end, time)) if Instant::now() > end => bail!("not done within its bound of {} s", time.as_secs()),
+        _ => Ok(()),
+    }
 }

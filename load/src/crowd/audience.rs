@@ -1,12 +1,15 @@
-//! One topic as its publisher sees it: who listens, and which publications somebody still waits for.
+//! Who listens together, as their publisher sees them, and which publications somebody still waits for.
 
 use crate::crowd::ledger::Ledger;
 use std::collections::VecDeque;
 
-/// A topic we publish on and listen to.
+/// Steps from one channel of an audience to the next: a prime, so that all get their turn in no order.
+const STRIDE: u64 = 7919;
+
+/// Sockets that listen to the same topics, one topic as a rule.
 pub struct Audience {
-    /// Redis's name of it.
-    pub channel: Vec<u8>,
+    /// Redis's names of the topics.
+    channels: Vec<Vec<u8>>,
     listeners: usize,
     oldest: u64,
     /// For each publication from `oldest` on: how many listeners have not got it.
@@ -14,8 +17,17 @@ pub struct Audience {
 }
 
 impl Audience {
-    pub fn new(channel: String) -> Self {
-        Self { channel: channel.into_bytes(), listeners: 0, oldest: 0, waiting: VecDeque::new() }
+    /// # Panics
+    /// Later, where there is no channel.
+    pub fn new(channels: impl IntoIterator<Item = String>) -> Self {
+        let channels = channels.into_iter().map(String::into_bytes).collect();
+        Self { channels, listeners: 0, oldest: 0, waiting: VecDeque::new() }
+    }
+
+    /// Where a publication goes.
+    pub fn channel(&self, number: u64) -> &[u8] {
+        let place = (number * STRIDE) % self.channels.len() as u64;
+        &self.channels[place as usize]
     }
 
     /// A listener joins; its account begins with the next publication.
@@ -85,7 +97,7 @@ mod tests {
     use super::*;
 
     fn of_two() -> (Audience, Ledger) {
-        let mut audience = Audience::new("a".into());
+        let mut audience = Audience::new(["a".into()]);
         audience.join();
         let second = audience.join();
         (audience, second)
@@ -98,6 +110,13 @@ mod tests {
         assert_eq!([first, second], [0, 1]);
         assert_eq!([audience.arrived(1), audience.arrived(1), audience.arrived(0)], [0, 0, 0]);
         assert_eq!(audience.arrived(0), 2);
+    }
+
+    #[test]
+    fn an_audience_of_many_topics_is_published_to_on_all_of_them() {
+        let audience = Audience::new((0..200).map(|topic| topic.to_string()));
+        let used: std::collections::HashSet<_> = (0..200).map(|number| audience.channel(number)).collect();
+        assert_eq!(used.len(), 200);
     }
 
     #[test]

@@ -1,7 +1,10 @@
 //! One listening socket: asks for its topic, then counts whole frames.
 
 use crate::{
-    crowd::ledger::{Arrival, Ledger},
+    crowd::inflate::Inflater,
+    crowd::ledger::Ledger,
+    crowd::server::Speech,
+    crowd::tally::Message,
     wire::stamp::Stamp,
     wire::websocket::{self, BadFrame, Kind},
 };
@@ -15,10 +18,25 @@ use std::{
 pub struct Client {
     stream: TcpStream,
     pub audience: usize,
+    /// Closed until the crowd opens it, once the socket is greeted.
     pub ledger: Ledger,
     /// The head of a frame (or of the handshake's answer) whose end has not come.
     carry: Vec<u8>,
-    greeted: bool,
+    greeting: Greeting,
+    /// Compressed messages are welcome only where they were offered.
+    speech: Speech,
+}
+
+/// What a socket still waits for before it counts as listening.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Greeting {
+    /// The answer to the handshake, and behind it so many `subscribed`.
+    Head {
+        then: usize,
+    },
+    /// So many `subscribed`.
+    Subscribed(usize),
+    Done,
 }
 
 /// Why a socket's life ended.
@@ -30,6 +48,8 @@ pub enum End {
     Closed(u16),
     #[error("the handshake was answered `{0}`")]
     Refused(String),
+    #[error("the server compressed what was not offered")]
+    Compressed,
     #[error("{0}")]
     BadFrame(#[from] BadFrame),
     #[error("{0}")]
@@ -37,23 +57,32 @@ pub enum End {
 }
 
 impl Client {
-    /// Sends the handshake on a fresh socket.
-    pub fn ask(mut stream: TcpStream, request: &str, audience: usize, ledger: Ledger) -> Result<Self, End> {
+    /// Sends the handshake on a fresh socket, for so many topics.
+    pub fn ask(
+        mut stream: TcpStream,
+        request: &str,
+        speech: Speech,
+        topics: usize,
+        audience: usize,
+    ) -> Result<Self, End> {
         stream.write_all(request.as_bytes())?;
-        Ok(Self { stream, audience, ledger, carry: Vec::new(), greeted: false })
+        // By plain, the 101 says that the topics are live; by json, an event for each says it.
+        let then = if speech == Speech::Json { topics } else { 0 };
+        let greeting = Greeting::Head { then };
+        Ok(Self { stream, audience, ledger: Ledger::closed(), carry: Vec::new(), greeting, speech })
     }
 
     pub fn stream(&self) -> &TcpStream {
         &self.stream
     }
 
-    /// The server has answered 101.
+    /// The server has said that it listens.
     pub fn is_greeted(&self) -> bool {
-        self.greeted
+        self.greeting == Greeting::Done
     }
 
     /// One read, and each stamped message that it completed.
-    pub fn hear(&mut self, chunk: &mut [u8], message: impl FnMut(Arrival, Stamp)) -> Result<(), End> {
+    pub fn hear(&mut self, chunk: &mut [u8], inflater: &mut Inflater, message: impl FnMut(Message)) -> Result<(), End> {
         let kept = self.carry.len();
         chunk[..kept].copy_from_slice(&self.carry);
         let len = match nix::unistd::read(&self.stream, &mut chunk[kept..]) {
@@ -63,35 +92,58 @@ impl Client {
             Err(error) => return Err(End::Io(error.into())),
         };
         let mut bytes = &chunk[..len];
-        if !self.greeted {
+        if let Greeting::Head { then } = self.greeting {
             let Some(end) = websocket::head_end(bytes) else { return self.keep(bytes) };
             check_greeting(&bytes[..end])?;
-            self.greeted = true;
+            self.greeting = Greeting::after(then);
             bytes = &bytes[end..];
         }
-        let done = self.count(bytes, message)?;
+        let done = self.count(bytes, inflater, message)?;
         self.keep(&bytes[done..])
     }
 
-    fn count(&mut self, bytes: &[u8], mut message: impl FnMut(Arrival, Stamp)) -> Result<usize, End> {
+    fn count(&mut self, bytes: &[u8], inflater: &mut Inflater, mut message: impl FnMut(Message)) -> Result<usize, End> {
         let mut done = 0;
         while let Some(frame) = websocket::next_frame(&bytes[done..])? {
             let payload = &bytes[done..][frame.payload.clone()];
-            done += frame.payload.end;
-            match frame.kind {
-                Kind::Message => {
-                    if let Some(stamp) = Stamp::read(payload) {
-                        message(self.ledger.enter(stamp.number), stamp);
-                    }
+            let frame_bytes = frame.payload.end;
+            done += frame_bytes;
+            let (stamp, deflated) = match frame.kind {
+                Kind::Message => (Stamp::find(payload), false),
+                Kind::Deflated if self.speech == Speech::Deflated => (inflater.stamp(payload), true),
+                Kind::Deflated => return Err(End::Compressed),
+                Kind::Ping => {
+                    self.stream.write_all(&websocket::pong(payload))?;
+                    continue;
                 }
-                Kind::Ping => self.stream.write_all(&websocket::pong(payload))?,
-                Kind::Pong => {}
+                Kind::Pong => continue,
                 Kind::Close => {
                     return Err(End::Closed(payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code))));
                 }
+            };
+            match stamp {
+                Some(stamp) => {
+                    let arrival = self.ledger.enter(stamp.number);
+                    message(Message { arrival, stamp, frame_bytes, deflated });
+                }
+                None => self.hear_event(payload),
             }
         }
         Ok(done)
+    }
+
+    fn hear_event(&mut self, payload: &[u8]) {
+        if let Greeting::Subscribed(left) = self.greeting
+            && payload.starts_with(b"{\"type\":\"subscribed\"")
+        {
+            self.greeting = Greeting::after(left - 1);
+        }
+    }
+
+    /// Says goodbye as a browser's tab that is closed, and does not wait for an answer.
+    pub fn part(mut self) {
+        // It may have been hung up on already.
+        let _ = self.stream.write_all(&websocket::GOING_AWAY);
     }
 
     fn keep(&mut self, rest: &[u8]) -> Result<(), End> {
@@ -101,6 +153,12 @@ impl Client {
         }
         self.carry.extend_from_slice(rest);
         Ok(())
+    }
+}
+
+impl Greeting {
+    fn after(subscribed: usize) -> Self {
+        if subscribed == 0 { Self::Done } else { Self::Subscribed(subscribed) }
     }
 }
 

@@ -6,6 +6,7 @@ const HOLES: usize = 1024;
 /// One socket's account of one topic.
 #[derive(Debug, Default)]
 pub struct Ledger {
+    from: u64,
     next: u64,
     holes: Vec<u64>,
 }
@@ -19,12 +20,19 @@ pub enum Arrival {
     Late,
     /// One that had come before.
     Twice,
+    /// One that was published before the account began: the socket joined while it was on its way.
+    Early,
 }
 
 impl Ledger {
     /// A socket that joins before number `next` is published.
     pub fn from(next: u64) -> Self {
-        Self { next, holes: Vec::new() }
+        Self { from: next, next, holes: Vec::new() }
+    }
+
+    /// A socket that has not joined yet: whatever comes is early.
+    pub fn closed() -> Self {
+        Self::from(u64::MAX)
     }
 
     /// The first number not yet seen nor skipped.
@@ -49,6 +57,9 @@ impl Ledger {
 
     #[cold]
     fn out_of_turn(&mut self, number: u64) -> Arrival {
+        if number < self.from {
+            return Arrival::Early;
+        }
         if number > self.next {
             let room = HOLES.saturating_sub(self.holes.len());
             self.holes.extend((self.next..number).take(room));
@@ -85,6 +96,15 @@ mod tests {
         let (arrivals, holes) = story(&[0, 2, 1, 1, 3]);
         assert_eq!(arrivals, [Arrival::Fresh, Arrival::Fresh, Arrival::Late, Arrival::Twice, Arrival::Fresh]);
         assert!(holes.is_empty());
+    }
+
+    #[test]
+    fn what_was_on_its_way_when_a_socket_joined_is_no_error() {
+        let mut ledger = Ledger::from(5);
+        assert_eq!(
+            [4, 5, 4, 5].map(|number| ledger.enter(number)),
+            [Arrival::Early, Arrival::Fresh, Arrival::Early, Arrival::Twice]
+        );
     }
 
     #[test]

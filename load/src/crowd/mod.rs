@@ -1,16 +1,23 @@
 //! Thousands of listening sockets and the publisher that feeds them, in one thread and one epoll.
 
+pub mod apart;
 mod audience;
 mod client;
 pub mod feed;
+pub mod fixture;
+mod inflate;
 mod ledger;
+pub mod orders;
 pub mod server;
+pub mod stuck;
+pub mod tally;
 
 use crate::{
     crowd::audience::Audience,
     crowd::client::{Client, End},
     crowd::feed::Feed,
-    crowd::ledger::Arrival,
+    crowd::fixture::Fixture,
+    crowd::inflate::Inflater,
     crowd::server::Server,
     stop,
     wire::bus::Bus,
@@ -18,13 +25,15 @@ use crate::{
     wire::stamp::{self, Stamp},
 };
 use anyhow::{Context, Result, ensure};
-use hdrhistogram::Histogram;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags};
+use serde::{Deserialize, Serialize};
 use std::{
     net::SocketAddr,
     ops::Range,
     time::{Duration, Instant},
 };
+
+pub use tally::Tally;
 
 const REDIS: u64 = u64::MAX;
 /// Handshakes under way at once: enough to keep a server busy, fewer than any listener's backlog.
@@ -35,112 +44,134 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Everyone who listens, to whichever server.
 pub struct Crowd {
     epoll: Epoll,
-    bus: Bus,
+    /// None while Redis is away by our own doing.
+    bus: Option<Bus>,
     prefix: String,
     audiences: Vec<Audience>,
     clients: Vec<Option<Client>>,
+    /// Sockets ever opened; from which address the next one comes.
+    opened: usize,
     greeting: usize,
     /// Publications that somebody still waits for.
     outstanding: usize,
     tally: Tally,
+    inflater: Inflater,
+    /// What is published; none: a filler of the run's size.
+    fixture: Option<Fixture>,
     chunk: Box<[u8]>,
     payload: Vec<u8>,
 }
 
 /// The sockets of one server, by the topics they listen to. Only who is named by a run is published to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Group {
     audiences: Range<usize>,
+    sockets: Range<usize>,
 }
 
-/// What was counted between two moments.
-#[derive(Clone)]
-pub struct Tally {
-    pub publications: u64,
-    pub deliveries: u64,
-    pub lost: u64,
-    pub duplicates: u64,
-    pub misordered: u64,
-    pub closed: u64,
-    pub latency_ns: Histogram<u64>,
-}
-
-impl Tally {
-    fn new() -> Result<Self> {
-        let latency_ns = Histogram::new_with_bounds(1_000, 60_000_000_000, 3)?;
-        Ok(Self { publications: 0, deliveries: 0, lost: 0, duplicates: 0, misordered: 0, closed: 0, latency_ns })
-    }
-
-    /// A run counts only when this is true.
-    pub fn is_clean(&self) -> bool {
-        self.lost + self.duplicates + self.misordered + self.closed == 0
-    }
-
-    #[inline]
-    fn enter(&mut self, arrival: Arrival, stamp: Stamp) -> bool {
-        match arrival {
-            Arrival::Fresh => {}
-            Arrival::Late => self.misordered += 1,
-            Arrival::Twice => {
-                self.duplicates += 1;
-                return false;
-            }
-        }
-        self.deliveries += 1;
-        self.latency_ns.saturating_record(stamp::now().saturating_sub(stamp.sent_ns));
-        true
+impl Group {
+    /// How many sockets it was opened with.
+    pub fn sockets(&self) -> usize {
+        self.sockets.len()
     }
 }
 
 impl Crowd {
     /// Nobody yet; publishes by `redis` on channels named `prefix` and topic.
     pub fn new(redis: SocketAddr, prefix: &str) -> Result<Self> {
-        let epoll = Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?;
-        let bus = Bus::connect(redis)?;
-        epoll.add(bus.stream(), EpollEvent::new(EpollFlags::EPOLLIN, REDIS))?;
-        Ok(Self {
-            epoll,
-            bus,
+        let mut crowd = Self {
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            bus: None,
             prefix: prefix.to_owned(),
             audiences: Vec::new(),
             clients: Vec::new(),
+            opened: 0,
             greeting: 0,
             outstanding: 0,
             tally: Tally::new()?,
+            inflater: Inflater::default(),
+            fixture: None,
             chunk: vec![0; 256 * 1024].into(),
             payload: Vec::new(),
-        })
+        };
+        crowd.meet_redis(redis)?;
+        Ok(crowd)
     }
 
-    /// Opens `count` sockets spread evenly over `topics`; returns when the last is greeted.
+    /// Publishes by this Redis from now on.
+    pub fn meet_redis(&mut self, redis: SocketAddr) -> Result<()> {
+        let bus = Bus::connect(redis)?;
+        self.epoll.add(bus.stream(), EpollEvent::new(EpollFlags::EPOLLIN, REDIS))?;
+        self.bus = Some(bus);
+        Ok(())
+    }
+
+    /// Hangs up on Redis, which is about to go away; the sockets stay.
+    pub fn leave_redis(&mut self) {
+        self.bus = None;
+    }
+
+    /// Publishes this object instead of a filler.
+    pub fn carry(&mut self, fixture: Fixture) {
+        self.fixture = Some(fixture);
+    }
+
+    /// Opens `count` sockets spread evenly over `topics`, one each; returns when the last is greeted.
     pub fn connect(&mut self, server: &Server, topics: &[String], count: usize) -> Result<Group> {
+        let topics: Vec<Vec<String>> = topics.iter().map(|topic| vec![topic.clone()]).collect();
+        self.seat(server, &topics, count)
+    }
+
+    /// Opens one socket for each list of topics.
+    pub fn connect_to_many(&mut self, server: &Server, topics: &[Vec<String>]) -> Result<Group> {
+        self.seat(server, topics, topics.len())
+    }
+
+    fn seat(&mut self, server: &Server, topics: &[Vec<String>], count: usize) -> Result<Group> {
         sockets::make_room_for(self.clients.len() + count)?;
-        let first = self.audiences.len();
-        self.audiences.extend(topics.iter().map(|topic| Audience::new(format!("{}{topic}", self.prefix))));
-        let requests: Vec<String> = topics.iter().map(|topic| server.request(topic)).collect();
+        let (first, begin) = (self.audiences.len(), self.clients.len());
+        let prefix = self.prefix.clone();
+        let channels = |topics: &Vec<String>| topics.iter().map(|topic| format!("{prefix}{topic}")).collect::<Vec<_>>();
+        self.audiences.extend(topics.iter().map(|topics| Audience::new(channels(topics))));
         for nth in 0..count {
-            let topic = nth % topics.len();
-            self.open(server, &requests[topic], first + topic)?;
+            let place = nth % topics.len();
+            self.clients.push(None);
+            self.open(begin + nth, server, &topics[place], first + place)?;
             self.greet_until(HANDSHAKES)?;
         }
         self.greet_until(1)?;
-        Ok(Group { audiences: first..first + topics.len() })
+        Ok(Group { audiences: first..first + topics.len(), sockets: begin..begin + count })
     }
 
-    fn open(&mut self, server: &Server, request: &str, audience: usize) -> Result<()> {
-        let id = self.clients.len();
-        let stream =
-            sockets::connect(server.address, id).with_context(|| format!("socket {id} to {}", server.address))?;
-        let ledger = self.audiences[audience].join();
-        let client = Client::ask(stream, request, audience, ledger)?;
+    fn open(&mut self, id: usize, server: &Server, topics: &[String], audience: usize) -> Result<()> {
+        let stream = sockets::connect(server.address, self.opened)
+            .with_context(|| format!("socket {id} to {}", server.address))?;
+        self.opened += 1;
+        let client = Client::ask(stream, &server.request(topics), server.speech, topics.len(), audience)?;
         self.epoll.add(client.stream(), EpollEvent::new(EpollFlags::EPOLLIN, id as u64))?;
-        self.clients.push(Some(client));
+        self.clients[id] = Some(client);
         self.greeting += 1;
         Ok(())
     }
 
+    /// Closes one socket of a group as a client does that goes away, and opens another in its place. The new one
+    /// counts as a listener once it is greeted.
+    pub fn replace(&mut self, group: &Group, nth: usize, server: &Server, topic: &str) -> Result<()> {
+        let id = group.sockets.start + nth % group.sockets.len();
+        self.greet_until(HANDSHAKES)?;
+        let Some(client) = self.clients[id].take() else { return Ok(()) };
+        let audience = client.audience;
+        if client.is_greeted() {
+            self.outstanding -= self.audiences[audience].leave(&client.ledger).completed;
+        } else {
+            self.greeting -= 1;
+        }
+        client.part();
+        self.open(id, server, &[topic.to_owned()], audience)
+    }
+
     /// Turns until fewer than `most` handshakes are under way.
-    fn greet_until(&mut self, most: usize) -> Result<()> {
+    pub fn greet_until(&mut self, most: usize) -> Result<()> {
         let mut progress = (self.greeting, Instant::now());
         while self.greeting >= most {
             self.turn(100)?;
@@ -164,17 +195,32 @@ impl Crowd {
     /// Publishes payloads of `size` bytes to a group for some time, topics in turn, and waits for what is still in
     /// flight; what has not come after five silent seconds is lost. Returns what was counted, and in which time.
     pub fn run(&mut self, group: &Group, feed: Feed, size: usize, time: Duration) -> Result<(Tally, Duration)> {
+        self.run_beside(group, feed, size, time, |_, _| Ok(()))
+    }
+
+    /// The same, with something else to do each turn while it publishes; it is told the time since the beginning.
+    pub fn run_beside(
+        &mut self,
+        group: &Group,
+        feed: Feed,
+        size: usize,
+        time: Duration,
+        mut beside: impl FnMut(&mut Self, Duration) -> Result<()>,
+    ) -> Result<(Tally, Duration)> {
         self.tally = Tally::new()?;
         let begin = Instant::now();
         let mut progress = (0, begin);
         loop {
             let elapsed = begin.elapsed();
-            let over = elapsed >= time;
+            let over = elapsed >= time || feed.is_spent(self.tally.publications);
             while !over && feed.is_due(elapsed, self.tally.publications, self.outstanding) {
                 self.publish(group, size)?;
             }
             if over && self.outstanding == 0 {
                 return Ok((std::mem::replace(&mut self.tally, Tally::new()?), elapsed));
+            }
+            if !over {
+                beside(self, elapsed)?;
             }
             self.turn(feed.patience(elapsed, self.tally.publications))?;
             if self.tally.deliveries != progress.0 {
@@ -191,9 +237,14 @@ impl Crowd {
         let turn = (self.tally.publications % audiences.len() as u64) as usize;
         let mut places = (turn..audiences.len()).chain(0..turn);
         let place = places.find(|place| audiences[*place].has_listeners()).context("every socket has been closed")?;
-        let audience = &mut audiences[place];
-        Stamp { number: audience.publish(), sent_ns: stamp::now() }.fill(size, &mut self.payload);
-        self.bus.command(&[b"PUBLISH", &audience.channel, &self.payload]);
+        let number = audiences[place].publish();
+        let stamp = Stamp { number, sent_ns: stamp::now() };
+        match &self.fixture {
+            Some(fixture) => fixture.fill(stamp, &mut self.payload),
+            None => stamp.fill(size, &mut self.payload),
+        }
+        let bus = self.bus.as_mut().context("nothing can be published while redis is away")?;
+        bus.command(&[b"PUBLISH", audiences[place].channel(number), &self.payload]);
         self.tally.publications += 1;
         self.outstanding += 1;
         Ok(())
@@ -207,33 +258,42 @@ impl Crowd {
     /// Sends what was published, then hears everyone who has something to say.
     fn turn(&mut self, patience_ms: u16) -> Result<()> {
         stop::check()?;
-        self.bus.flush()?;
+        if let Some(bus) = &mut self.bus {
+            bus.flush()?;
+        }
         let mut events = [EpollEvent::empty(); 512];
         let ready = sockets::wait(&self.epoll, &mut events, Some(patience_ms))?;
         for event in &events[..ready] {
             match event.data() {
-                REDIS => {
-                    self.bus.fill()?;
-                    while self.bus.next()?.is_some() {}
-                }
+                REDIS => self.hear_redis()?,
                 id => self.hear(id as usize)?,
             }
         }
         Ok(())
     }
 
+    fn hear_redis(&mut self) -> Result<()> {
+        let Some(bus) = &mut self.bus else { return Ok(()) };
+        bus.fill()?;
+        while bus.next()?.is_some() {}
+        Ok(())
+    }
+
     fn hear(&mut self, id: usize) -> Result<()> {
-        let Self { clients, audiences, tally, outstanding, chunk, .. } = self;
+        let Self { clients, audiences, tally, outstanding, chunk, inflater, .. } = self;
         let Some(client) = clients.get_mut(id).and_then(Option::as_mut) else { return Ok(()) };
         let audience = &mut audiences[client.audience];
         let was_greeted = client.is_greeted();
-        let heard = client.hear(chunk, |arrival, stamp| {
-            if tally.enter(arrival, stamp) {
-                *outstanding -= audience.arrived(stamp.number);
+        let heard = client.hear(chunk, inflater, |message| {
+            if tally.enter(&message) {
+                *outstanding -= audience.arrived(message.stamp.number);
             }
         });
         match heard {
-            Ok(()) if client.is_greeted() != was_greeted => self.greeting -= 1,
+            Ok(()) if client.is_greeted() != was_greeted => {
+                client.ledger = audience.join();
+                self.greeting -= 1;
+            }
             Ok(()) => {}
             Err(end) if !was_greeted => return Err(end).with_context(|| format!("socket {id}")),
             Err(end) => self.bury(id, &end),

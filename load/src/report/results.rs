@@ -21,14 +21,16 @@ pub struct Bar {
 /// One line of the results.
 #[derive(Debug, Serialize)]
 pub struct Case {
+    /// The subcommand that measures it alone.
+    pub scenario: &'static str,
     pub name: String,
     /// `×` is a ratio of CPU per delivery, first by second.
     pub unit: &'static str,
     pub bar: Option<Bar>,
     /// `None` when only the floor was measured.
     pub measured: Option<Figure>,
-    /// The floor's figure, for orientation: CPU µs per delivery, or the case's own unit.
-    pub floor: Figure,
+    /// What it is held against, for orientation: CPU µs per delivery of pairs, or the case's own unit.
+    pub floor: Option<Figure>,
     pub spread: Option<Spread>,
     pub pairs: Option<Outcome>,
     pub note: String,
@@ -45,16 +47,13 @@ pub struct Results {
 impl Case {
     /// A case of adjacent pairs: its figure is the median of their ratios.
     pub fn of_pairs(name: String, bar: Option<Bar>, outcome: &Outcome) -> Self {
-        Self {
-            name,
-            unit: "×",
-            bar,
-            measured: Some(outcome.ratio.median),
-            floor: outcome.second_us.median,
-            spread: Some(outcome.ratio),
-            pairs: Some(outcome.clone()),
-            note: String::new(),
-        }
+        let floor = Some(outcome.second_us.median);
+        Self { floor, pairs: Some(outcome.clone()), ..Self::of_spread(name, "×", bar, outcome.ratio) }
+    }
+
+    /// A case measured several times, of which the median counts.
+    pub fn of_spread(name: String, unit: &'static str, bar: Option<Bar>, spread: Spread) -> Self {
+        Self { spread: Some(spread), ..Self::of_single(name, unit, bar, Some(spread.median), None) }
     }
 
     /// A case measured once on each server.
@@ -63,9 +62,21 @@ impl Case {
         unit: &'static str,
         bar: Option<Bar>,
         gateway: Option<Figure>,
-        floor: Figure,
+        floor: impl Into<Option<Figure>>,
     ) -> Self {
-        Self { name, unit, bar, measured: gateway, floor, spread: None, pairs: None, note: String::new() }
+        let (scenario, floor) = ("", floor.into());
+        Self { scenario, name, unit, bar, measured: gateway, floor, spread: None, pairs: None, note: String::new() }
+    }
+
+    /// A scenario that could not be measured, and why.
+    pub fn failed(scenario: &'static str, error: &anyhow::Error) -> Self {
+        let case = Self::of_single(scenario.to_owned(), "", None, None, None);
+        Self { scenario, note: format!("FAILED: {error:#}"), ..case }
+    }
+
+    /// The same, with something to know about it.
+    pub fn noted(self, note: impl Into<String>) -> Self {
+        Self { note: note.into(), ..self }
     }
 
     fn is_missed(&self) -> bool {
@@ -82,17 +93,18 @@ impl Case {
 
     /// Case, bar, measured, spread, floor, verdict.
     fn cells(&self) -> [String; 6] {
-        let number = |figure: Figure| if self.unit == "µs" { format!("{figure:.1}") } else { format!("{figure:.3}") };
-        let floor = match &self.pairs {
-            Some(_) => format!("{:.2} µs", self.floor),
-            None => format!("{} {}", number(self.floor), self.unit),
+        let digits = if ["µs", "B"].contains(&self.unit) { 1 } else { 3 };
+        let number = |figure: Figure| format!("{figure:.digits$}");
+        let floor = |floor| match self.pairs {
+            Some(_) => format!("{floor:.2} µs"),
+            None => format!("{} {}", number(floor), self.unit),
         };
         [
             self.name.clone(),
             self.bar.map_or_else(String::new, |bar| format!("≤ {} {}", bar.most, self.unit)),
             self.measured.map_or_else(|| "–".into(), |measured| format!("{} {}", number(measured), self.unit)),
-            self.spread.map_or_else(String::new, |spread| format!("{:.3}-{:.3}", spread.min, spread.max)),
-            floor,
+            self.spread.map_or_else(String::new, |spread| format!("{}-{}", number(spread.min), number(spread.max))),
+            self.floor.map_or_else(String::new, floor),
             [self.verdict(), &self.note].join(" ").trim().to_owned(),
         ]
     }
@@ -100,25 +112,30 @@ impl Case {
 
 const HEADS: [&str; 6] = ["case", "bar", "measured", "min-max", "floor", ""];
 
+/// For a terminal: columns as wide as they need to be.
+pub fn table(cases: &[Case]) -> String {
+    let rows: Vec<[String; 6]> =
+        std::iter::once(HEADS.map(str::to_owned)).chain(cases.iter().map(Case::cells)).collect();
+    let widths: [usize; 6] =
+        std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0));
+    let mut table = String::new();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        table.push_str(cells.join("  ").trim_end());
+        table.push('\n');
+    }
+    table
+}
+
 impl Results {
     /// Whether any bar was.
     pub fn has_missed(&self) -> bool {
         self.cases.iter().any(Case::is_missed)
     }
 
-    /// For a terminal: columns as wide as they need to be.
-    pub fn table(&self) -> String {
-        let rows: Vec<[String; 6]> =
-            std::iter::once(HEADS.map(str::to_owned)).chain(self.cases.iter().map(Case::cells)).collect();
-        let widths: [usize; 6] =
-            std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0));
-        let mut table = String::new();
-        for row in rows {
-            let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-            table.push_str(cells.join("  ").trim_end());
-            table.push('\n');
-        }
-        table
+    /// Whether any scenario could not be measured.
+    pub fn has_failed(&self) -> bool {
+        self.cases.iter().any(|case| case.note.starts_with("FAILED"))
     }
 
     /// Writes RESULTS.md and results.json into a directory.
@@ -140,11 +157,11 @@ impl Results {
         );
         writeln!(text, "| {} |\n|{}", HEADS.join(" | "), "---|".repeat(HEADS.len()))?;
         for case in &self.cases {
-            writeln!(text, "| {} |", case.cells().join(" | "))?;
+            writeln!(text, "| {} |", case.cells().map(|cell| cell.replace('|', "/")).join(" | "))?;
         }
         writeln!(
             text,
-            "\nRatios (×) are medians over at least {pairs} adjacent pairs of {window:?}, CPU time per delivery of {payload_bytes} B,"
+            "\nRatios (×) are medians over at least {pairs} adjacent pairs of {window:?}, CPU time per delivery of {payload_bytes} B where no other size is named,"
         )?;
         writeln!(text, "the server alone on one core. They hold across machines; µs and KiB are this machine's:\n")?;
         writeln!(text, "- {date}, Linux {kernel}, {cores} × {cpu}, load {load} at the start")?;

@@ -1,184 +1,23 @@
-//! One server under load: what arrived, when, and what it cost the server.
+//! CPU per delivery, one topic for all, at the sizes and depths that have a bar.
 
 use crate::{
     crowd::feed::Feed,
-    crowd::server::Server,
-    crowd::{Crowd, Tally},
-    report::figures::Latency,
-    stage::process,
+    report::results::{Bar, Case},
+    scenario::bench::Bench,
+    scenario::duel::{Work, against_the_floor},
 };
 use anyhow::Result;
-use serde::Serialize;
-use std::{net::SocketAddr, time::Duration};
 
-/// `fanline-load fanout`
-#[derive(clap::Args)]
-pub struct Args {
-    /// ws://host:port/path of the server
-    #[arg(long)]
-    url: Server,
-    /// The server's process id; without it, only what can be seen from outside is reported
-    #[arg(long)]
-    pid: Option<u32>,
-    /// host:port of Redis
-    #[arg(long, default_value = "127.0.0.1:6379")]
-    redis: SocketAddr,
-    /// Stands before the topic in the channel's name
-    #[arg(long, default_value = "fanline:")]
-    prefix: String,
-    /// Sockets to open, at most 18,000 a process
-    #[arg(long, default_value_t = 1000)]
-    sockets: usize,
-    /// Topics to spread them over
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    topics: u32,
-    /// Bytes of a payload, at least 34
-    #[arg(long, default_value_t = 128)]
-    size: usize,
-    /// Publications outstanding at once: the next goes out when every socket has the oldest
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    in_flight: u32,
-    /// Publications per second instead
-    #[arg(long, conflicts_with = "in_flight")]
-    rate: Option<f64>,
-    /// Seconds to publish, after half a second unmeasured
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
-    /// One JSON object instead of a table
-    #[arg(long)]
-    json: bool,
-}
+/// Sockets, publications in flight, and the bar.
+const CASES: [(usize, usize, f64); 3] = [(1_000, 1, 1.05), (1_000, 8, 0.30), (10_000, 1, 1.10)];
 
-/// What one run has shown.
-#[derive(Debug, Serialize)]
-pub struct Report {
-    pub sockets: usize,
-    pub topics: usize,
-    pub payload_bytes: usize,
-    pub feed: Feed,
-    pub seconds: f64,
-    pub publications: u64,
-    pub deliveries: u64,
-    pub deliveries_per_second: f64,
-    pub lost: u64,
-    pub duplicates: u64,
-    pub misordered: u64,
-    pub closed: u64,
-    pub latency: Option<Latency>,
-    pub server: Option<Cost>,
-}
-
-/// What the run cost the server's process.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Cost {
-    pub cpu_us_per_delivery: f64,
-    pub cpu_us_per_connect: f64,
-    pub pss_bytes_per_connection: f64,
-}
-
-/// Connects, measures, reports; fails when something was lost, came twice or out of order.
-pub fn run(args: &Args) -> Result<()> {
-    let report = measure(args)?;
-    if args.json {
-        println!("{}", serde_json::to_string(&report)?);
-    } else {
-        print_table(&report);
+pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
+    let mut cases = Vec::new();
+    for (sockets, in_flight, most) in CASES {
+        let sockets = bench.count(sockets);
+        let name = format!("{sockets} sockets, {} B, {in_flight} in flight", bench.plan.payload_bytes);
+        let work = Work { name, topics: 1, sockets, feed: Feed::InFlight(in_flight), plan: &bench.plan };
+        cases.extend(against_the_floor(bench, &work, Some(Bar { most }))?);
     }
-    anyhow::ensure!(report.lost + report.duplicates + report.misordered + report.closed == 0, "not a clean run");
-    Ok(())
-}
-
-fn measure(args: &Args) -> Result<Report> {
-    let feed = args.rate.map_or(Feed::InFlight(args.in_flight as usize), Feed::Rate);
-    let topics: Vec<String> = (0..args.topics).map(|topic| format!("load:{topic}")).collect();
-    let mut crowd = Crowd::new(args.redis, &args.prefix)?;
-    let before = args.pid.map(Account::of).transpose()?;
-    let group = crowd.connect(&args.url, &topics, args.sockets)?;
-    let connected = args.pid.map(process::cpu).transpose()?;
-    let idle = args.pid.map(|pid| settled_pss(&mut crowd, pid)).transpose()?;
-    crowd.run(&group, feed, args.size, Duration::from_millis(500))?;
-    let begun = args.pid.map(process::cpu).transpose()?;
-    let (tally, took) = crowd.run(&group, feed, args.size, Duration::from_secs_f64(args.seconds))?;
-    let ended = args.pid.map(process::cpu).transpose()?;
-    let server = match (before, connected, idle, begun, ended) {
-        (Some(before), Some(connected), Some(idle), Some(begun), Some(ended)) => Some(Cost {
-            cpu_us_per_delivery: micros(ended - begun) / tally.deliveries as f64,
-            cpu_us_per_connect: micros(connected - before.cpu) / args.sockets as f64,
-            pss_bytes_per_connection: (idle as f64 - before.pss as f64) / args.sockets as f64,
-        }),
-        _ => None,
-    };
-    Ok(report(args, feed, &tally, took, server))
-}
-
-/// A process at one moment.
-pub struct Account {
-    pub cpu: Duration,
-    pub pss: u64,
-}
-
-impl Account {
-    /// What the kernel says of it now.
-    pub fn of(pid: u32) -> Result<Self> {
-        Ok(Self { cpu: process::cpu(pid)?, pss: process::pss(pid)? })
-    }
-}
-
-/// PSS once it holds still (two looks 300 ms apart within 0.2 %), or after 5 s.
-pub fn settled_pss(crowd: &mut Crowd, pid: u32) -> Result<u64> {
-    let mut last = process::pss(pid)?;
-    for _ in 0..16 {
-        crowd.idle(Duration::from_millis(300))?;
-        let now = process::pss(pid)?;
-        if now.abs_diff(last) * 500 <= now {
-            return Ok(now);
-        }
-        last = now;
-    }
-    Ok(last)
-}
-
-/// Microseconds with their fraction.
-pub fn micros(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
-}
-
-fn report(args: &Args, feed: Feed, tally: &Tally, took: Duration, server: Option<Cost>) -> Report {
-    Report {
-        sockets: args.sockets,
-        topics: args.topics as usize,
-        payload_bytes: args.size.max(crate::wire::stamp::LEAST),
-        feed,
-        seconds: took.as_secs_f64(),
-        publications: tally.publications,
-        deliveries: tally.deliveries,
-        deliveries_per_second: tally.deliveries as f64 / took.as_secs_f64(),
-        lost: tally.lost,
-        duplicates: tally.duplicates,
-        misordered: tally.misordered,
-        closed: tally.closed,
-        latency: Latency::of(&tally.latency_ns),
-        server,
-    }
-}
-
-fn print_table(report: &Report) {
-    println!("{} sockets, {} topics, {} bytes, {:?}", report.sockets, report.topics, report.payload_bytes, report.feed);
-    println!("publications      {:>12} in {:.2} s", report.publications, report.seconds);
-    println!("deliveries        {:>12} ({:.0} per second)", report.deliveries, report.deliveries_per_second);
-    println!("lost              {:>12}", report.lost);
-    println!("twice             {:>12}", report.duplicates);
-    println!("out of order      {:>12}", report.misordered);
-    println!("sockets closed    {:>12}", report.closed);
-    if let Some(latency) = report.latency {
-        println!(
-            "latency           {:>12.3} ms p50, {:.3} p99, {:.3} p99.9",
-            latency.p50_ms, latency.p99_ms, latency.p999_ms
-        );
-    }
-    if let Some(cost) = report.server {
-        println!("CPU per delivery  {:>12.3} µs", cost.cpu_us_per_delivery);
-        println!("CPU per connect   {:>12.1} µs, subscription included", cost.cpu_us_per_connect);
-        println!("PSS per socket    {:>12.0} bytes, idle", cost.pss_bytes_per_connection);
-    }
+    Ok(cases)
 }

@@ -1,10 +1,12 @@
 //! Two servers measured in turn, window beside window, in alternating order.
 
 use crate::{
+    crowd::apart::Apart,
     crowd::feed::Feed,
-    crowd::{Crowd, Group},
+    crowd::{Crowd, Group, Tally},
     report::figures::{Latency, Spread, ratios},
-    scenario::fanout::micros,
+    report::progress,
+    scenario::account::micros,
     stage::process,
 };
 use anyhow::{Context, Result, ensure};
@@ -38,6 +40,12 @@ pub struct Outcome {
     pub pairs: usize,
     /// First by second, CPU per delivery.
     pub ratio: Spread,
+    /// First by second, the 99th percentile of latency.
+    pub p99_ratio: Spread,
+    /// First by second, bytes on the wire per delivery.
+    pub bytes_ratio: Spread,
+    /// How much of the first's deliveries came compressed, from 0 to 1.
+    pub first_deflated: f64,
     /// CPU µs per delivery.
     pub first_us: Spread,
     pub second_us: Spread,
@@ -50,58 +58,110 @@ impl Outcome {
     pub fn is_level(&self) -> bool {
         (self.ratio.median - 1.0).abs() <= TOLERANCE
     }
+
+    fn of(windows: &[(Window, Window)]) -> Result<Self> {
+        let spread = |of: &dyn Fn(&(Window, Window)) -> f64| Spread::of(windows.iter().map(of)).context("no pairs");
+        let ratio = |of: fn(&Window) -> f64| {
+            let pairs: Vec<(f64, f64)> = windows.iter().map(|(first, second)| (of(first), of(second))).collect();
+            ratios(&pairs).context("no pairs")
+        };
+        let (firsts, seconds) = (windows.iter().map(|pair| &pair.0), windows.iter().map(|pair| &pair.1));
+        Ok(Self {
+            pairs: windows.len(),
+            ratio: ratio(|window| window.us_per_delivery)?,
+            p99_ratio: ratio(|window| window.latency_ns.value_at_quantile(0.99) as f64)?,
+            bytes_ratio: ratio(|window| window.bytes_per_delivery)?,
+            first_deflated: spread(&|pair| pair.0.deflated)?.min,
+            first_us: spread(&|pair| pair.0.us_per_delivery)?,
+            second_us: spread(&|pair| pair.1.us_per_delivery)?,
+            first_latency: latency(firsts),
+            second_latency: latency(seconds),
+        })
+    }
 }
 
 /// Measures `pairs` pairs, and more of them until `enough` or the plan's end. Only the side whose window it is gets
 /// publications; the other's sockets stay connected and silent.
 pub fn measure(
     crowd: &mut Crowd,
-    [first, second]: [&Side; 2],
+    sides: [&Side; 2],
     feed: Feed,
     plan: &Plan,
     pairs: usize,
     enough: impl Fn(&Outcome) -> bool,
 ) -> Result<Outcome> {
-    let (mut samples, mut latencies) = (Vec::new(), (None, None));
+    alternate(plan, pairs, enough, |place| {
+        let side = sides[place];
+        window(side.pid, plan, |time| crowd.run(&side.group, feed, plan.payload_bytes, time))
+    })
+}
+
+/// The same, with a crowd in a process of its own for each side.
+pub fn measure_apart(
+    crowds: &mut [Apart; 2],
+    sides: [&Side; 2],
+    feed: Feed,
+    plan: &Plan,
+    pairs: usize,
+    enough: impl Fn(&Outcome) -> bool,
+) -> Result<Outcome> {
+    alternate(plan, pairs, enough, |place| {
+        let side = sides[place];
+        window(side.pid, plan, |time| crowds[place].run(&side.group, feed, plan.payload_bytes, time))
+    })
+}
+
+/// The order of windows: first and second in turn, and in every other pair the second begins.
+fn alternate(
+    plan: &Plan,
+    pairs: usize,
+    enough: impl Fn(&Outcome) -> bool,
+    mut window: impl FnMut(usize) -> Result<Window>,
+) -> Result<Outcome> {
+    let mut windows = Vec::new();
     loop {
-        let (one, other) = if samples.len().is_multiple_of(2) {
-            let one = window(crowd, first, feed, plan)?;
-            (one, window(crowd, second, feed, plan)?)
+        progress::pair(windows.len() + 1, pairs.max(windows.len() + 1));
+        windows.push(if windows.len().is_multiple_of(2) {
+            let first = window(0)?;
+            (first, window(1)?)
         } else {
-            let other = window(crowd, second, feed, plan)?;
-            (window(crowd, first, feed, plan)?, other)
-        };
-        samples.push((one.us_per_delivery, other.us_per_delivery));
-        latencies = (merge(latencies.0, one.latency_ns), merge(latencies.1, other.latency_ns));
-        if samples.len() < pairs {
+            let second = window(1)?;
+            (window(0)?, second)
+        });
+        if windows.len() < pairs {
             continue;
         }
-        let outcome = Outcome {
-            pairs: samples.len(),
-            ratio: ratios(&samples).context("no pairs")?,
-            first_us: Spread::of(samples.iter().map(|pair| pair.0)).context("no pairs")?,
-            second_us: Spread::of(samples.iter().map(|pair| pair.1)).context("no pairs")?,
-            first_latency: latencies.0.as_ref().and_then(Latency::of),
-            second_latency: latencies.1.as_ref().and_then(Latency::of),
-        };
-        if samples.len() >= plan.most_pairs || enough(&outcome) {
+        let outcome = Outcome::of(&windows)?;
+        if windows.len() >= plan.most_pairs || enough(&outcome) {
             return Ok(outcome);
         }
     }
 }
 
-type Nanoseconds = hdrhistogram::Histogram<u64>;
-
 struct Window {
     us_per_delivery: f64,
-    latency_ns: Nanoseconds,
+    bytes_per_delivery: f64,
+    deflated: f64,
+    latency_ns: hdrhistogram::Histogram<u64>,
 }
 
-fn window(crowd: &mut Crowd, side: &Side, feed: Feed, plan: &Plan) -> Result<Window> {
-    crowd.run(&side.group, feed, plan.payload_bytes, plan.warm_up)?;
-    let begun = process::cpu(side.pid)?;
-    let (tally, _) = crowd.run(&side.group, feed, plan.payload_bytes, plan.window)?;
-    let spent = process::cpu(side.pid)? - begun;
+fn window(pid: u32, plan: &Plan, mut run: impl FnMut(Duration) -> Result<(Tally, Duration)>) -> Result<Window> {
+    run(plan.warm_up)?;
+    let begun = process::cpu(pid)?;
+    let (tally, _) = run(plan.window)?;
+    let spent = process::cpu(pid)? - begun;
+    ensure_clean(&tally)?;
+    let deliveries = tally.deliveries as f64;
+    Ok(Window {
+        us_per_delivery: micros(spent) / deliveries,
+        bytes_per_delivery: tally.bytes as f64 / deliveries,
+        deflated: tally.deflated as f64 / deliveries,
+        latency_ns: tally.latency_ns,
+    })
+}
+
+/// A window in which something went wrong is no figure.
+pub fn ensure_clean(tally: &Tally) -> Result<()> {
     ensure!(
         tally.is_clean() && tally.deliveries > 0,
         "a window that cannot be counted: {} delivered, {} lost, {} twice, {} out of order, {} sockets closed",
@@ -111,16 +171,44 @@ fn window(crowd: &mut Crowd, side: &Side, feed: Feed, plan: &Plan) -> Result<Win
         tally.misordered,
         tally.closed
     );
-    Ok(Window { us_per_delivery: micros(spent) / tally.deliveries as f64, latency_ns: tally.latency_ns })
+    Ok(())
 }
 
-fn merge(all: Option<Nanoseconds>, window: Nanoseconds) -> Option<Nanoseconds> {
-    match all {
-        None => Some(window),
-        Some(mut all) => {
-            // Both have the same bounds, so that nothing is refused.
-            let _ = all.add(window);
-            Some(all)
-        }
+fn latency<'a>(mut windows: impl Iterator<Item = &'a Window>) -> Option<Latency> {
+    let mut all = windows.next()?.latency_ns.clone();
+    // All have the same bounds, so that nothing is refused.
+    windows.for_each(|window| {
+        let _ = all.add(&window.latency_ns);
+    });
+    Latency::of(&all)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_cost(us: f64) -> Window {
+        let latency_ns = Tally::new().unwrap().latency_ns;
+        Window { us_per_delivery: us, bytes_per_delivery: us * 10.0, deflated: 0.0, latency_ns }
+    }
+
+    #[test]
+    fn windows_alternate_and_more_are_measured_until_it_is_enough() {
+        let second = Duration::from_secs(1);
+        let plan = Plan { pairs: 2, most_pairs: 4, window: second, warm_up: second, payload_bytes: 1 };
+        let mut order = Vec::new();
+        let outcome = alternate(
+            &plan,
+            2,
+            |outcome| outcome.pairs == 3,
+            |place| {
+                order.push(place);
+                Ok(of_cost([4.0, 2.0][place]))
+            },
+        );
+        let outcome = outcome.unwrap();
+        assert_eq!(order, [0, 1, 1, 0, 0, 1]);
+        assert_eq!((outcome.pairs, outcome.ratio.median, outcome.bytes_ratio.median), (3, 2.0, 2.0));
+        assert_eq!((outcome.first_us.median, outcome.second_us.median), (4.0, 2.0));
     }
 }

@@ -2,17 +2,21 @@
 
 pub mod machine;
 pub mod process;
+pub mod scrape;
 pub mod started;
+pub mod urgent;
 
 use crate::{
+    crowd::apart::{Apart, Priority},
     crowd::server::Server,
+    stage::scrape::Scrape,
     stage::started::{Cores, Started},
 };
 use anyhow::{Context, Result};
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
     time::Duration,
 };
@@ -27,9 +31,16 @@ const READY: Duration = Duration::from_secs(20);
 pub struct Stage {
     pub cores: Cores,
     pub redis: SocketAddr,
-    _redis: Started,
+    shared: Redis,
     home: TempDir,
     gateway: Option<Gateway>,
+}
+
+/// A Redis of ours, beside the load.
+pub struct Redis {
+    pub address: SocketAddr,
+    started: Started,
+    home: PathBuf,
 }
 
 /// How the gateway is started.
@@ -44,12 +55,49 @@ pub struct Gateway {
 pub struct Measured {
     pub name: &'static str,
     pub server: Server,
+    internal: Option<SocketAddr>,
     started: Started,
 }
 
 impl Measured {
     pub fn pid(&self) -> u32 {
         self.started.pid()
+    }
+
+    /// What it says of itself now; a floor says nothing.
+    pub fn scrape(&self) -> Result<Scrape> {
+        Scrape::of(self.internal.context("a floor has no metrics")?)
+    }
+}
+
+impl Redis {
+    fn start(home: &Path) -> Result<Self> {
+        let address = free_port()?;
+        Ok(Self { address, started: Self::process(address, home)?, home: home.to_owned() })
+    }
+
+    fn process(address: SocketAddr, home: &Path) -> Result<Started> {
+        let mut command = Command::new("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &address.port().to_string()]);
+        command.args(["--save", "", "--appendonly", "no"]).arg("--dir").arg(home);
+        let mut started = Started::start("redis-server", &mut command, home)?;
+        started.wait_until(|| TcpStream::connect(address).is_ok(), READY)?;
+        Ok(started)
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.started.pid()
+    }
+
+    /// Ends it; everybody who was connected learns it at once.
+    pub fn stop(&mut self) {
+        self.started.end();
+    }
+
+    /// Starts it anew where it was; returns when it listens.
+    pub fn start_again(&mut self) -> Result<()> {
+        self.started = Self::process(self.address, &self.home)?;
+        Ok(())
     }
 }
 
@@ -58,13 +106,28 @@ impl Stage {
     pub fn set(gateway: Option<Gateway>) -> Result<Self> {
         let cores = Cores::split()?;
         let home = tempfile::tempdir().context("a directory for logs")?;
-        let redis = free_port()?;
-        let mut command = Command::new("redis-server");
-        command.args(["--bind", "127.0.0.1", "--port", &redis.port().to_string(), "--save", "", "--appendonly", "no"]);
-        command.arg("--dir").arg(home.path());
-        let mut started = Started::start("redis-server", &mut command, home.path())?;
-        started.wait_until(|| TcpStream::connect(redis).is_ok(), READY)?;
-        Ok(Self { cores, redis, _redis: started, home, gateway })
+        let redis = Redis::start(home.path())?;
+        Ok(Self { cores, redis: redis.address, shared: redis, home, gateway })
+    }
+
+    /// Where logs go, and what else a scenario needs to put down.
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    /// The process of the Redis that everybody shares.
+    pub fn redis_pid(&self) -> u32 {
+        self.shared.pid()
+    }
+
+    /// A second Redis, for who wants to restart it.
+    pub fn another_redis(&self) -> Result<Redis> {
+        Redis::start(self.home.path())
+    }
+
+    /// A crowd in a process of its own, beside the load.
+    pub fn crowd(&self, priority: Priority) -> Result<Apart> {
+        Apart::start(self.redis, PREFIX, self.home.path(), priority)
     }
 
     /// Starts a floor of ours.
@@ -75,20 +138,30 @@ impl Stage {
         command.args(["--prefix", PREFIX]);
         let mut started = self.cores.start_server("floor", &mut command, self.home.path())?;
         started.wait_until(|| TcpStream::connect(address).is_ok(), READY)?;
-        Ok(Measured { name: "floor", server: Server::local(address), started })
+        Ok(Measured { name: "floor", server: Server::local(address), internal: None, started })
     }
 
     /// Starts the gateway; `None` when the bench was given none.
     pub fn gateway(&self) -> Result<Option<Measured>> {
+        self.gateway_with(&[])
+    }
+
+    /// Starts the gateway with flags more.
+    pub fn gateway_with(&self, flags: &[&str]) -> Result<Option<Measured>> {
+        self.gateway_on(self.redis, flags)
+    }
+
+    /// Starts the gateway on another Redis.
+    pub fn gateway_on(&self, redis: SocketAddr, flags: &[&str]) -> Result<Option<Measured>> {
         let Some(gateway) = &self.gateway else { return Ok(None) };
         let (public, internal) = (free_port()?, free_port()?);
         let mut command = Command::new(&gateway.binary);
-        command.args(["serve", "--redis-url", &format!("redis://{}", self.redis)]);
+        command.args(["serve", "--redis-url", &format!("redis://{redis}")]);
         command.args(["--set", &format!("public.listen={public}"), "--set", &format!("internal.listen={internal}")]);
-        command.args(&gateway.args).current_dir(self.home.path());
+        command.args(flags).args(&gateway.args).current_dir(self.home.path());
         let mut started = self.cores.start_server("gateway", &mut command, self.home.path())?;
         started.wait_until(|| is_ready(internal) && TcpStream::connect(public).is_ok(), READY)?;
-        Ok(Some(Measured { name: "gateway", server: Server::local(public), started }))
+        Ok(Some(Measured { name: "gateway", server: Server::local(public), internal: Some(internal), started }))
     }
 }
 

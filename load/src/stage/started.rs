@@ -8,7 +8,7 @@ use nix::{
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -69,6 +69,18 @@ impl Started {
         Ok(Self { child, name, log })
     }
 
+    /// Starts a process to talk with: its standard input and output are pipes, its errors go to a file in `logs`.
+    pub fn converse(name: &'static str, command: &mut Command, logs: &Path) -> Result<(Self, ChildStdin, ChildStdout)> {
+        let log = logs.join(format!("{name}.log"));
+        let file = File::options().create(true).append(true).open(&log)?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
+        let mut child = command.spawn().with_context(|| format!("starting {name}: {:?}", command.get_program()))?;
+        let pipes = child.stdin.take().zip(child.stdout.take());
+        let started = Self { child, name, log };
+        let (input, output) = pipes.context("a process without pipes")?;
+        Ok((started, input, output))
+    }
+
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -94,11 +106,18 @@ impl Started {
     }
 }
 
-impl Drop for Started {
-    fn drop(&mut self) {
-        // Errors mean that it has ended already. Killed and not asked: a gateway would drain for half a minute.
+impl Started {
+    /// Killed and not asked: a gateway would drain for half a minute.
+    pub fn end(&mut self) {
+        // Errors mean that it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

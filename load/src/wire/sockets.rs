@@ -51,7 +51,16 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// The `nth` connection to a server, non-blocking; loopback servers are met from several loopback addresses.
 pub fn connect(server: SocketAddr, nth: usize) -> io::Result<TcpStream> {
+    connect_with(server, nth, None)
+}
+
+/// The same, with a receive buffer of so many bytes; none: the kernel's choice.
+pub fn connect_with(server: SocketAddr, nth: usize, receive_buffer: Option<usize>) -> io::Result<TcpStream> {
     let socket = Socket::new(Domain::for_address(server), Type::STREAM, Some(Protocol::TCP))?;
+    if let Some(bytes) = receive_buffer {
+        // Before connecting, for the window's scale is agreed there.
+        socket.set_recv_buffer_size(bytes)?;
+    }
     if let Some(source) = source(server.ip(), nth) {
         socket.bind(&SockAddr::from(SocketAddr::from((source, 0))))?;
     }

@@ -24,11 +24,16 @@ impl Stamp {
     /// Replaces `into` by a payload of `size` bytes, or of [`LEAST`] if that is more.
     pub fn fill(self, size: usize, into: &mut Vec<u8>) {
         into.clear();
+        self.append(into);
+        into.resize(size.max(LEAST), b'x');
+    }
+
+    /// Appends the [`LEAST`] bytes of the stamp alone.
+    pub fn append(self, into: &mut Vec<u8>) {
         for value in [self.number, self.sent_ns] {
             into.extend((0..16).rev().map(|digit| b"0123456789abcdef"[(value >> (digit * 4)) as usize & 15]));
             into.push(b' ');
         }
-        into.resize(size.max(LEAST), b'x');
     }
 
     /// Reads a payload; `None` when it is not one of ours.
@@ -37,6 +42,17 @@ impl Stamp {
         let head = payload.first_chunk::<LEAST>()?;
         (head[16] == b' ' && head[33] == b' ').then_some(())?;
         Some(Stamp { number: hex(&head[..16])?, sent_ns: hex(&head[17..33])? })
+    }
+
+    /// Finds the stamp of a message that wraps it: one of the json protocol, or a JSON payload that carries it in
+    /// a string of its own.
+    #[inline]
+    pub fn find(message: &[u8]) -> Option<Stamp> {
+        Self::read(message).or_else(|| {
+            message.starts_with(b"{").then_some(())?;
+            let strings = message.iter().enumerate().filter(|(_, byte)| **byte == b'"');
+            strings.map(|(quote, _)| quote + 1).find_map(|begin| Self::read(&message[begin..]))
+        })
     }
 }
 
@@ -64,6 +80,18 @@ mod tests {
             stamp.fill(asked, &mut payload);
             assert_eq!((payload.len(), Stamp::read(&payload)), (got, Some(stamp)));
         }
+    }
+
+    #[test]
+    fn a_stamp_is_found_behind_what_a_protocol_puts_before_it() {
+        let stamp = Stamp { number: 3, sent_ns: 77 };
+        let mut payload = Vec::new();
+        stamp.fill(50, &mut payload);
+        let text = String::from_utf8(payload).unwrap();
+        let json = format!(r#"{{"type":"message","topic":"load:first","text":"{text}"}}"#);
+        assert_eq!(Stamp::find(json.as_bytes()), Some(stamp));
+        assert_eq!(Stamp::find(text.as_bytes()), Some(stamp));
+        assert_eq!(Stamp::find(br#"{"type":"subscribed","topic":"load:first","live":true}"#), None);
     }
 
     #[test]

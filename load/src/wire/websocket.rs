@@ -76,11 +76,16 @@ pub fn pong(payload: &[u8]) -> Vec<u8> {
     frame
 }
 
+/// A close as a browser's tab sends it when it goes away: code 1001, masked with zero.
+pub const GOING_AWAY: [u8; 8] = [0x88, 0x82, 0, 0, 0, 0, 0x03, 0xE9];
+
 /// What a complete frame from a server is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     /// Text or binary, whole.
     Message,
+    /// The same, compressed (RSV1): only who offered permessage-deflate may get it.
+    Deflated,
     Ping,
     Pong,
     Close,
@@ -112,6 +117,7 @@ pub fn next_frame(bytes: &[u8]) -> Result<Option<Frame>, BadFrame> {
     let &[first, second, ..] = bytes else { return Ok(None) };
     let kind = match first {
         0x81 | 0x82 => Kind::Message,
+        0xC1 | 0xC2 => Kind::Deflated,
         0x88 => Kind::Close,
         0x89 => Kind::Ping,
         0x8A => Kind::Pong,
@@ -178,7 +184,7 @@ mod tests {
     #[test]
     fn a_stream_we_lost_our_place_in_is_an_error_and_not_a_count() {
         assert_eq!(next_frame(&[0x81, 0x85, 0, 0]), Err(BadFrame::Masked));
-        assert_eq!(next_frame(&[0xC1, 0x00]), Err(BadFrame::Reserved(0xC1)));
+        assert_eq!(next_frame(&[0xA1, 0x00]), Err(BadFrame::Reserved(0xA1)));
         assert_eq!(next_frame(&[0x01, 0x00]), Err(BadFrame::Fragment));
         let long = [0x82, 127, 0xFF, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(next_frame(&long), Err(BadFrame::TooLong(0xFF << 56)));

@@ -1,0 +1,115 @@
+//! Connections that come and go all the time, beside steady publishing: what a replacement costs, and that memory
+//! stays where it was.
+
+use crate::{
+    crowd::{Crowd, Group, feed::Feed},
+    report::figures::Spread,
+    report::progress,
+    report::results::{Bar, Case},
+    scenario::account::{micros, settled_pss},
+    scenario::bench::Bench,
+    scenario::pairs::ensure_clean,
+    stage::{Measured, PREFIX, process},
+};
+use anyhow::{Context, Result};
+use std::time::Duration;
+
+const SOCKETS: usize = 1_000;
+/// Replaced per second.
+const REPLACED: f64 = 500.0;
+/// Published per second, to all of them.
+const PUBLISHED: Feed = Feed::Rate(20.0);
+/// Unmeasured, of all sockets.
+const TURNOVERS: usize = 3;
+/// Ours, for the issue names none: a connect may cost 80 µs, and its goodbye half as much.
+const COST: Bar = Bar { most: 120.0 };
+/// Ours: "flat" is within 10 %.
+const MEMORY: Bar = Bar { most: 1.10 };
+
+/// One server and those who come and go.
+struct Scene<'a> {
+    measured: &'a Measured,
+    topic: String,
+    group: Group,
+    /// Whose turn it is to go.
+    next: usize,
+}
+
+pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
+    let (floor, gateway) = (bench.stage.floor()?, bench.stage.gateway()?);
+    let mut crowd = Crowd::new(bench.stage.redis, PREFIX)?;
+    let (mut floors, mut gateways) = (Vec::new(), Vec::new());
+    let mut floor = Scene::open(bench, &mut crowd, &floor, "load:floor")?;
+    let mut gateway = gateway.as_ref().map(|one| Scene::open(bench, &mut crowd, one, "load:gateway")).transpose()?;
+    floor.settle(bench, &mut crowd)?;
+    let mut before = 0;
+    if let Some(scene) = &mut gateway {
+        scene.settle(bench, &mut crowd)?;
+        before = settled_pss(&mut crowd, scene.measured.pid())?;
+    }
+    for nth in 0..bench.plan.pairs {
+        progress::pair(nth + 1, bench.plan.pairs);
+        floors.push(floor.replacement(bench, &mut crowd)?);
+        if let Some(scene) = &mut gateway {
+            gateways.push(scene.replacement(bench, &mut crowd)?);
+        }
+    }
+    let floor_us = Spread::of(floors.iter().copied()).context("no windows")?;
+    let name =
+        |what: &str| format!("{what}: {} held, {} a second replaced", floor.group.sockets(), bench.rate(REPLACED));
+    let Some(scene) = gateway else {
+        return Ok(vec![Case::of_single(name("CPU per connect and close"), "µs", Some(COST), None, floor_us.median)]);
+    };
+    let us = Spread::of(gateways.iter().copied()).context("no windows")?;
+    let ratio = Spread::of(gateways.iter().zip(&floors).map(|(one, other)| one / other)).context("no windows")?;
+    let after = settled_pss(&mut crowd, scene.measured.pid())?;
+    let cost = Case::of_spread(name("CPU per connect and close"), "µs", Some(COST), us);
+    Ok(vec![
+        Case { floor: Some(floor_us.median), ..cost },
+        Case::of_spread(name("the same against the floor"), "×", None, ratio),
+        Case::of_single(name("PSS after by before"), "×", Some(MEMORY), Some(after as f64 / before as f64), None)
+            .noted(format!("{:.1} MiB after", after as f64 / (1024.0 * 1024.0))),
+    ])
+}
+
+impl<'a> Scene<'a> {
+    fn open(bench: &Bench, crowd: &mut Crowd, measured: &'a Measured, topic: &str) -> Result<Self> {
+        progress::step("connecting");
+        let group = crowd.connect(&measured.server, &[topic.to_owned()], bench.count(SOCKETS))?;
+        progress::step("come and go");
+        Ok(Self { measured, topic: topic.to_owned(), group, next: 0 })
+    }
+
+    /// Lets everybody be replaced a few times: what comes behind the first is allocated once.
+    fn settle(&mut self, bench: &Bench, crowd: &mut Crowd) -> Result<()> {
+        while self.next < TURNOVERS * self.group.sockets() {
+            self.window(bench, crowd, bench.rate(REPLACED))?;
+        }
+        Ok(())
+    }
+
+    /// CPU µs of one replacement: a window with them less a window without, at the same publishing.
+    fn replacement(&mut self, bench: &Bench, crowd: &mut Crowd) -> Result<f64> {
+        let calm = self.window(bench, crowd, 0.0)?.0;
+        let (busy, replaced) = self.window(bench, crowd, bench.rate(REPLACED))?;
+        Ok((micros(busy) - micros(calm)) / replaced.max(1) as f64)
+    }
+
+    /// CPU of a window in which `rate` sockets a second are replaced, and how many that were.
+    fn window(&mut self, bench: &Bench, crowd: &mut Crowd, rate: f64) -> Result<(Duration, usize)> {
+        let begun = process::cpu(self.measured.pid())?;
+        let mut replaced = 0;
+        let Self { measured, topic, group, next } = self;
+        let size = bench.plan.payload_bytes;
+        let (tally, _) = crowd.run_beside(group, PUBLISHED, size, bench.plan.window, |crowd, elapsed| {
+            while (replaced as f64) < elapsed.as_secs_f64() * rate {
+                crowd.replace(group, *next, &measured.server, topic)?;
+                (*next, replaced) = (*next + 1, replaced + 1);
+            }
+            Ok(())
+        })?;
+        ensure_clean(&tally)?;
+        crowd.greet_until(1)?;
+        Ok((process::cpu(measured.pid())? - begun, replaced))
+    }
+}

@@ -1,0 +1,69 @@
+//! What a connection costs to open: accept, handshake, subscription, up to the 101 (by json: up to `subscribed`).
+
+use crate::{
+    crowd::Crowd,
+    crowd::server::Speech,
+    report::progress,
+    report::results::{Bar, Case},
+    scenario::account::micros,
+    scenario::bench::Bench,
+    stage::{Measured, PREFIX, process},
+};
+use anyhow::Result;
+
+const SOCKETS: usize = 10_000;
+const BAR: Bar = Bar { most: 80.0 };
+/// Sockets that come before, so that what a server does once is not divided by the others.
+const FIRST_COMERS: usize = 16;
+
+/// Who comes.
+#[derive(Clone, Copy)]
+struct Comers {
+    what: &'static str,
+    topics: Topics,
+    speech: Speech,
+}
+
+#[derive(Clone, Copy)]
+enum Topics {
+    Shared,
+    /// Each connection makes the gateway subscribe at Redis.
+    OneEach,
+}
+
+const COMERS: [Comers; 3] = [
+    Comers { what: "one topic for all", topics: Topics::Shared, speech: Speech::Plain },
+    Comers { what: "a topic each", topics: Topics::OneEach, speech: Speech::Plain },
+    Comers { what: "one topic for all, json", topics: Topics::Shared, speech: Speech::Json },
+];
+
+pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
+    let sockets = bench.count(SOCKETS);
+    let mut cases = Vec::new();
+    for comers in COMERS {
+        let gateway = bench.stage.gateway()?.map(|gateway| opened(bench, &gateway, comers)).transpose()?;
+        let floor = match comers.speech {
+            Speech::Plain => Some(opened(bench, &bench.stage.floor()?, comers)?),
+            Speech::Json | Speech::Deflated => None,
+        };
+        let name = format!("CPU per connect and subscribe: {sockets} connections, {}", comers.what);
+        cases.push(Case::of_single(name, "µs", Some(BAR), gateway, floor));
+    }
+    Ok(cases)
+}
+
+/// CPU µs per connection.
+fn opened(bench: &Bench, measured: &Measured, comers: Comers) -> Result<f64> {
+    let count = bench.count(SOCKETS);
+    progress::step(format!("{count} connections to the {}, {}", measured.name, comers.what));
+    let topics = match comers.topics {
+        Topics::Shared => vec!["load:shared".to_owned()],
+        Topics::OneEach => (0..count).map(|nth| format!("load:own:{nth:05}")).collect(),
+    };
+    let server = measured.server.speaking(comers.speech);
+    let mut crowd = Crowd::new(bench.stage.redis, PREFIX)?;
+    crowd.connect(&server, &["load:first".into()], FIRST_COMERS)?;
+    let begun = process::cpu(measured.pid())?;
+    crowd.connect(&server, &topics, count)?;
+    Ok(micros(process::cpu(measured.pid())? - begun) / count as f64)
+}

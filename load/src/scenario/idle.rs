@@ -1,0 +1,108 @@
+//! What an idle connection holds, fresh and after a burst, and what its heartbeat costs.
+
+use crate::{
+    crowd::Crowd,
+    crowd::feed::Feed,
+    report::progress,
+    report::results::{Bar, Case},
+    scenario::account::settled_pss,
+    scenario::bench::Bench,
+    scenario::pairs::ensure_clean,
+    stage::{Measured, PREFIX, process},
+    wire::sockets::PER_PROCESS,
+};
+use anyhow::Result;
+use std::time::{Duration, Instant};
+
+const SOCKETS: usize = 10_000;
+const PSS: Bar = Bar { most: 2.5 };
+/// Sockets that come and stay before memory is looked at, so that what a server allocates once is not divided by them.
+const FIRST_COMERS: usize = 16;
+/// Published at once to all of them …
+const BURST: usize = 1_000;
+/// … and given so long to arrive.
+const BURST_TIME: Duration = Duration::from_secs(90);
+/// Percent of a core.
+const HEARTBEAT: Bar = Bar { most: 1.5 };
+/// Longer than the default `heartbeat.every` of 25 s, so that everybody is pinged at least once.
+const HEARTBEAT_TIME: Duration = Duration::from_secs(30);
+
+/// PSS per connection, in KiB.
+struct Held {
+    fresh: f64,
+    after_burst: f64,
+}
+
+pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
+    let count = bench.count(SOCKETS);
+    let shared = ["load:idle".to_owned()];
+    let own: Vec<String> = (0..count).map(|nth| format!("load:idle:{nth:05}")).collect();
+    let mut cases = Vec::new();
+    for (topics, what, bar) in [(&shared[..], "one topic for all", Some(PSS)), (&own[..], "a topic each", None)] {
+        let gateway = bench.stage.gateway()?.map(|gateway| held(bench, &gateway, topics)).transpose()?;
+        let floor = held(bench, &bench.stage.floor()?, topics)?;
+        let [fresh, after] = ["fresh", "after a burst"]
+            .map(|when| format!("PSS per connection, {when}: {count} idle connections, {what}"));
+        cases.push(Case::of_single(fresh, "KiB", bar, gateway.as_ref().map(|held| held.fresh), floor.fresh));
+        if topics.len() == 1 {
+            let gateway = gateway.map(|held| held.after_burst);
+            cases.push(Case::of_single(after, "KiB", bar, gateway, floor.after_burst));
+        }
+    }
+    if let Some(gateway) = bench.stage.gateway()? {
+        cases.push(heartbeat(bench, &gateway)?);
+    }
+    Ok(cases)
+}
+
+fn held(bench: &Bench, measured: &Measured, topics: &[String]) -> Result<Held> {
+    let (count, pid) = (bench.count(SOCKETS), measured.pid());
+    progress::step(format!("{count} idle connections on the {}", measured.name));
+    let mut crowd = Crowd::new(bench.stage.redis, PREFIX)?;
+    crowd.connect(&measured.server, &["load:first".into()], FIRST_COMERS)?;
+    let before = settled_pss(&mut crowd, pid)?;
+    let group = crowd.connect(&measured.server, topics, count)?;
+    let per_connection = |pss: u64| pss.saturating_sub(before) as f64 / 1024.0 / count as f64;
+    let fresh = per_connection(settled_pss(&mut crowd, pid)?);
+    if topics.len() > 1 {
+        return Ok(Held { fresh, after_burst: fresh });
+    }
+    progress::step(format!("a burst to {count} connections on the {}", measured.name));
+    let depth = match measured.name {
+        // The floor keeps nothing for a full socket, so it gets as many, one after the other.
+        "floor" => Feed::InFlight(8),
+        _ => Feed::Burst(BURST),
+    };
+    let (tally, _) = crowd.run(&group, depth, bench.plan.payload_bytes, burst_time(depth))?;
+    ensure_clean(&tally)?;
+    Ok(Held { fresh, after_burst: per_connection(settled_pss(&mut crowd, pid)?) })
+}
+
+fn burst_time(feed: Feed) -> Duration {
+    match feed {
+        Feed::Burst(_) => BURST_TIME,
+        Feed::InFlight(_) | Feed::Rate(_) => Duration::from_secs(2),
+    }
+}
+
+/// Everybody answers their pings, and nobody says anything else.
+fn heartbeat(bench: &Bench, gateway: &Measured) -> Result<Case> {
+    let (count, time) = (bench.count(PER_PROCESS), bench.time(HEARTBEAT_TIME));
+    let mut crowd = Crowd::new(bench.stage.redis, PREFIX)?;
+    progress::step(format!("{count} connections for their heartbeat"));
+    crowd.connect(&gateway.server, &["load:idle".into()], count)?;
+    progress::step(format!("the heartbeat of {count} connections, {} s", time.as_secs()));
+    let (cpu, begun) = (process::cpu(gateway.pid())?, Instant::now());
+    crowd.idle(time)?;
+    let spent = process::cpu(gateway.pid())? - cpu;
+    let percent = spent.as_secs_f64() / begun.elapsed().as_secs_f64() * 100.0;
+    let still = gateway.scrape()?.sum("fanline_connections");
+    anyhow::ensure!(still as usize == count, "{still} of {count} connections are left");
+    Ok(Case::of_single(
+        format!("heartbeat of {count} idle connections"),
+        "% of a core",
+        Some(HEARTBEAT),
+        Some(percent),
+        None,
+    ))
+}
