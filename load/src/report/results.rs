@@ -71,7 +71,9 @@ impl Case {
     /// A scenario that could not be measured, and why.
     pub fn failed(scenario: &'static str, error: &anyhow::Error) -> Self {
         let case = Self::of_single(scenario.to_owned(), "", None, None, None);
-        Self { scenario, note: format!("FAILED: {error:#}"), ..case }
+        // A log's last lines may be part of it, and a case is one line.
+        let why = format!("{error:#}").lines().map(str::trim).collect::<Vec<_>>().join("; ");
+        Self { scenario, note: format!("FAILED: {why}"), ..case }
     }
 
     /// The same, with something to know about it.
@@ -182,6 +184,18 @@ mod tests {
     fn a_bar_is_missed_above_it_and_not_on_it() {
         let verdicts = [Some(3.0), Some(3.01), None].map(|measured| case(measured).verdict());
         assert_eq!(verdicts, ["ok", "MISSED", ""]);
+    }
+
+    #[test]
+    fn a_scenario_that_failed_is_one_line_and_neither_ok_nor_missed() {
+        let failed = Case::failed("idle", &anyhow::anyhow!("it ended:\n  - a bad key"));
+        let [name, _, measured, .., verdict] = failed.cells();
+        assert_eq!([&name[..], &measured, &verdict], ["idle", "–", "FAILED: it ended:; - a bad key"]);
+        let machine = Machine::look(None);
+        let second = std::time::Duration::from_secs(1);
+        let plan = Plan { pairs: 1, most_pairs: 1, window: second, warm_up: second, payload_bytes: 1 };
+        let results = Results { machine, plan, cases: vec![failed] };
+        assert_eq!((results.has_failed(), results.has_missed()), (true, false));
     }
 
     #[test]

@@ -6,6 +6,7 @@ use nix::{
     sys::{
         epoll::{Epoll, EpollEvent, EpollTimeout},
         resource::{Resource, getrlimit, setrlimit},
+        socket::{setsockopt, sockopt},
     },
 };
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
@@ -62,6 +63,9 @@ pub fn connect_with(server: SocketAddr, nth: usize, receive_buffer: Option<usize
         socket.set_recv_buffer_size(bytes)?;
     }
     if let Some(source) = source(server.ip(), nth) {
+        // The port is chosen at connect, where it need only be free towards this server: what a scenario before this
+        // one left in TIME_WAIT is in nobody's way.
+        setsockopt(&socket, sockopt::IpBindAddressNoPort, &true)?;
         socket.bind(&SockAddr::from(SocketAddr::from((source, 0))))?;
     }
     socket.connect_timeout(&server.into(), CONNECT)?;
