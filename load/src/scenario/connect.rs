@@ -3,6 +3,7 @@
 use crate::{
     crowd::Crowd,
     crowd::server::Speech,
+    report::figures::Spread,
     report::progress,
     report::results::{Bar, Case},
     scenario::account::micros,
@@ -13,6 +14,8 @@ use anyhow::Result;
 
 const SOCKETS: usize = 10_000;
 const BAR: Bar = Bar { most: 80.0 };
+/// Once is too few: a neighbour's moment would be a figure.
+const ROUNDS: usize = 3;
 /// Sockets that come before, so that what a server does once is not divided by the others.
 const FIRST_COMERS: usize = 16;
 
@@ -41,19 +44,32 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     let sockets = bench.count(SOCKETS);
     let mut cases = Vec::new();
     for comers in COMERS {
-        let gateway = bench.stage.gateway()?.map(|gateway| opened(bench, &gateway, comers)).transpose()?;
         let floor = match comers.speech {
-            Speech::Plain => Some(opened(bench, &bench.stage.floor()?, comers)?),
+            Speech::Plain => Some(opened(bench, comers, || bench.stage.floor().map(Some))?),
             Speech::Json | Speech::Deflated => None,
         };
+        let floor = floor.flatten().map(|us| us.median);
+        let gateway = opened(bench, comers, || bench.stage.gateway())?;
         let name = format!("CPU per connect and subscribe: {sockets} connections, {}", comers.what);
-        cases.push(Case::of_single(name, "µs", Some(BAR), gateway, floor));
+        cases.push(match gateway {
+            Some(us) => Case { floor, ..Case::of_spread(name, "µs", Some(BAR), us) },
+            None => Case::of_single(name, "µs", Some(BAR), None, floor),
+        });
     }
     Ok(cases)
 }
 
-/// CPU µs per connection.
-fn opened(bench: &Bench, measured: &Measured, comers: Comers) -> Result<f64> {
+/// CPU µs per connection, on a new server each time; `None` where there is none to start.
+fn opened(bench: &Bench, comers: Comers, start: impl Fn() -> Result<Option<Measured>>) -> Result<Option<Spread>> {
+    let mut rounds = Vec::new();
+    for _ in 0..bench.plan.pairs.min(ROUNDS) {
+        let Some(measured) = start()? else { return Ok(None) };
+        rounds.push(once(bench, &measured, comers)?);
+    }
+    Ok(Spread::of(rounds))
+}
+
+fn once(bench: &Bench, measured: &Measured, comers: Comers) -> Result<f64> {
     let count = bench.count(SOCKETS);
     progress::step(format!("{count} connections to the {}, {}", measured.name, comers.what));
     let topics = match comers.topics {

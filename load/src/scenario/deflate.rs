@@ -7,7 +7,7 @@ use crate::{
     report::progress,
     report::results::{Bar, Case},
     scenario::bench::Bench,
-    scenario::duel::{Duel, Work},
+    scenario::duel::{Duel, Fencer, Work},
 };
 use anyhow::{Result, ensure};
 
@@ -24,7 +24,9 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     let work = Work { name: name.clone(), topics: 1, sockets, feed: Feed::InFlight(1), plan: &bench.plan };
     progress::step(name.clone());
     let deflated = gateway.server.speaking(Speech::Deflated);
-    let mut duel = Duel::connect(bench, [(gateway.pid(), &deflated), (gateway.pid(), &gateway.server)], &work)?;
+    let plain = Fencer { name: "plain", pid: gateway.pid(), server: &gateway.server };
+    let compressed = Fencer { name: "deflated", pid: gateway.pid(), server: &deflated };
+    let mut duel = Duel::connect(bench, [compressed, plain], &work)?;
     duel.carry(&Fixture::of(FIXTURE)?)?;
     let outcome = duel.measure(&work, bench.plan.pairs, |_| true)?;
     ensure!(outcome.first_deflated == 1.0, "{:.3} of the deliveries came compressed, not all", outcome.first_deflated);

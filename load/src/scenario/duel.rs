@@ -35,11 +35,11 @@ pub struct Duel {
 }
 
 impl Duel {
-    /// Connects a crowd to each: a server's process and where its clients meet it.
-    pub fn connect(bench: &Bench, servers: [(u32, &Server); 2], work: &Work<'_>) -> Result<Self> {
+    /// Connects a crowd to each.
+    pub fn connect(bench: &Bench, pair: [Fencer<'_>; 2], work: &Work<'_>) -> Result<Self> {
         let mut crowds = [bench.stage.crowd(Priority::Usual)?, bench.stage.crowd(Priority::Usual)?];
         let mut side = |place: usize| -> Result<Side> {
-            let (pid, server) = servers[place];
+            let Fencer { pid, server, .. } = pair[place];
             // Both live on one Redis, so each side has topics of its own.
             let topics: Vec<String> = (0..work.topics).map(|topic| format!("load:{place}:{topic:04}")).collect();
             Ok(Side { pid, group: crowds[place].connect(server, &topics, work.sockets)? })
@@ -60,26 +60,68 @@ impl Duel {
     }
 }
 
-/// Floor against floor until they agree, then the gateway against one of them, as many pairs.
-pub fn against_the_floor(bench: &Bench, work: &Work<'_>, bar: Option<Bar>) -> Result<Vec<Case>> {
-    let calibration = between(bench, [&bench.stage.floor()?, &bench.stage.floor()?], work, work.plan.pairs)?;
-    let mut cases = vec![Case::of_pairs(format!("floor against floor: {}", work.name), None, &calibration)];
-    if let Some(gateway) = bench.stage.gateway()? {
-        let outcome = between(bench, [&gateway, &bench.stage.floor()?], work, calibration.pairs)?;
-        let case = Case::of_pairs(format!("gateway against floor: {}", work.name), bar, &outcome);
-        cases.push(match calibration.is_level() {
-            true => case,
-            false => {
-                case.noted(format!("noisy machine: floor against floor is not within ±{:.0} %", TOLERANCE * 100.0))
-            }
-        });
-    }
-    Ok(cases)
+/// One side of a duel: what it is called, its process, and where its clients meet it.
+#[derive(Clone, Copy)]
+pub struct Fencer<'a> {
+    pub name: &'a str,
+    pub pid: u32,
+    pub server: &'a Server,
 }
 
-fn between(bench: &Bench, servers: [&Measured; 2], work: &Work<'_>, pairs: usize) -> Result<Outcome> {
-    progress::step(format!("{} against {}, {}", servers[0].name, servers[1].name, work.name));
-    let of_same = servers[0].name == servers[1].name;
-    let mut duel = Duel::connect(bench, servers.map(|measured| (measured.pid(), &measured.server)), work)?;
-    duel.measure(work, pairs, |outcome| !of_same || outcome.is_level())
+impl<'a> From<&'a Measured> for Fencer<'a> {
+    fn from(measured: &'a Measured) -> Self {
+        Self { name: measured.name, pid: measured.pid(), server: &measured.server }
+    }
+}
+
+/// Floor against floor until they agree, then the gateway against one of them, as many pairs.
+pub fn against_the_floor(bench: &Bench, work: &Work<'_>, bar: Option<Bar>) -> Result<Vec<Case>> {
+    let (floor, other) = (bench.stage.floor()?, bench.stage.floor()?);
+    let calibration = Calibration::of(bench, [(&floor).into(), (&other).into()], work)?;
+    let Some(gateway) = bench.stage.gateway()? else { return Ok(vec![calibration.case]) };
+    drop(floor);
+    let case = calibration.then(bench, [(&gateway).into(), (&other).into()], work, bar)?;
+    Ok(vec![calibration.case, case])
+}
+
+/// Two that are the same beside each other: what they differ by is the noise, and what they take to agree is how long
+/// to measure.
+pub struct Calibration {
+    outcome: Outcome,
+    pub case: Case,
+}
+
+impl Calibration {
+    /// Measures until they agree, or the plan's end.
+    pub fn of(bench: &Bench, same: [Fencer<'_>; 2], work: &Work<'_>) -> Result<Self> {
+        let outcome = between(bench, same, work, work.plan.pairs, Outcome::is_level)?;
+        let case = Case::of_pairs(title(same, work), None, &outcome);
+        Ok(Self { outcome, case })
+    }
+
+    /// Measures two that differ, as many pairs.
+    pub fn then(&self, bench: &Bench, pair: [Fencer<'_>; 2], work: &Work<'_>, bar: Option<Bar>) -> Result<Case> {
+        let outcome = between(bench, pair, work, self.outcome.pairs, |_| true)?;
+        let case = Case::of_pairs(title(pair, work), bar, &outcome);
+        if self.outcome.is_level() {
+            return Ok(case);
+        }
+        let same = pair[1].name;
+        Ok(case.noted(format!("noisy machine: {same} against {same} is not within ±{:.0} %", TOLERANCE * 100.0)))
+    }
+}
+
+fn between(
+    bench: &Bench,
+    pair: [Fencer<'_>; 2],
+    work: &Work<'_>,
+    pairs: usize,
+    enough: impl Fn(&Outcome) -> bool,
+) -> Result<Outcome> {
+    progress::step(title(pair, work));
+    Duel::connect(bench, pair, work)?.measure(work, pairs, enough)
+}
+
+fn title([first, second]: [Fencer<'_>; 2], work: &Work<'_>) -> String {
+    format!("{} against {}: {}", first.name, second.name, work.name)
 }

@@ -3,10 +3,9 @@
 use crate::{
     crowd::feed::Feed,
     crowd::server::Speech,
-    report::progress,
     report::results::{Bar, Case},
     scenario::bench::Bench,
-    scenario::duel::{Duel, Work},
+    scenario::duel::{Calibration, Fencer, Work},
 };
 use anyhow::Result;
 
@@ -16,11 +15,12 @@ const BAR: Bar = Bar { most: 1.05 };
 pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     let Some(gateway) = bench.stage.gateway()? else { return Ok(Vec::new()) };
     let sockets = bench.count(SOCKETS);
-    let name = format!("json against plain: {sockets} sockets, {} B, 1 in flight", bench.plan.payload_bytes);
-    let work = Work { name: name.clone(), topics: 1, sockets, feed: Feed::InFlight(1), plan: &bench.plan };
-    progress::step(name.clone());
-    let json = gateway.server.speaking(Speech::Json);
-    let mut duel = Duel::connect(bench, [(gateway.pid(), &json), (gateway.pid(), &gateway.server)], &work)?;
-    let outcome = duel.measure(&work, bench.plan.pairs, |_| true)?;
-    Ok(vec![Case::of_pairs(name, Some(BAR), &outcome).noted("floor: plain")])
+    let name = format!("{sockets} sockets, {} B, 1 in flight", bench.plan.payload_bytes);
+    let work = Work { name, topics: 1, sockets, feed: Feed::InFlight(1), plan: &bench.plan };
+    let speaks_json = gateway.server.speaking(Speech::Json);
+    let plain = Fencer { name: "plain", pid: gateway.pid(), server: &gateway.server };
+    let json = Fencer { name: "json", pid: gateway.pid(), server: &speaks_json };
+    let calibration = Calibration::of(bench, [plain, plain], &work)?;
+    let case = calibration.then(bench, [json, plain], &work, Some(BAR))?;
+    Ok(vec![calibration.case, case])
 }
