@@ -9,6 +9,7 @@ use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
+    sync::atomic::{AtomicUsize, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -51,6 +52,14 @@ impl Cores {
     }
 }
 
+/// A log of its own for each process, so that its last words are not another's.
+fn log_of(name: &str, logs: &Path) -> Result<(PathBuf, File)> {
+    static STARTED: AtomicUsize = AtomicUsize::new(0);
+    let log = logs.join(format!("{name}-{}.log", STARTED.fetch_add(1, Ordering::Relaxed)));
+    let file = File::options().create(true).append(true).open(&log)?;
+    Ok((log, file))
+}
+
 const THIS_THREAD: Pid = Pid::from_raw(0);
 
 fn pin(cores: &[usize]) -> Result<()> {
@@ -62,8 +71,7 @@ fn pin(cores: &[usize]) -> Result<()> {
 impl Started {
     /// Starts a process whose output goes to a file in `logs`.
     pub fn start(name: &'static str, command: &mut Command, logs: &Path) -> Result<Self> {
-        let log = logs.join(format!("{name}.log"));
-        let file = File::options().create(true).append(true).open(&log)?;
+        let (log, file) = log_of(name, logs)?;
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn().with_context(|| format!("starting {name}: {:?}", command.get_program()))?;
         Ok(Self { child, name, log })
@@ -71,8 +79,7 @@ impl Started {
 
     /// Starts a process to talk with: its standard input and output are pipes, its errors go to a file in `logs`.
     pub fn converse(name: &'static str, command: &mut Command, logs: &Path) -> Result<(Self, ChildStdin, ChildStdout)> {
-        let log = logs.join(format!("{name}.log"));
-        let file = File::options().create(true).append(true).open(&log)?;
+        let (log, file) = log_of(name, logs)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
         let mut child = command.spawn().with_context(|| format!("starting {name}: {:?}", command.get_program()))?;
         let pipes = child.stdin.take().zip(child.stdout.take());
@@ -145,6 +152,19 @@ mod tests {
         }));
         assert!(panic.is_err());
         assert!(!alive(pid));
+    }
+
+    #[test]
+    fn the_last_words_of_one_process_are_not_those_of_its_namesake() {
+        let logs = tempfile::tempdir().unwrap();
+        let says = |words: &str| {
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("echo {words}")]);
+            let mut started = Started::start("shell", &mut command, logs.path()).unwrap();
+            started.wait_until(|| false, Duration::from_secs(10)).unwrap_err().to_string()
+        };
+        let (first, second) = (says("one"), says("two"));
+        assert!(first.contains("one") && second.contains("two") && !second.contains("one"), "{first} {second}");
     }
 
     #[test]
