@@ -19,6 +19,7 @@ use tracing::info;
 use crate::accept::Acceptor;
 use crate::drain;
 use crate::http::{self, Desk};
+use crate::metrics::Metrics;
 use crate::settings::{Live, Settings};
 use crate::transport::websocket::{Door, House};
 
@@ -89,6 +90,12 @@ impl Server {
     #[must_use]
     pub fn reload(&self) -> Reload {
         Reload::new(self.live.clone(), self.house.rooms.metrics.clone())
+    }
+
+    /// What it counts; also what `/metrics` shows.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.house.rooms.metrics.clone()
     }
 
     /// Serves until `shutdown` resolves, then drains: resolves when the house is empty.

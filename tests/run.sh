@@ -45,7 +45,7 @@ check_with() {
 setup() {
     local begin=$SECONDS tool
     absent=
-    for tool in redis curl node python cargo-deny; do
+    for tool in redis curl node python valgrind cargo-deny; do
         tests/setup.sh $tool || absent+=" $tool"
     done
     if [[ -z $absent ]]; then note ok $((SECONDS - begin)) setup; else note lacking $((SECONDS - begin)) "setup:$absent"; fi
@@ -91,6 +91,8 @@ check "unit tests" cargo test --locked --workspace --no-fail-fast --lib --bins -
 tests "" "house tests" nothing
 tests redis "redis tests" redis
 tests "redis curl node python" "foreign clients" foreign
+# Optimised as the gateway that people run from here is, so that what is counted is what they get.
+check_with "valgrind redis" "cost of the hot paths" cargo test --locked --profile quick -p fanline-cost --test cost
 check loom make --no-print-directory loom
 check doctests cargo test --locked --workspace --doc
 check_with cargo-deny dependencies cargo-deny --log-level error check bans licenses sources

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests lack: all of it, or what is named (redis curl node python cargo-deny). Quick where all
-# is there. What it may not install itself it names in one line, and ends with 1. OFFLINE=1 installs nothing.
+# Installs what the tests lack: all of it, or what is named (redis curl node python valgrind cargo-deny). Quick
+# where all is there. What it may not install itself it names in one line, and ends with 1. OFFLINE=1 installs
+# nothing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,6 +52,12 @@ need_curl() {
     lacks curl "install it (Debian: apt-get install curl)"
 }
 
+need_valgrind() {
+    have valgrind && return
+    may_install && system_package valgrind && return
+    lacks valgrind "install it (Debian: apt-get install valgrind)"
+}
+
 # npm packages, as the lock file pins them.
 need_node() {
     local done=$clients/node_modules/.installed
@@ -95,11 +102,11 @@ fit_deny() {
 }
 
 mkdir -p "$tools"
-[[ $# -eq 0 ]] && set -- redis curl node python cargo-deny
+[[ $# -eq 0 ]] && set -- redis curl node python valgrind cargo-deny
 for need; do
     case $need in
-    redis | curl | node | python | cargo-deny) "need_$need" ;;
-    *) lacks "$need" "this script knows redis, curl, node, python and cargo-deny" ;;
+    redis | curl | node | python | valgrind | cargo-deny) "need_$need" ;;
+    *) lacks "$need" "this script knows redis, curl, node, python, valgrind and cargo-deny" ;;
     esac
 done
 exit $missing

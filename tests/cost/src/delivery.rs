@@ -1,0 +1,133 @@
+//! A fan-out pass: from the call that hands a publication to the hub to the bytes at each client's socket.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
+
+use anyhow::ensure;
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use fanline::broker::Deliver;
+use fanline::broker::memory::MemoryBroker;
+use fanline::hub::{Answer, Hub, Interest, Member, Parts};
+use fanline::identity::{ConnectionNumber, Replica};
+use fanline::metrics::Metrics;
+use fanline::outbox::{Outbox, Terms, Total, Wire};
+use fanline::protocol::{Json, Plain, Protocol};
+use fanline::publication::Publication;
+use fanline::settings::{OnGap, TopicRules};
+use fanline::topic::Topic;
+use tokio::runtime::Builder;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::allocator::{Asked, count};
+
+/// How many listen.
+const CLIENTS: u64 = 1000;
+/// What each gets.
+const PAYLOAD: &[u8] = &[b'x'; 128];
+/// Passes before the counting begins: tables have grown by then.
+const WARM: usize = 4;
+
+/// One in flight, to clients without words.
+pub fn plain(times: usize) -> anyhow::Result<Asked> {
+    deliver(|| Box::new(Plain::new(OnGap::Ignore)), 1, times)
+}
+
+/// One in flight, to json clients.
+pub fn json(times: usize) -> anyhow::Result<Asked> {
+    deliver(|| Box::new(Json), 1, times)
+}
+
+/// Eight that go together, to clients without words.
+pub fn plain_by_8(times: usize) -> anyhow::Result<Asked> {
+    deliver(|| Box::new(Plain::new(OnGap::Ignore)), 8, times)
+}
+
+/// Eight that go together, to json clients.
+pub fn json_by_8(times: usize) -> anyhow::Result<Asked> {
+    deliver(|| Box::new(Json), 8, times)
+}
+
+/// A socket that takes everything, so that what is counted is ours alone.
+struct Drain(Arc<AtomicUsize>);
+
+impl Wire for Drain {
+    fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+        let taken = slices.iter().map(|slice| slice.len()).sum();
+        self.0.fetch_add(taken, Ordering::Relaxed);
+        Ok(taken)
+    }
+}
+
+/// A hub and those who listen to its one topic.
+struct Hall {
+    interest: Arc<Interest>,
+    topic: Topic,
+    taken: Arc<AtomicUsize>,
+    clients: Vec<Member>,
+    hub: Arc<Hub>,
+    metrics: Arc<Metrics>,
+}
+
+fn deliver(protocol: fn() -> Box<dyn Protocol>, at_once: usize, times: usize) -> anyhow::Result<Asked> {
+    // One thread, so that every run does the same in the same order.
+    let runtime = Builder::new_current_thread().enable_time().build()?;
+    let _within = runtime.enter();
+    let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+    let mut hall = Hall::open(&tasks, &stop)?;
+    runtime.block_on(hall.fill(protocol()));
+    runtime.block_on(hall.publish(at_once, WARM));
+    let before = hall.taken.load(Ordering::Relaxed);
+    let asked = count(|| {
+        runtime.block_on(hall.publish(at_once, times));
+        Ok(())
+    })?;
+    let taken = hall.taken.load(Ordering::Relaxed) - before;
+    let expected = times * at_once * PAYLOAD.len() * hall.clients.len();
+    ensure!(taken > expected, "{taken} bytes came out, of more than {expected}");
+    Ok(asked)
+}
+
+impl Hall {
+    fn open(tasks: &TaskTracker, stop: &CancellationToken) -> anyhow::Result<Self> {
+        let metrics = Arc::new(Metrics::new());
+        let rules = Arc::new(ArcSwap::from_pointee(TopicRules::default()));
+        let interest = Interest::new(1, rules.clone(), metrics.clone());
+        let broker = MemoryBroker::new(interest.clone());
+        let replica = Replica::new("cost");
+        let parts = Parts { broker, interest: interest.clone(), replica, rules, metrics: metrics.clone() };
+        let hub = Hub::start(&parts, tasks, stop);
+        Ok(Self { interest, topic: Topic::parse("all")?, taken: Arc::default(), clients: Vec::new(), hub, metrics })
+    }
+
+    /// Everybody comes in and listens.
+    async fn fill(&mut self, protocol: Box<dyn Protocol>) {
+        let (total, metrics) = (Total::new(usize::MAX), self.metrics.clone());
+        let terms = Arc::new(Terms { protocol, bytes: 1 << 20, messages: 10_000, total, metrics });
+        for number in 0..CLIENTS {
+            let outbox = Outbox::new(terms.clone(), ConnectionNumber(number), Drain(self.taken.clone()));
+            let member = self.hub.seat(outbox);
+            member.subscribe(vec![self.topic.clone()], 1, Answer::default()).await;
+            self.clients.push(member);
+        }
+        while self.metrics.subscriptions.get() < self.clients.len() as i64 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// So many passes, each of so many publications, one pass after the other.
+    async fn publish(&self, at_once: usize, passes: usize) {
+        for _ in 0..passes {
+            for _ in 0..at_once {
+                let (topic, payload) = (self.topic.clone(), Bytes::from_static(PAYLOAD));
+                self.interest.deliver(Publication { topic, header: None, payload, received: Instant::now() });
+            }
+            while self.interest.held() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+}
