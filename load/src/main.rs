@@ -3,7 +3,7 @@
 //!
 //! [`wire`] is what travels, the [`floor`] the cheapest server, the [`crowd`] everyone who listens and the publisher
 //! that feeds them, the [`stage`] what a bench starts and where. A [`scenario`] puts them together; the [`report`]
-//! says what came of it.
+//! says what came of it. A [`fleet`] is what one process cannot hold.
 
 mod wire;
 
@@ -14,6 +14,8 @@ mod stage;
 
 mod report;
 mod scenario;
+
+mod fleet;
 
 mod stop;
 
@@ -55,8 +57,12 @@ enum Command {
     Quiet(scenario::bench::Args),
     /// 100,000 topics live again after Redis restarts. At most 3 min
     Resubscribe(scenario::bench::Args),
+    /// Cost per delivery and memory per connection at 100, 1,000, 10,000 and 18,000 connections. At most 15 min
+    Growth(scenario::bench::Args),
     /// All scenarios, one after the other; writes RESULTS.md and results.json
     Bench(scenario::bench::All),
+    /// 60,000 connections over several replicas: one publication reaches all. At most 10 min
+    Fleet(fleet::Args),
     /// Put two running servers beside each other, window by window
     Pair(scenario::pair::Args),
     /// A crowd that obeys another process of ours
@@ -89,7 +95,9 @@ fn run() -> anyhow::Result<()> {
         Command::Slow(args) => scenario::bench::one(Scenario::Slow, &args),
         Command::Quiet(args) => scenario::bench::one(Scenario::Quiet, &args),
         Command::Resubscribe(args) => scenario::bench::one(Scenario::Resubscribe, &args),
+        Command::Growth(args) => scenario::bench::one(Scenario::Growth, &args),
         Command::Bench(args) => scenario::bench::all(&args),
+        Command::Fleet(args) => fleet::run(&args),
         Command::Pair(args) => scenario::pair::run(&args),
         Command::Crowd(args) => crowd::orders::run(&args),
     }

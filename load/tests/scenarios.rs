@@ -121,3 +121,24 @@ fn a_gateway_that_does_not_start_is_a_failed_scenario_and_not_a_figure() {
     let said = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
     assert!(said.contains("ended at once") || said.contains("a second core is needed"), "{said}");
 }
+
+#[test]
+fn growth_says_cost_and_memory_at_four_sizes() {
+    let lines = lines("growth");
+    let memory = lines.iter().filter(|line| line.contains("PSS per connection")).count();
+    let cost = lines.iter().filter(|line| line.starts_with("gateway against floor: growth")).count();
+    assert!(lines.is_empty() || (memory, cost) == (4, 4), "{lines:#?}");
+}
+
+#[test]
+fn a_publication_reaches_everybody_on_every_replica_exactly_once() {
+    if thread::available_parallelism().unwrap().get() == 1 {
+        return;
+    }
+    let mut fleet = Command::new(env!("CARGO_BIN_EXE_fanline-load"));
+    fleet.arg("fleet").arg("--gateway").arg(gateway());
+    let output = fleet.args(["--connections", "301", "--replicas", "3", "--publications", "3"]).output().unwrap();
+    let (said, complained) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
+    assert!(output.status.success(), "{said}{complained}");
+    assert!(said.contains("3, 903: everybody got everything exactly once"), "{said}");
+}

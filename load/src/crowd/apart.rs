@@ -52,7 +52,17 @@ impl Apart {
 
     /// As [`crate::crowd::Crowd::connect`].
     pub fn connect(&mut self, server: &Server, topics: &[String], sockets: usize) -> Result<Group> {
-        self.order(&Order::Connect { server: server.clone(), topics: topics.to_vec(), sockets })?;
+        self.begin_to_connect(server, topics, sockets)?;
+        self.connected()
+    }
+
+    /// Begins to connect, and does not wait for the last.
+    pub fn begin_to_connect(&mut self, server: &Server, topics: &[String], sockets: usize) -> Result<()> {
+        self.order(&Order::Connect { server: server.clone(), topics: topics.to_vec(), sockets })
+    }
+
+    /// The sockets whose connecting was begun.
+    pub fn connected(&mut self) -> Result<Group> {
         match self.answer()? {
             Answer::Connected(group) => Ok(group),
             _ => bail!("a crowd answered something else"),
@@ -80,6 +90,21 @@ impl Apart {
     pub fn finish(&mut self) -> Result<(Tally, Duration)> {
         match self.answer()? {
             Answer::Ran(tally, took) => Ok((*tally, took)),
+            _ => bail!("a crowd answered something else"),
+        }
+    }
+
+    /// As [`crate::crowd::Crowd::expect`]; once it returns, the publication may come.
+    pub fn expect(&mut self, group: &Group) -> Result<()> {
+        self.order(&Order::Expect(group.clone()))?;
+        self.answer().map(drop)
+    }
+
+    /// As [`crate::crowd::Crowd::await_expected`].
+    pub fn await_expected(&mut self) -> Result<(Tally, u64)> {
+        self.order(&Order::AwaitExpected)?;
+        match self.answer()? {
+            Answer::Got(tally, completed_ns) => Ok((*tally, completed_ns)),
             _ => bail!("a crowd answered something else"),
         }
     }

@@ -54,6 +54,8 @@ pub struct Crowd {
     greeting: usize,
     /// Publications that somebody still waits for.
     outstanding: usize,
+    /// When nobody waited any more, by [`stamp::now`].
+    completed_ns: u64,
     tally: Tally,
     inflater: Inflater,
     /// What is published; none: a filler of the run's size.
@@ -88,6 +90,7 @@ impl Crowd {
             opened: 0,
             greeting: 0,
             outstanding: 0,
+            completed_ns: 0,
             tally: Tally::new()?,
             inflater: Inflater::default(),
             fixture: None,
@@ -231,6 +234,29 @@ impl Crowd {
         }
     }
 
+    /// Counts on a publication to a group's topics, which somebody else is about to make.
+    pub fn expect(&mut self, group: &Group) {
+        for audience in &mut self.audiences[group.audiences.clone()] {
+            audience.publish();
+            self.outstanding += 1;
+        }
+    }
+
+    /// Waits until everybody has what was expected; what has not come after five silent seconds is lost. Returns what
+    /// was counted since the last time, and when the last socket had it, by [`stamp::now`].
+    pub fn await_expected(&mut self) -> Result<(Tally, u64)> {
+        let mut progress = (0, Instant::now());
+        while self.outstanding > 0 {
+            self.turn(100)?;
+            if self.tally.deliveries != progress.0 {
+                progress = (self.tally.deliveries, Instant::now());
+            } else if progress.1.elapsed() > PATIENCE {
+                self.give_up();
+            }
+        }
+        Ok((std::mem::replace(&mut self.tally, Tally::new()?), self.completed_ns))
+    }
+
     /// One publication on the next topic that somebody listens to; fails when nobody is left.
     fn publish(&mut self, group: &Group, size: usize) -> Result<()> {
         let audiences = &mut self.audiences[group.audiences.clone()];
@@ -283,12 +309,15 @@ impl Crowd {
         let Self { clients, audiences, tally, outstanding, chunk, inflater, .. } = self;
         let Some(client) = clients.get_mut(id).and_then(Option::as_mut) else { return Ok(()) };
         let audience = &mut audiences[client.audience];
-        let was_greeted = client.is_greeted();
+        let (was_greeted, before) = (client.is_greeted(), *outstanding);
         let heard = client.hear(chunk, inflater, |message| {
             if tally.enter(&message) {
                 *outstanding -= audience.arrived(message.stamp.number);
             }
         });
+        if before > 0 && *outstanding == 0 {
+            self.completed_ns = stamp::now();
+        }
         match heard {
             Ok(()) if client.is_greeted() != was_greeted => {
                 client.ledger = audience.join();

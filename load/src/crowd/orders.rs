@@ -38,6 +38,10 @@ pub enum Order {
     Carry(Fixture),
     /// As [`Crowd::run`].
     Run { group: Group, feed: Feed, size: usize, time: Duration },
+    /// As [`Crowd::expect`].
+    Expect(Group),
+    /// As [`Crowd::await_expected`].
+    AwaitExpected,
 }
 
 /// What it says when that is done.
@@ -46,6 +50,8 @@ pub enum Answer {
     Connected(Group),
     Carrying,
     Ran(Box<Tally>, Duration),
+    Expecting,
+    Got(Box<Tally>, u64),
     Failed(String),
 }
 
@@ -84,6 +90,14 @@ fn obey(crowd: &mut Crowd, order: Order) -> Result<Answer> {
         Order::Run { group, feed, size, time } => {
             let (tally, took) = crowd.run(&group, feed, size, time)?;
             Answer::Ran(Box::new(tally), took)
+        }
+        Order::Expect(group) => {
+            crowd.expect(&group);
+            Answer::Expecting
+        }
+        Order::AwaitExpected => {
+            let (tally, completed_ns) = crowd.await_expected()?;
+            Answer::Got(Box::new(tally), completed_ns)
         }
     })
 }

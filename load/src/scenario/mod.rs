@@ -7,6 +7,7 @@ mod connect;
 mod deflate;
 mod duel;
 mod fanout;
+mod growth;
 mod idle;
 mod ingest;
 mod json;
@@ -40,10 +41,11 @@ pub enum Scenario {
     Slow,
     Quiet,
     Resubscribe,
+    Growth,
 }
 
 impl Scenario {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Fanout,
         Self::Topics,
         Self::Json,
@@ -55,6 +57,7 @@ impl Scenario {
         Self::Slow,
         Self::Quiet,
         Self::Resubscribe,
+        Self::Growth,
     ];
 
     pub fn name(self) -> &'static str {
@@ -70,6 +73,7 @@ impl Scenario {
             Self::Slow => "slow",
             Self::Quiet => "quiet",
             Self::Resubscribe => "resubscribe",
+            Self::Growth => "growth",
         }
     }
 
@@ -77,7 +81,7 @@ impl Scenario {
     /// what it takes where the floor meets itself at once.
     pub fn minutes(self) -> u64 {
         match self {
-            Self::Fanout => 15,
+            Self::Fanout | Self::Growth => 15,
             Self::Topics => 10,
             Self::Json | Self::Deflate | Self::Ingest | Self::Idle | Self::Slow => 5,
             Self::Connect | Self::Churn => 4,
@@ -110,6 +114,7 @@ impl Scenario {
             Self::Slow => slow::measure(bench),
             Self::Quiet => quiet::measure(bench),
             Self::Resubscribe => resubscribe::measure(bench),
+            Self::Growth => growth::measure(bench),
         }
     }
 }

@@ -51,6 +51,12 @@ impl Bus {
         Ok(())
     }
 
+    /// Waits until Redis has sent something, at most a second.
+    pub fn wait(&self) -> Result<()> {
+        poll(&mut [PollFd::new(self.stream.as_fd(), PollFlags::POLLIN)], PollTimeout::from(1000_u16))?;
+        Ok(())
+    }
+
     /// One read of what Redis has sent.
     pub fn fill(&mut self) -> Result<()> {
         match self.stream.read(&mut self.chunk) {
