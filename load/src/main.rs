@@ -3,7 +3,8 @@
 //!
 //! [`wire`] is what travels, the [`floor`] the cheapest server, the [`crowd`] everyone who listens and the publisher
 //! that feeds them, the [`stage`] what a bench starts and where. A [`scenario`] puts them together; the [`report`]
-//! says what came of it. A [`fleet`] is what one process cannot hold.
+//! says what came of it. A [`fleet`] is what one process cannot hold, the [`model`] what
+//! one machine cannot.
 
 mod wire;
 
@@ -16,6 +17,8 @@ mod report;
 mod scenario;
 
 mod fleet;
+
+mod model;
 
 mod stop;
 
@@ -63,6 +66,8 @@ enum Command {
     Bench(scenario::bench::All),
     /// 60,000 connections over several replicas: one publication reaches all. At most 10 min
     Fleet(fleet::Args),
+    /// What a fleet of any size takes, worked out from measured costs; SCALING.md says how
+    Model(model::Args),
     /// Put two running servers beside each other, window by window
     Pair(scenario::pair::Args),
     /// A crowd that obeys another process of ours
@@ -98,6 +103,7 @@ fn run() -> anyhow::Result<()> {
         Command::Growth(args) => scenario::bench::one(Scenario::Growth, &args),
         Command::Bench(args) => scenario::bench::all(&args),
         Command::Fleet(args) => fleet::run(&args),
+        Command::Model(args) => model::run(&args),
         Command::Pair(args) => scenario::pair::run(&args),
         Command::Crowd(args) => crowd::orders::run(&args),
     }

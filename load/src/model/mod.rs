@@ -1,0 +1,98 @@
+//! `fanline-load model`: what a fleet takes that no machine of ours can show, worked out from what was measured.
+//! SCALING.md is its page; the tables there are its output.
+
+mod costs;
+mod plan;
+mod table;
+mod workload;
+
+use anyhow::Result;
+use costs::Costs;
+use std::path::PathBuf;
+use workload::{Means, Workload, broadcast, chat, market};
+
+/// `fanline-load model`
+#[derive(clap::Args)]
+pub struct Args {
+    /// Where results.json and fleet.json are
+    #[arg(long, default_value = "load")]
+    from: PathBuf,
+    /// N: open connections, 1e6 say; without it three shapes are worked out at 1e6 and 1e8
+    #[arg(long)]
+    connections: Option<f64>,
+    /// T: topics that somebody listens to
+    #[arg(long, default_value_t = 1.0)]
+    topics: f64,
+    /// s: topics that each connection listens to
+    #[arg(long, default_value_t = 1.0)]
+    per_connection: f64,
+    /// λ: publications a second, over all topics
+    #[arg(long, default_value_t = 1.0)]
+    rate: f64,
+    /// b: bytes of a payload
+    #[arg(long, default_value_t = 128.0)]
+    payload: f64,
+    /// g: publications of one topic that wait together, 1 to 8
+    #[arg(long, default_value_t = 1.0)]
+    together: f64,
+    /// C: cores of a replica
+    #[arg(long, default_value_t = Means::default().cores)]
+    cores: f64,
+    /// W: everybody is to be back after so many seconds
+    #[arg(long, default_value_t = Means::default().storm_s)]
+    storm: f64,
+}
+
+/// Prints the tables.
+pub fn run(args: &Args) -> Result<()> {
+    let costs = Costs::read(&args.from)?;
+    let means = Means { cores: args.cores, storm_s: args.storm, ..Means::default() };
+    let Args { topics, per_connection, rate, payload, together, .. } = *args;
+    let named = match args.connections {
+        Some(connections) => {
+            vec![("yours", Workload { connections, topics, per_connection, rate, payload, together })]
+        }
+        None => shapes(),
+    };
+    print!("{}\n{}", table::costs(&costs), table::fleets(&costs, &means, &named));
+    Ok(())
+}
+
+/// The workloads that SCALING.md works out.
+fn shapes() -> Vec<(&'static str, Workload)> {
+    let at = |connections| {
+        [
+            ("chat rooms", chat(connections)),
+            ("one broadcast", broadcast(connections)),
+            ("market data", market(connections)),
+        ]
+    };
+    [at(1e6), at(1e8)].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{fs, path::Path};
+
+    /// `SCALING.md` with the part between the two marks of a name replaced.
+    fn with(page: &str, name: &str, part: &str) -> String {
+        let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+        let (before, rest) = page.split_once(&begin).unwrap();
+        let (_, after) = rest.split_once(&end).unwrap();
+        format!("{before}{begin}{part}{end}{after}")
+    }
+
+    #[test]
+    fn the_tables_of_scaling_md_are_what_the_model_works_out_of_the_committed_costs() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let (path, costs) = (folder.join("SCALING.md"), Costs::read(folder).unwrap());
+        let page = fs::read_to_string(&path).unwrap();
+        let fresh = with(&page, "costs", &table::costs(&costs));
+        let fresh = with(&fresh, "fleets", &table::fleets(&costs, &Means::default(), &shapes()));
+        if std::env::var_os("UPDATE_SCALING").is_some() {
+            return fs::write(&path, fresh).unwrap();
+        }
+        assert!(page == fresh, "SCALING.md is old: UPDATE_SCALING=1 cargo test -p fanline-load scaling_md\n{fresh}");
+    }
+}
