@@ -4,10 +4,10 @@ SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 60
 
-.PHONY: help run test bench audit fuzz loom
+.PHONY: help run test bench compare peers audit fuzz loom
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## builds and starts the gateway, in-process or on Redis: REDIS_URL=redis://127.0.0.1:6379 make run
 	cargo build --locked --profile quick --bin fanline
@@ -16,9 +16,17 @@ run: ## builds and starts the gateway, in-process or on Redis: REDIS_URL=redis:/
 test: ## installs what the tests need, then runs every check; OFFLINE=1 skips by name what cannot run
 	tests/run.sh
 
-bench: ## measures the gateway against the floor
+bench: ## measures the gateway against the floor, then beside whatever peers are on the machine
 	cargo build --locked --release --workspace
 	$(TARGET)/release/fanline-load bench --gateway $(TARGET)/release/fanline
+	$(TARGET)/release/fanline-load compare --gateway $(TARGET)/release/fanline --growth
+
+compare: ## only the latter: Bun, nchan, ws, Socket.IO, in one table and pictures
+	cargo build --locked --release --workspace
+	$(TARGET)/release/fanline-load compare --gateway $(TARGET)/release/fanline --growth
+
+peers: ## installs the peers: npm packages into load/peers, nchan by apt-get
+	load/peers/setup.sh
 
 audit: ## asks the advisory database about every dependency; needs the network
 	tests/setup.sh cargo-deny

@@ -58,15 +58,21 @@ need_valgrind() {
     lacks valgrind "install it (Debian: apt-get install valgrind)"
 }
 
-# npm packages, as the lock file pins them.
+# npm packages, as the lock files pin them: our clients', and those of load's peers that are small.
 need_node() {
-    local done=$clients/node_modules/.installed
-    cmp -s $clients/package-lock.json $done && return
+    need_packages $clients && need_packages load/peers
+}
+
+need_packages() {
+    local done=$1/node_modules/.installed
+    cmp -s "$1/package-lock.json" "$done" && return
     if ! have node || ! have npm; then lacks "node and npm" "install Node 20 or newer"; return; fi
     [[ -n ${OFFLINE:-} ]] && { lacks "npm packages" "run tests/setup.sh with a network"; return; }
-    echo "setup: installing npm packages into $clients/node_modules"
-    quietly npm ci --prefix $clients --no-fund --no-audit && cp $clients/package-lock.json $done && return
-    lacks "npm packages" "npm ci --prefix $clients failed"
+    echo "setup: installing npm packages into $1/node_modules"
+    # Bun's binaries, 100 MB of them, are optional packages.
+    quietly npm ci --prefix "$1" --omit=optional --ignore-scripts --no-fund --no-audit &&
+        cp "$1/package-lock.json" "$done" && return
+    lacks "npm packages" "npm ci --prefix $1 failed"
 }
 
 # PyPI packages, as requirements.txt pins them.

@@ -11,6 +11,7 @@ mod wire;
 mod floor;
 
 mod crowd;
+mod peers;
 mod stage;
 
 mod report;
@@ -68,6 +69,8 @@ enum Command {
     Fleet(fleet::Args),
     /// What a fleet of any size takes, worked out from measured costs; SCALING.md says how
     Model(model::Args),
+    /// The gateway and other servers on this machine beside the floor, in one table. At most 30 min
+    Compare(scenario::compare::Args),
     /// Put two running servers beside each other, window by window
     Pair(scenario::pair::Args),
     /// A crowd that obeys another process of ours
@@ -104,6 +107,7 @@ fn run() -> anyhow::Result<()> {
         Command::Bench(args) => scenario::bench::all(&args),
         Command::Fleet(args) => fleet::run(&args),
         Command::Model(args) => model::run(&args),
+        Command::Compare(args) => scenario::compare::run(&args),
         Command::Pair(args) => scenario::pair::run(&args),
         Command::Crowd(args) => crowd::orders::run(&args),
     }

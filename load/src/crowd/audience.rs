@@ -1,6 +1,6 @@
 //! Who listens together, as their publisher sees them, and which publications somebody still waits for.
 
-use crate::crowd::ledger::Ledger;
+use crate::crowd::{ledger::Ledger, publisher::Address};
 use std::collections::VecDeque;
 
 /// Steps from one channel of an audience to the next: a prime, so that all get their turn in no order.
@@ -8,8 +8,8 @@ const STRIDE: u64 = 7919;
 
 /// Sockets that listen to the same topics, one topic as a rule.
 pub struct Audience {
-    /// Redis's names of the topics.
-    channels: Vec<Vec<u8>>,
+    /// Where the topics' publications go.
+    channels: Vec<Address>,
     listeners: usize,
     oldest: u64,
     /// For each publication from `oldest` on: how many listeners have not got it.
@@ -19,13 +19,12 @@ pub struct Audience {
 impl Audience {
     /// # Panics
     /// Later, where there is no channel.
-    pub fn new(channels: impl IntoIterator<Item = String>) -> Self {
-        let channels = channels.into_iter().map(String::into_bytes).collect();
-        Self { channels, listeners: 0, oldest: 0, waiting: VecDeque::new() }
+    pub fn new(channels: impl IntoIterator<Item = Address>) -> Self {
+        Self { channels: channels.into_iter().collect(), listeners: 0, oldest: 0, waiting: VecDeque::new() }
     }
 
     /// Where a publication goes.
-    pub fn channel(&self, number: u64) -> &[u8] {
+    pub fn channel(&self, number: u64) -> &Address {
         let place = (number * STRIDE) % self.channels.len() as u64;
         &self.channels[place as usize]
     }
@@ -95,9 +94,14 @@ pub struct Leave {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::crowd::publisher::Road;
+
+    fn address(topic: &str) -> Address {
+        Address::of(Road::Redis, "fanline:", topic)
+    }
 
     fn of_two() -> (Audience, Ledger) {
-        let mut audience = Audience::new(["a".into()]);
+        let mut audience = Audience::new([address("a")]);
         audience.join();
         let second = audience.join();
         (audience, second)
@@ -114,7 +118,7 @@ mod tests {
 
     #[test]
     fn an_audience_of_many_topics_is_published_to_on_all_of_them() {
-        let audience = Audience::new((0..200).map(|topic| topic.to_string()));
+        let audience = Audience::new((0..200).map(|topic| address(&topic.to_string())));
         let used: std::collections::HashSet<_> = (0..200).map(|number| audience.channel(number)).collect();
         assert_eq!(used.len(), 200);
     }

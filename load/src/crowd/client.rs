@@ -4,6 +4,7 @@ use crate::{
     crowd::inflate::Inflater,
     crowd::ledger::Ledger,
     crowd::server::Speech,
+    crowd::socketio::{self, Word},
     crowd::tally::Message,
     wire::stamp::Stamp,
     wire::websocket::{self, BadFrame, Kind},
@@ -46,7 +47,7 @@ pub enum End {
     HungUp,
     #[error("the server closed with code {0}")]
     Closed(u16),
-    #[error("the handshake was answered `{0}`")]
+    #[error("the server refused: `{0}`")]
     Refused(String),
     #[error("the server compressed what was not offered")]
     Compressed,
@@ -66,8 +67,13 @@ impl Client {
         audience: usize,
     ) -> Result<Self, End> {
         stream.write_all(request.as_bytes())?;
-        // By plain, the 101 says that the topics are live; by json, an event for each says it.
-        let then = if speech == Speech::Json { topics } else { 0 };
+        // By plain, the 101 says that the topics are live; by json, an event for each says it; by Socket.IO, the answer
+        // to joining.
+        let then = match speech {
+            Speech::Plain | Speech::Deflated => 0,
+            Speech::Json => topics,
+            Speech::SocketIo => 1,
+        };
         let greeting = Greeting::Head { then };
         Ok(Self { stream, audience, ledger: Ledger::closed(), carry: Vec::new(), greeting, speech })
     }
@@ -109,6 +115,7 @@ impl Client {
             let frame_bytes = frame.payload.end;
             done += frame_bytes;
             let (stamp, deflated) = match frame.kind {
+                Kind::Message if self.speech == Speech::SocketIo => (self.hear_socketio(payload)?, false),
                 Kind::Message => (Stamp::find(payload), false),
                 Kind::Deflated if self.speech == Speech::Deflated => (inflater.stamp(payload), true),
                 Kind::Deflated => return Err(End::Compressed),
@@ -138,6 +145,17 @@ impl Client {
         {
             self.greeting = Greeting::after(left - 1);
         }
+    }
+
+    fn hear_socketio(&mut self, message: &[u8]) -> Result<Option<Stamp>, End> {
+        match socketio::read(message) {
+            Word::Publication(text) => return Ok(Stamp::read(text)),
+            Word::Greeting => self.greeting = Greeting::Done,
+            Word::Answer(text) => self.stream.write_all(&websocket::text(text))?,
+            Word::Refusal => return Err(End::Refused(String::from_utf8_lossy(message).into_owned())),
+            Word::Other => {}
+        }
+        Ok(None)
     }
 
     /// Says goodbye as a browser's tab that is closed, and does not wait for an answer.

@@ -3,12 +3,15 @@
 pub mod apart;
 mod audience;
 mod client;
+pub mod faults;
 pub mod feed;
 pub mod fixture;
 mod inflate;
 mod ledger;
 pub mod orders;
+pub mod publisher;
 pub mod server;
+mod socketio;
 pub mod stuck;
 pub mod tally;
 
@@ -18,9 +21,9 @@ use crate::{
     crowd::feed::Feed,
     crowd::fixture::Fixture,
     crowd::inflate::Inflater,
+    crowd::publisher::{Address, Publisher},
     crowd::server::Server,
     stop,
-    wire::bus::Bus,
     wire::sockets,
     wire::stamp::{self, Stamp},
 };
@@ -35,7 +38,6 @@ use std::{
 
 pub use tally::Tally;
 
-const REDIS: u64 = u64::MAX;
 /// Handshakes under way at once: enough to keep a server busy, fewer than any listener's backlog.
 const HANDSHAKES: usize = 64;
 /// A server that has done nothing for so long will not do it any more.
@@ -44,8 +46,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// Everyone who listens, to whichever server.
 pub struct Crowd {
     epoll: Epoll,
-    /// None while Redis is away by our own doing.
-    bus: Option<Bus>,
+    publisher: Publisher,
     prefix: String,
     audiences: Vec<Audience>,
     clients: Vec<Option<Client>>,
@@ -79,11 +80,11 @@ impl Group {
 }
 
 impl Crowd {
-    /// Nobody yet; publishes by `redis` on channels named `prefix` and topic.
+    /// Nobody yet; publishes by `redis` on channels named `prefix` and topic, unless a server has a road of its own.
     pub fn new(redis: SocketAddr, prefix: &str) -> Result<Self> {
         let mut crowd = Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            bus: None,
+            publisher: Publisher::default(),
             prefix: prefix.to_owned(),
             audiences: Vec::new(),
             clients: Vec::new(),
@@ -103,15 +104,12 @@ impl Crowd {
 
     /// Publishes by this Redis from now on.
     pub fn meet_redis(&mut self, redis: SocketAddr) -> Result<()> {
-        let bus = Bus::connect(redis)?;
-        self.epoll.add(bus.stream(), EpollEvent::new(EpollFlags::EPOLLIN, REDIS))?;
-        self.bus = Some(bus);
-        Ok(())
+        self.publisher.meet_redis(redis, &self.epoll)
     }
 
     /// Hangs up on Redis, which is about to go away; the sockets stay.
     pub fn leave_redis(&mut self) {
-        self.bus = None;
+        self.publisher.leave_redis();
     }
 
     /// Publishes this object instead of a filler.
@@ -134,8 +132,9 @@ impl Crowd {
         sockets::make_room_for(self.clients.len() + count)?;
         let (first, begin) = (self.audiences.len(), self.clients.len());
         let prefix = self.prefix.clone();
-        let channels = |topics: &Vec<String>| topics.iter().map(|topic| format!("{prefix}{topic}")).collect::<Vec<_>>();
-        self.audiences.extend(topics.iter().map(|topics| Audience::new(channels(topics))));
+        self.publisher.build(server.road, &self.epoll)?;
+        let address = |topic: &String| Address::of(server.road, &prefix, topic);
+        self.audiences.extend(topics.iter().map(|topics| Audience::new(topics.iter().map(address))));
         for nth in 0..count {
             let place = nth % topics.len();
             self.clients.push(None);
@@ -269,8 +268,7 @@ impl Crowd {
             Some(fixture) => fixture.fill(stamp, &mut self.payload),
             None => stamp.fill(size, &mut self.payload),
         }
-        let bus = self.bus.as_mut().context("nothing can be published while redis is away")?;
-        bus.command(&[b"PUBLISH", audiences[place].channel(number), &self.payload]);
+        self.publisher.publish(audiences[place].channel(number), &self.payload)?;
         self.tally.publications += 1;
         self.outstanding += 1;
         Ok(())
@@ -284,24 +282,15 @@ impl Crowd {
     /// Sends what was published, then hears everyone who has something to say.
     fn turn(&mut self, patience_ms: u16) -> Result<()> {
         stop::check()?;
-        if let Some(bus) = &mut self.bus {
-            bus.flush()?;
-        }
+        self.publisher.flush()?;
         let mut events = [EpollEvent::empty(); 512];
         let ready = sockets::wait(&self.epoll, &mut events, Some(patience_ms))?;
         for event in &events[..ready] {
             match event.data() {
-                REDIS => self.hear_redis()?,
+                event if Publisher::owns(event) => self.publisher.hear(event)?,
                 id => self.hear(id as usize)?,
             }
         }
-        Ok(())
-    }
-
-    fn hear_redis(&mut self) -> Result<()> {
-        let Some(bus) = &mut self.bus else { return Ok(()) };
-        bus.fill()?;
-        while bus.next()?.is_some() {}
         Ok(())
     }
 

@@ -1,19 +1,20 @@
 //! Where a server is, and what a client asks of it.
 
-use crate::wire::websocket::KEY;
+use crate::{crowd::publisher::Road, wire::websocket::KEY};
 use serde::{Deserialize, Serialize};
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     str::FromStr,
 };
 
-/// A WebSocket URL, resolved once.
+/// A WebSocket URL, resolved once, and how one talks and publishes to the server behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Server {
     pub address: SocketAddr,
     host: String,
     target: String,
     pub speech: Speech,
+    pub road: Road,
 }
 
 /// What a client offers in its handshake, and so what it hears.
@@ -25,13 +26,15 @@ pub enum Speech {
     Json,
     /// The payload, compressed by permessage-deflate without context takeover.
     Deflated,
+    /// Socket.IO's events.
+    SocketIo,
 }
 
 impl Speech {
     /// The lines of the request that offer it.
     fn offer(self) -> &'static str {
         match self {
-            Self::Plain => "",
+            Self::Plain | Self::SocketIo => "",
             Self::Json => "Sec-WebSocket-Protocol: fanline.json\r\n",
             Self::Deflated => {
                 "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n"
@@ -52,7 +55,12 @@ pub enum BadUrl {
 impl Server {
     /// A gateway or floor on this machine.
     pub fn local(address: SocketAddr) -> Self {
-        Self { address, host: address.to_string(), target: "/ws".into(), speech: Speech::Plain }
+        Self::local_as(address, "/ws", Speech::Plain, Road::Redis)
+    }
+
+    /// Whoever it is on this machine.
+    pub fn local_as(address: SocketAddr, target: &str, speech: Speech, road: Road) -> Self {
+        Self { address, host: address.to_string(), target: target.into(), speech, road }
     }
 
     /// The same server, met in another way.
@@ -82,7 +90,7 @@ impl FromStr for Server {
         let (host, target) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
         let address = host.to_socket_addrs().ok().and_then(|mut all| all.next());
         let address = address.ok_or_else(|| BadUrl::Host(host.to_owned()))?;
-        Ok(Self { address, host: host.to_owned(), target: target.to_owned(), speech: Speech::Plain })
+        Ok(Self { host: host.to_owned(), ..Self::local_as(address, target, Speech::Plain, Road::Redis) })
     }
 }
 

@@ -1,6 +1,7 @@
 //! Cases with their bars, as a table, as RESULTS.md and as results.json.
 
 use crate::{
+    report::comparison::{section_of, with_section},
     report::figures::Spread,
     scenario::pairs::{Outcome, Plan},
     stage::machine::Machine,
@@ -140,11 +141,16 @@ impl Results {
         self.cases.iter().any(|case| case.note.starts_with("FAILED"))
     }
 
-    /// Writes RESULTS.md and results.json into a directory.
+    /// Writes RESULTS.md and results.json into a directory; the comparison's section in the former stays.
     pub fn write(&self, out: &Path) -> Result<()> {
         fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
+        let former = fs::read_to_string(out.join("RESULTS.md")).unwrap_or_default();
+        let text = match section_of(&former) {
+            Some(section) => with_section(&self.markdown()?, section),
+            None => self.markdown()?,
+        };
         let json = serde_json::to_string_pretty(self)? + "\n";
-        for (name, text) in [("RESULTS.md", self.markdown()?), ("results.json", json)] {
+        for (name, text) in [("RESULTS.md", text), ("results.json", json)] {
             let path = out.join(name);
             fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
         }

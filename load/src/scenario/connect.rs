@@ -46,7 +46,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     for comers in COMERS {
         let floor = match comers.speech {
             Speech::Plain => Some(opened(bench, comers, || bench.stage.floor().map(Some))?),
-            Speech::Json | Speech::Deflated => None,
+            Speech::Json | Speech::Deflated | Speech::SocketIo => None,
         };
         let floor = floor.flatten().map(|us| us.median);
         let gateway = opened(bench, comers, || bench.stage.gateway())?;

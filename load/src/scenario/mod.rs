@@ -3,6 +3,7 @@
 pub mod account;
 pub mod bench;
 mod churn;
+pub mod compare;
 mod connect;
 mod deflate;
 mod duel;

@@ -2,6 +2,7 @@
 
 use crate::{
     crowd::apart::Apart,
+    crowd::faults::Faults,
     crowd::feed::Feed,
     crowd::{Crowd, Group, Tally},
     report::figures::{Latency, Spread, ratios},
@@ -21,6 +22,15 @@ pub const TOLERANCE: f64 = 0.02;
 pub struct Side {
     pub pid: u32,
     pub group: Group,
+}
+
+/// What a window is worth in which something was lost, came twice or out of order, or a socket was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Loss {
+    /// Nothing: the first one is an error.
+    Fails,
+    /// What was delivered counts, and the loss is said beside it: for servers that are not ours.
+    IsShown,
 }
 
 /// How long and how often.
@@ -52,6 +62,8 @@ pub struct Outcome {
     pub second_us: Spread,
     pub first_latency: Option<Latency>,
     pub second_latency: Option<Latency>,
+    /// Of all windows.
+    pub first_faults: Faults,
 }
 
 impl Outcome {
@@ -75,6 +87,7 @@ impl Outcome {
             first_deflated: spread(&|pair| pair.0.deflated)?.min,
             first_us: spread(&|pair| pair.0.us_per_delivery)?,
             second_us: spread(&|pair| pair.1.us_per_delivery)?,
+            first_faults: firsts.clone().map(|window| window.faults).sum(),
             first_latency: latency(firsts),
             second_latency: latency(seconds),
         })
@@ -93,7 +106,7 @@ pub fn measure(
 ) -> Result<Outcome> {
     alternate(plan, pairs, enough, |place| {
         let side = sides[place];
-        window(side.pid, plan, |time| crowd.run(&side.group, feed, plan.payload_bytes, time))
+        window(side.pid, plan, Loss::Fails, |time| crowd.run(&side.group, feed, plan.payload_bytes, time))
     })
 }
 
@@ -108,8 +121,27 @@ pub fn measure_apart(
 ) -> Result<Outcome> {
     alternate(plan, pairs, enough, |place| {
         let side = sides[place];
-        window(side.pid, plan, |time| crowds[place].run(&side.group, feed, plan.payload_bytes, time))
+        window(side.pid, plan, Loss::Fails, |time| crowds[place].run(&side.group, feed, plan.payload_bytes, time))
     })
+}
+
+/// The same for a first side that may lose something where that is to be shown. The second may never.
+pub fn measure_in_spite_of(
+    loss: Loss,
+    crowds: &mut [Apart; 2],
+    sides: [&Side; 2],
+    feed: Feed,
+    plan: &Plan,
+) -> Result<Outcome> {
+    alternate(
+        plan,
+        plan.pairs,
+        |_| true,
+        |place| {
+            let (side, loss) = (sides[place], [loss, Loss::Fails][place]);
+            window(side.pid, plan, loss, |time| crowds[place].run(&side.group, feed, plan.payload_bytes, time))
+        },
+    )
 }
 
 /// The order of windows: first and second in turn, and in every other pair the second begins.
@@ -145,35 +177,39 @@ struct Window {
     us_per_delivery: f64,
     bytes_per_delivery: f64,
     deflated: f64,
+    faults: Faults,
     latency_ns: hdrhistogram::Histogram<u64>,
 }
 
-fn window(pid: u32, plan: &Plan, mut run: impl FnMut(Duration) -> Result<(Tally, Duration)>) -> Result<Window> {
+fn window(
+    pid: u32,
+    plan: &Plan,
+    loss: Loss,
+    mut run: impl FnMut(Duration) -> Result<(Tally, Duration)>,
+) -> Result<Window> {
     run(plan.warm_up)?;
     let begun = process::cpu(pid)?;
     let (tally, _) = run(plan.window)?;
     let spent = process::cpu(pid)? - begun;
-    ensure_clean(&tally)?;
+    let faults = Faults::of(&tally);
+    ensure!(faults.delivered > 0, "a window in which nothing came: {faults}");
+    if loss == Loss::Fails {
+        ensure_clean(&tally)?;
+    }
     let deliveries = tally.deliveries as f64;
     Ok(Window {
         us_per_delivery: micros(spent) / deliveries,
         bytes_per_delivery: tally.bytes as f64 / deliveries,
         deflated: tally.deflated as f64 / deliveries,
+        faults,
         latency_ns: tally.latency_ns,
     })
 }
 
 /// A window in which something went wrong is no figure.
 pub fn ensure_clean(tally: &Tally) -> Result<()> {
-    ensure!(
-        tally.is_clean() && tally.deliveries > 0,
-        "a window that cannot be counted: {} delivered, {} lost, {} twice, {} out of order, {} sockets closed",
-        tally.deliveries,
-        tally.lost,
-        tally.duplicates,
-        tally.misordered,
-        tally.closed
-    );
+    let faults = Faults::of(tally);
+    ensure!(tally.is_clean() && tally.deliveries > 0, "a window that cannot be counted: {faults}");
     Ok(())
 }
 
@@ -192,7 +228,13 @@ mod tests {
 
     fn of_cost(us: f64) -> Window {
         let latency_ns = Tally::new().unwrap().latency_ns;
-        Window { us_per_delivery: us, bytes_per_delivery: us * 10.0, deflated: 0.0, latency_ns }
+        Window {
+            us_per_delivery: us,
+            bytes_per_delivery: us * 10.0,
+            deflated: 0.0,
+            faults: Faults::default(),
+            latency_ns,
+        }
     }
 
     #[test]

@@ -136,9 +136,14 @@ impl Stage {
         let mut command = Command::new(std::env::current_exe()?);
         command.args(["floor", "--listen", &address.to_string(), "--redis", &self.redis.to_string()]);
         command.args(["--prefix", PREFIX]);
-        let mut started = self.cores.start_server("floor", &mut command, self.home.path())?;
-        started.wait_until(|| TcpStream::connect(address).is_ok(), READY)?;
-        Ok(Measured { name: "floor", server: Server::local(address), internal: None, started })
+        self.serve("floor", &mut command, Server::local(address))
+    }
+
+    /// Starts whatever server on the measured core; it is ready when it accepts.
+    pub fn serve(&self, name: &'static str, command: &mut Command, server: Server) -> Result<Measured> {
+        let mut started = self.cores.start_server(name, command, self.home.path())?;
+        started.wait_until(|| TcpStream::connect(server.address).is_ok(), READY)?;
+        Ok(Measured { name, server, internal: None, started })
     }
 
     /// Starts the gateway; `None` when the bench was given none.
@@ -166,7 +171,7 @@ impl Stage {
 }
 
 /// A port that was free a moment ago.
-fn free_port() -> Result<SocketAddr> {
+pub fn free_port() -> Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 

@@ -68,10 +68,20 @@ pub fn encode_text(payload: &[u8], into: &mut Vec<u8>) {
     into.extend_from_slice(payload);
 }
 
-/// A pong as clients send it. The mask is zero: it is required, and nothing depends on it here.
+/// A pong as clients send it.
 pub fn pong(payload: &[u8]) -> Vec<u8> {
+    masked(0x8A, payload)
+}
+
+/// A text of at most 125 bytes as clients send it.
+pub fn text(payload: &[u8]) -> Vec<u8> {
+    masked(0x81, payload)
+}
+
+/// The mask is zero: it is required, and nothing depends on it here.
+fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let short = &payload[..payload.len().min(125)];
-    let mut frame = vec![0x8A, 0x80 | short.len() as u8, 0, 0, 0, 0];
+    let mut frame = vec![first, 0x80 | short.len() as u8, 0, 0, 0, 0];
     frame.extend_from_slice(short);
     frame
 }
