@@ -18,8 +18,8 @@ test: ## installs what the tests need, then runs every check; OFFLINE=1 skips by
 
 bench: ## measures the gateway against the floor, then beside whatever peers are on the machine
 	cargo build --locked --release --workspace
-	$(TARGET)/release/fanline-load bench --gateway $(TARGET)/release/fanline
-	$(TARGET)/release/fanline-load compare --gateway $(TARGET)/release/fanline --growth
+	$(TARGET)/release/fanline-load bench --gateway $(TARGET)/release/fanline; questions=$$?; \
+	$(TARGET)/release/fanline-load compare --gateway $(TARGET)/release/fanline --growth && exit $$questions
 
 compare: ## only the latter: Bun, nchan, ws, Socket.IO, in one table and pictures
 	cargo build --locked --release --workspace

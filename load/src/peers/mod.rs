@@ -65,7 +65,7 @@ impl Kind {
             Kind::Nchan => "without Redis, one process; published to by HTTP POST",
             Kind::Ws => "ioredis, each message sent as the Buffer it came in, no compression",
             Kind::SocketIo => {
-                "its Redis adapter, published to as its Redis emitter writes; the frame is 14 bytes of event more"
+                "its Redis adapter, published to as its Redis emitter writes; its frames are 16 bytes longer"
             }
         }
     }
