@@ -32,8 +32,9 @@ audit: ## asks the advisory database about every dependency; needs the network
 	tests/setup.sh cargo-deny
 	PATH="$(CURDIR)/tests/.tools/bin:$$PATH" cargo deny check advisories
 
-fuzz: ## fuzzes the frame codec and the json protocol for FUZZ_SECONDS (60); needs a nightly toolchain and cargo-fuzz
+fuzz: ## fuzzes the frame codec, compression and the json protocol for FUZZ_SECONDS (60); needs a nightly toolchain and cargo-fuzz
 	cargo +nightly fuzz run --fuzz-dir tests/fuzz -s none frame -- -max_total_time=$(FUZZ_SECONDS)
+	cargo +nightly fuzz run --fuzz-dir tests/fuzz -s none deflate -- -max_total_time=$(FUZZ_SECONDS)
 	cargo +nightly fuzz run --fuzz-dir tests/fuzz -s none json -- -max_total_time=$(FUZZ_SECONDS)
 
 loom: ## model-checks the hand-over of a full socket: every order of threads

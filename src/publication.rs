@@ -1,11 +1,13 @@
 //! One message on a topic, and the optional header line before its payload on the bus.
 
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use bytes::Bytes;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::protocol::Form;
 use crate::topic::Topic;
 
 /// The four bytes that begin a header line, and nothing else does: `RS FL1`.
@@ -31,6 +33,21 @@ pub struct Publication {
     pub payload: Bytes,
     /// When it arrived on this replica.
     pub received: Instant,
+    /// Its compressed frames.
+    pub deflated: Deflated,
+}
+
+/// The compressed frames of one publication, one for each form: each made once, by the first shard with a client
+/// that gets it, and shared by all.
+#[derive(Debug, Clone, Default)]
+pub struct Deflated(OnceLock<Box<[OnceLock<Option<Bytes>>; Form::COUNT]>>);
+
+impl Deflated {
+    /// The compressed frame of a form, made now if it was not; none where `make` says that it is not worth it.
+    /// A shard that comes while another makes it waits: making it too would take as long.
+    pub fn frame(&self, form: Form, make: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {
+        self.0.get_or_init(Box::default)[form as usize].get_or_init(make).clone()
+    }
 }
 
 /// What may stand in the line before a payload. Unknown fields are ignored, so that neighbouring

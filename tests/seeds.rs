@@ -26,6 +26,11 @@ fn the_seeds_of_the_frame_fuzzer_pass() -> io::Result<()> {
 }
 
 #[test]
+fn the_seeds_of_the_deflate_fuzzer_pass() -> io::Result<()> {
+    each("deflate", bodies::deflate)
+}
+
+#[test]
 fn the_seeds_of_the_json_fuzzer_pass() -> io::Result<()> {
     each("json", bodies::json)
 }

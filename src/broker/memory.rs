@@ -11,7 +11,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use parking_lot::Mutex;
 
 use crate::broker::{Broker, Deliver, Health, Liveness, PublishError, Receipt};
-use crate::publication::{Header, Publication};
+use crate::publication::{Deflated, Header, Publication};
 use crate::topic::Topic;
 
 /// How many publishers to different topics need not wait for each other, about.
@@ -47,7 +47,8 @@ impl MemoryBroker {
             return Receipt { replicas: 0 };
         }
         let header = Some(Box::new(header.clone()));
-        self.deliver.deliver(Publication { topic: topic.clone(), header, payload, received: Instant::now() });
+        let (topic, received, deflated) = (topic.clone(), Instant::now(), Deflated::default());
+        self.deliver.deliver(Publication { topic, header, payload, received, deflated });
         Receipt { replicas: 1 }
     }
 }

@@ -1,11 +1,11 @@
 //! Every key there is, in one list: what reads, prints, explains and compares settings walks it.
 
 use super::kinds::{
-    ApiKeyOf, Bound, Field, Kind, List, Listen, OrAuto, OrOff, OriginsOf, Password, Proxy, RedisUrl, Size, Span, Text,
-    Whole, Words, any_text, log_level, prefix, replica_name,
+    ApiKeyOf, Bound, Field, Flag, Kind, List, Listen, OrAuto, OrOff, OriginsOf, Password, Proxy, RedisUrl, Size, Span,
+    Text, Whole, Words, any_text, log_level, prefix, replica_name,
 };
 use crate::settings::{
-    ByteSize, Drain, Handshake, Heartbeat, Internal, Limits, Log, LogFormat, Outbox, Public, Readiness, Redis,
+    ByteSize, Deflate, Drain, Handshake, Heartbeat, Internal, Limits, Log, LogFormat, Outbox, Public, Readiness, Redis,
     RedisReadiness, Replica, Settings,
 };
 
@@ -53,6 +53,7 @@ pub(super) fn keys(settings: &mut Settings) -> Vec<Key<'_>> {
         limits,
         outbox,
         heartbeat,
+        deflate,
         drain,
         readiness,
         log,
@@ -66,6 +67,7 @@ pub(super) fn keys(settings: &mut Settings) -> Vec<Key<'_>> {
     all.extend(limits_keys(limits));
     all.extend(outbox_keys(outbox));
     all.extend(heartbeat_keys(heartbeat));
+    all.extend(deflate_keys(deflate));
     all.extend(rest(drain, readiness, log, replica));
     all
 }
@@ -216,6 +218,19 @@ fn heartbeat_keys(heartbeat: &mut Heartbeat) -> Vec<Key<'_>> {
         ),
         key("heartbeat.timeout", Span::AboveZero, timeout, "How long its sign of life may then take."),
         key("heartbeat.text", any_text("a text in quotes"), text, "A text message in place of a ping; empty: a ping."),
+    ]
+}
+
+fn deflate_keys(deflate: &mut Deflate) -> Vec<Key<'_>> {
+    let Deflate { enabled, min_size } = deflate;
+    vec![
+        key("deflate.enabled", Flag, enabled, "Whether a client that offers permessage-deflate gets it.").live(),
+        key(
+            "deflate.min_size",
+            Size(ByteSize(1), ByteSize::kib(512)),
+            min_size,
+            "Publications with fewer bytes go out as they are; those above 512 KiB do anyhow.",
+        ),
     ]
 }
 

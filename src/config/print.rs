@@ -90,6 +90,7 @@ fn full_route() -> Route {
         on_message: OnMessage::Echo("Echo: {text}".into()),
         limits: Some(Limits::default()),
         heartbeat: Some(Heartbeat::default()),
+        deflate: Some(false),
         ..Route::default()
     }
 }

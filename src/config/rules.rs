@@ -69,6 +69,7 @@ pub(super) struct Draft {
     every: Option<OffOr<Duration>>,
     timeout: Option<Duration>,
     text: Option<String>,
+    deflate: Option<bool>,
 }
 
 /// [`OnMessage`] without the echo's template.
@@ -100,6 +101,7 @@ impl Draft {
             on_gap,
             heartbeat,
             limits,
+            deflate,
         } = route.clone();
         let (on_message, echo) = match on_message {
             OnMessage::Refuse => (Answer::Refuse, None),
@@ -124,6 +126,7 @@ impl Draft {
             every: heartbeat.as_ref().map(|heartbeat| heartbeat.every),
             timeout: heartbeat.as_ref().map(|heartbeat| heartbeat.timeout),
             text: heartbeat.map(|heartbeat| heartbeat.text),
+            deflate,
         }
     }
 
@@ -148,6 +151,7 @@ impl Draft {
             on_gap: self.on_gap,
             heartbeat: own_heartbeat,
             limits: own_limits,
+            deflate: self.deflate,
         }
     }
 
@@ -196,6 +200,7 @@ pub(super) fn route_keys(draft: &mut Draft) -> Vec<Key<'_>> {
         every,
         timeout,
         text,
+        deflate,
     } = draft;
     vec![
         key("path", any_text("a path such as \"/rooms/{id}\""), path, "The path, with {name} for a segment."),
@@ -262,6 +267,7 @@ pub(super) fn route_keys(draft: &mut Draft) -> Vec<Key<'_>> {
         ),
         key("heartbeat.timeout", Maybe(Span::AboveZero), timeout, "As heartbeat.timeout, for this route."),
         key("heartbeat.text", Maybe(any_text("a text in quotes")), text, "As heartbeat.text, for this route."),
+        key("deflate", Maybe(Flag), deflate, "As deflate.enabled, for this route.").live(),
     ]
 }
 

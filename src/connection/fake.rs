@@ -189,8 +189,14 @@ impl House {
         let interest = Interest::new(1, live.rules(), metrics.clone());
         let broker = road.unwrap_or_else(|| MemoryBroker::new(interest.clone()));
         let rules = live.rules();
-        let parts =
-            Parts { broker: broker.clone(), interest, replica: replica.clone(), rules, metrics: metrics.clone() };
+        let parts = Parts {
+            broker: broker.clone(),
+            interest,
+            replica: replica.clone(),
+            rules,
+            metrics: metrics.clone(),
+            least_deflated: 1,
+        };
         let hub = Hub::start(&parts, &tasks, &stop);
         let rooms = Arc::new(Rooms { hub, broker, live, replica, metrics, slots: Slots::new(1 << 20) });
         Self { rooms, roster: Arc::default(), total: Total::new(usize::MAX), tasks, stop }

@@ -78,7 +78,7 @@ enum Step {
 impl<S: Socket> Connection<S> {
     /// A pump for a socket whose outbox the session already has.
     pub fn new(socket: Arc<Outbox<S>>, session: Session) -> Self {
-        let decoder = Decoder::new(session.max_message());
+        let decoder = Decoder::new(session.max_message(), socket.extension());
         Self { outbox: socket.clone(), socket, session, decoder }
     }
 

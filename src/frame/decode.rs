@@ -4,16 +4,18 @@ use std::mem;
 use std::ops::ControlFlow;
 
 use super::gather::Gathering;
-use super::head::{Head, MAX_HEAD};
-use super::{FrameError, Message, Opcode, mask};
+use super::head::{Head, Kind, MAX_HEAD};
+use super::{Extension, FrameError, Message, Opcode, deflate, mask};
 
 /// Turns the bytes that a client sends into messages, however the network cut them.
 ///
 /// Between messages it owns no heap. A message that lies wholly in what was read is delivered from there;
-/// of any other at most the limit is kept, plus one header or control frame.
+/// of any other at most the limit is kept, plus one header or control frame. A compressed message is kept as it
+/// came and inflated when all of it is here, by an inflater that all connections of a thread share.
 #[derive(Debug)]
 pub struct Decoder {
     max_message: usize,
+    extension: Extension,
     partial: Option<Box<Partial>>,
     ended: bool,
 }
@@ -47,13 +49,13 @@ type Step = Result<ControlFlow<()>, FrameError>;
 const GO_ON: Step = Ok(ControlFlow::Continue(()));
 
 impl Decoder {
-    /// Refuses messages above `max_message` bytes, in one frame or in many.
+    /// Refuses messages above `max_message` bytes, in one frame or in many, inflated where they were compressed.
     #[must_use]
-    pub fn new(max_message: usize) -> Self {
-        Self { max_message, partial: None, ended: false }
+    pub fn new(max_message: usize, extension: Extension) -> Self {
+        Self { max_message, extension, partial: None, ended: false }
     }
 
-    /// Changes the limit for frames whose header is yet to come.
+    /// Changes the limit for frames whose header is yet to come, and for messages that are yet to be inflated.
     pub fn set_limit(&mut self, max_message: usize) {
         self.max_message = max_message;
     }
@@ -82,7 +84,7 @@ impl Decoder {
     /// Takes the next frame off `input`, or what there is of it.
     fn frame(&mut self, input: &mut &mut [u8], on: &mut impl FnMut(Message<'_>) -> ControlFlow<()>) -> Step {
         match self.take_cut() {
-            Cut::Between => match Head::parse(input, |opcode, len| self.judge(opcode, len))? {
+            Cut::Between => match Head::parse(input, self.extension, |kind, len| self.judge(kind, len))? {
                 Some((head, used)) => {
                     take(input, used);
                     self.payload(head, input, on)
@@ -105,7 +107,7 @@ impl Decoder {
     ) -> Step {
         let more = input.len().min(MAX_HEAD - len);
         bytes[len..len + more].copy_from_slice(&input[..more]);
-        match Head::parse(&bytes[..len + more], |opcode, len| self.judge(opcode, len))? {
+        match Head::parse(&bytes[..len + more], self.extension, |kind, len| self.judge(kind, len))? {
             Some((head, used)) => {
                 take(input, used - len);
                 self.payload(head, input, on)
@@ -125,13 +127,13 @@ impl Decoder {
         input: &mut &mut [u8],
         on: &mut impl FnMut(Message<'_>) -> ControlFlow<()>,
     ) -> Step {
-        let alone = head.fin && head.opcode != Opcode::Continuation;
+        let alone = head.kind.fin && head.kind.opcode != Opcode::Continuation;
         if alone && input.len() >= head.len {
             let payload = take(input, head.len);
             mask::apply(payload, head.mask, 0);
-            return deliver(head.opcode, payload, on);
+            return self.whole(head.kind, payload, on);
         }
-        match head.opcode.is_control() {
+        match head.kind.opcode.is_control() {
             true => self.control(head, Vec::with_capacity(head.len), input, on),
             false => self.data(head, 0, input, on),
         }
@@ -149,7 +151,7 @@ impl Decoder {
         mask::apply(more, head.mask, bytes.len());
         bytes.extend_from_slice(more);
         if bytes.len() == head.len {
-            return deliver(head.opcode, &bytes, on);
+            return deliver(head.kind.opcode, &bytes, on);
         }
         self.partial.get_or_insert_default().cut = Cut::Control(head, bytes);
         GO_ON
@@ -167,30 +169,38 @@ impl Decoder {
         mask::apply(more, head.mask, seen);
         let seen = seen + more.len();
         let partial = self.partial.get_or_insert_default();
-        let message = partial.message.get_or_insert_with(|| Gathering::new(head.opcode));
-        message.append(more, self.max_message);
+        let message = partial.message.get_or_insert_with(|| Gathering::new(head.kind));
+        message.append(more, most(message.kind(), self.max_message));
         if seen < head.len {
             partial.cut = Cut::Data(head, seen);
             return GO_ON;
         }
         message.judge()?;
-        match self.partial.take_if(|_| head.fin).and_then(|partial| partial.message) {
-            Some(message) => deliver(message.opcode(), message.bytes(), on),
+        match self.partial.take_if(|_| head.kind.fin).and_then(|partial| partial.message) {
+            Some(message) => self.whole(message.kind(), message.bytes(), on),
             None => GO_ON,
         }
     }
 
+    /// Hands over a message all of which is here.
+    fn whole(&self, kind: Kind, bytes: &[u8], on: &mut impl FnMut(Message<'_>) -> ControlFlow<()>) -> Step {
+        match kind.compressed {
+            false => deliver(kind.opcode, bytes, on),
+            true => deflate::inflate(bytes, self.max_message, |bytes| deliver(kind.opcode, bytes, on))?,
+        }
+    }
+
     /// Judges a header in its place: among the frames before it, and against the limit.
-    fn judge(&self, opcode: Opcode, len: usize) -> Result<(), FrameError> {
+    fn judge(&self, kind: Kind, len: usize) -> Result<(), FrameError> {
         let begun = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
-        match (opcode, begun) {
+        match (kind.opcode, begun) {
             (Opcode::Continuation, None) => Err(FrameError::Protocol("a continuation of no message")),
             (Opcode::Text | Opcode::Binary, Some(_)) => {
                 Err(FrameError::Protocol("a new message inside a fragmented one"))
             }
             (Opcode::Close | Opcode::Ping | Opcode::Pong, _) => Ok(()),
             (_, begun) => match begun.map_or(0, Gathering::len).checked_add(len) {
-                Some(total) if total <= self.max_message => Ok(()),
+                Some(total) if total <= most(begun.map_or(kind, Gathering::kind), self.max_message) => Ok(()),
                 _ => Err(FrameError::TooBig(self.max_message)),
             },
         }
@@ -210,6 +220,14 @@ impl Decoder {
             let control = if let Cut::Control(_, bytes) = &partial.cut { bytes.capacity() } else { 0 };
             size_of::<Partial>() + control + partial.message.as_ref().map_or(0, Gathering::held)
         })
+    }
+}
+
+/// The most bytes that a message has on its way here.
+fn most(kind: Kind, max_message: usize) -> usize {
+    match kind.compressed {
+        true => deflate::compressed_limit(max_message),
+        false => max_message,
     }
 }
 

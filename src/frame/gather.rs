@@ -1,28 +1,21 @@
 //! A message that comes in pieces.
 
+use super::head::Kind;
 use super::{FrameError, Opcode};
 
 /// A data message of which not all is here yet.
 #[derive(Debug)]
 pub(super) struct Gathering {
     kind: Kind,
+    /// How many bytes of a text are known to be whole characters.
+    good: usize,
     bytes: Vec<u8>,
 }
 
-/// Text or not.
-#[derive(Debug)]
-enum Kind {
-    /// Text, of which this many bytes are known to be whole characters.
-    Text(usize),
-    /// Bytes.
-    Binary,
-}
-
 impl Gathering {
-    /// A message whose first frame has this opcode.
-    pub(super) fn new(opcode: Opcode) -> Self {
-        let kind = if opcode == Opcode::Text { Kind::Text(0) } else { Kind::Binary };
-        Self { kind, bytes: Vec::new() }
+    /// A message whose first frame is of this kind.
+    pub(super) fn new(kind: Kind) -> Self {
+        Self { kind, good: 0, bytes: Vec::new() }
     }
 
     /// Appends `more`. Room at most doubles with what really came and stays within `limit`: an announcement
@@ -37,16 +30,18 @@ impl Gathering {
     }
 
     /// A fragment ended: text must be good so far, but for a character that the next fragment may complete.
-    /// What was judged before is not judged again, however small the fragments.
+    /// What was judged before is not judged again, however small the fragments. What is compressed is no text yet.
     ///
     /// # Errors
     /// [`FrameError::NotUtf8`] when no next fragment could mend it.
     pub(super) fn judge(&mut self) -> Result<(), FrameError> {
-        let Kind::Text(good) = &mut self.kind else { return Ok(()) };
-        match std::str::from_utf8(&self.bytes[*good..]) {
-            Ok(text) => *good += text.len(),
+        if self.kind.opcode != Opcode::Text || self.kind.compressed {
+            return Ok(());
+        }
+        match std::str::from_utf8(&self.bytes[self.good..]) {
+            Ok(text) => self.good += text.len(),
             Err(error) if error.error_len().is_some() => return Err(FrameError::NotUtf8),
-            Err(error) => *good += error.valid_up_to(),
+            Err(error) => self.good += error.valid_up_to(),
         }
         Ok(())
     }
@@ -61,12 +56,9 @@ impl Gathering {
         &self.bytes
     }
 
-    /// The opcode it began with.
-    pub(super) fn opcode(&self) -> Opcode {
-        match self.kind {
-            Kind::Text(_) => Opcode::Text,
-            Kind::Binary => Opcode::Binary,
-        }
+    /// The kind of its first frame.
+    pub(super) fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// The memory it holds, in bytes.

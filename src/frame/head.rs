@@ -2,10 +2,13 @@
 
 use std::ops::Deref;
 
-use super::{FrameError, MAX_CONTROL, Opcode};
+use super::{Extension, FrameError, MAX_CONTROL, Opcode};
 
 /// The longest header a client sends: two bytes, eight of length, four of mask.
 pub(super) const MAX_HEAD: usize = 14;
+
+/// The bit of a header's first byte that says: this message is compressed (RSV1, RFC 7692 §6).
+const COMPRESSED: u8 = 0x40;
 
 /// The bytes of a header we write: 2, 4 or 10 of them.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +42,13 @@ impl Header {
         Self { bytes, len: used }
     }
 
+    /// The header of a compressed frame in the place of one that begins with `first`.
+    pub(super) fn deflated(first: u8, len: usize) -> Self {
+        let mut header = Self::new(Opcode::Continuation, len, false);
+        header.bytes[0] = first | COMPRESSED;
+        header
+    }
+
     /// The header of the same frame when a mask follows it.
     pub(super) fn masked(mut self) -> Self {
         self.bytes[1] |= 0x80;
@@ -57,43 +67,62 @@ impl Deref for Header {
 /// What a client's header says; valid in itself, not yet in its place among others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head {
-    pub(super) opcode: Opcode,
-    pub(super) fin: bool,
+    pub(super) kind: Kind,
     pub(super) mask: [u8; 4],
     pub(super) len: usize,
 }
 
+/// What a header's first byte says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Kind {
+    pub(super) opcode: Opcode,
+    /// Whether its message is compressed; said on the first frame only.
+    pub(super) compressed: bool,
+    /// Whether its message ends with it.
+    pub(super) fin: bool,
+}
+
 impl Head {
     /// Reads the header that `bytes` begin with and how many bytes it takes; none while it is cut short.
-    /// `judge` says whether such a frame may come here, as soon as its opcode and length are known: who
+    /// `judge` says whether such a frame may come here, as soon as its kind and length are known: who
     /// sends no mask behind a length that is refused is told at once.
     ///
     /// # Errors
     /// What is wrong with it, as soon as that byte is there.
     pub(super) fn parse(
         bytes: &[u8],
-        judge: impl FnOnce(Opcode, usize) -> Result<(), FrameError>,
+        extension: Extension,
+        judge: impl FnOnce(Kind, usize) -> Result<(), FrameError>,
     ) -> Result<Option<(Self, usize)>, FrameError> {
         let Some((&first, rest)) = bytes.split_first() else { return Ok(None) };
-        let opcode = kind(first)?;
-        let fin = first & 0x80 != 0;
+        let kind = Kind::of(first, extension)?;
         let Some((&second, rest)) = rest.split_first() else { return Ok(None) };
-        let Some((len, rest)) = length(opcode, second, rest)? else { return Ok(None) };
-        judge(opcode, len)?;
+        let Some((len, rest)) = length(kind.opcode, second, rest)? else { return Ok(None) };
+        judge(kind, len)?;
         let Some((&mask, rest)) = rest.split_first_chunk::<4>() else { return Ok(None) };
-        Ok(Some((Self { opcode, fin, mask, len }, bytes.len() - rest.len())))
+        Ok(Some((Self { kind, mask, len }, bytes.len() - rest.len())))
     }
 }
 
-/// Judges a header's first byte.
-fn kind(first: u8) -> Result<Opcode, FrameError> {
-    if first & 0x70 != 0 {
-        return Err(FrameError::Protocol("reserved bits are set, and no extension was agreed"));
-    }
-    let opcode = Opcode::of(first & 0x0F).ok_or(FrameError::Protocol("a frame of an unknown opcode"))?;
-    match opcode.is_control() && first & 0x80 == 0 {
-        true => Err(FrameError::Protocol("a fragmented control frame")),
-        false => Ok(opcode),
+impl Kind {
+    /// Judges a header's first byte.
+    fn of(first: u8, extension: Extension) -> Result<Self, FrameError> {
+        let reserved = match (first & 0x70, extension) {
+            (0, _) | (COMPRESSED, Extension::Deflate) => None,
+            (_, Extension::None) => Some("reserved bits are set, and no extension was agreed"),
+            (_, Extension::Deflate) => Some("reserved bits are set that permessage-deflate does not use"),
+        };
+        if let Some(what) = reserved {
+            return Err(FrameError::Protocol(what));
+        }
+        let opcode = Opcode::of(first & 0x0F).ok_or(FrameError::Protocol("a frame of an unknown opcode"))?;
+        let kind = Self { opcode, compressed: first & COMPRESSED != 0, fin: first & 0x80 != 0 };
+        match opcode {
+            Opcode::Text | Opcode::Binary => Ok(kind),
+            _ if kind.compressed => Err(FrameError::Protocol("a compressed frame that begins no message")),
+            control if control.is_control() && !kind.fin => Err(FrameError::Protocol("a fragmented control frame")),
+            _ => Ok(kind),
+        }
     }
 }
 

@@ -1,9 +1,11 @@
-//! WebSocket frames of RFC 6455: bytes ⇄ messages. Pure functions over bytes, no I/O, no clocks.
+//! WebSocket frames of RFC 6455, compressed ones of RFC 7692: bytes ⇄ messages. Functions over bytes, no I/O,
+//! no clocks.
 //!
 //! It is ours because no crate lets thousands of sockets share one encoded frame, or delivers a message from
 //! the read buffer without a copy and keeps nothing between messages. tungstenite is the oracle of its tests.
 
 mod decode;
+mod deflate;
 mod encode;
 mod gather;
 mod head;
@@ -12,6 +14,7 @@ mod mask;
 use crate::close::Close;
 
 pub use decode::Decoder;
+pub use deflate::{LARGEST as LARGEST_DEFLATED, deflated};
 pub use encode::{Mask, PING, PONG, close, encode, encode_masked, encode_with, header};
 pub use head::Header;
 
@@ -36,6 +39,16 @@ pub enum Opcode {
     Pong = 0xA,
 }
 
+/// What was agreed on beyond RFC 6455.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Extension {
+    /// Nothing.
+    #[default]
+    None,
+    /// permessage-deflate (RFC 7692) without context takeover, in either direction.
+    Deflate,
+}
+
 /// One message, in the buffer it was read into where it came in one piece.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'a> {
@@ -54,13 +67,13 @@ pub enum Message<'a> {
 /// Why a stream of bytes is not what a client may send. Nothing after it can be understood.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
-    /// RFC 6455 was broken.
+    /// RFC 6455 or RFC 7692 was broken.
     #[error("{0}")]
     Protocol(&'static str),
     /// A text message or a close reason is not UTF-8.
     #[error("not UTF-8")]
     NotUtf8,
-    /// A message is announced above the limit, in bytes.
+    /// A message is announced, or inflates, above the limit, in bytes.
     #[error("a message above {0} bytes")]
     TooBig(usize),
 }

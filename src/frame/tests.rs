@@ -6,6 +6,7 @@ use bytes::BytesMut;
 
 use super::*;
 
+mod deflate;
 mod oracle;
 
 /// A message that outlives the buffer it was read from.
@@ -35,7 +36,16 @@ pub(super) fn hear<'a>(
     max_message: usize,
     pieces: impl IntoIterator<Item = &'a [u8]>,
 ) -> (Vec<Heard>, Result<(), FrameError>) {
-    let mut decoder = Decoder::new(max_message);
+    hear_as(Extension::None, max_message, pieces)
+}
+
+/// The same where this was agreed on.
+pub(super) fn hear_as<'a>(
+    extension: Extension,
+    max_message: usize,
+    pieces: impl IntoIterator<Item = &'a [u8]>,
+) -> (Vec<Heard>, Result<(), FrameError>) {
+    let mut decoder = Decoder::new(max_message, extension);
     let mut heard = Vec::new();
     for piece in pieces {
         let fed = decoder.feed(&mut piece.to_vec(), &mut |message| {
@@ -113,7 +123,7 @@ fn a_whole_message_is_delivered_where_it_was_read() {
     let mut input = HELLO.to_vec();
     let range = input.as_ptr_range();
     let mut lies_within = false;
-    let mut decoder = Decoder::new(5);
+    let mut decoder = Decoder::new(5, Extension::None);
     let fed = decoder.feed(&mut input, &mut |message| {
         let Message::Text(text) = message else { panic!("{message:?}") };
         lies_within = range.contains(&text.as_ptr());
@@ -127,7 +137,7 @@ fn a_whole_message_is_delivered_where_it_was_read() {
 #[test]
 fn a_decoder_is_small_and_owns_no_heap_between_messages() {
     assert!(size_of::<Decoder>() <= 32);
-    let mut decoder = Decoder::new(1 << 16);
+    let mut decoder = Decoder::new(1 << 16, Extension::None);
     let message = masked(Opcode::Binary, &[1; 60_000], true);
     let mut count = 0;
     for piece in message.chunks(1000).chain([HELLO, &masked(Opcode::Ping, b"abc", true)]).flat_map(|p| p.chunks(7)) {
@@ -143,7 +153,7 @@ fn a_decoder_is_small_and_owns_no_heap_between_messages() {
 
 #[test]
 fn an_announcement_costs_nothing_until_its_bytes_come() {
-    let mut decoder = Decoder::new(1 << 30);
+    let mut decoder = Decoder::new(1 << 30, Extension::None);
     let mut head = masked(Opcode::Binary, &[0; 70_000], true);
     head.truncate(20);
     decoder.feed(&mut head, &mut |_| ControlFlow::Continue(())).unwrap();
@@ -169,7 +179,7 @@ fn a_control_frame_is_no_message_to_the_limit() {
 
 #[test]
 fn a_changed_limit_holds_from_the_next_header() {
-    let mut decoder = Decoder::new(5);
+    let mut decoder = Decoder::new(5, Extension::None);
     let mut begun = HELLO.to_vec();
     let mut rest = begun.split_off(8);
     let count = &mut 0;
@@ -193,7 +203,7 @@ fn after_an_end_nothing_more_is_understood() {
         (b"\xff".to_vec(), ControlFlow::Continue(())),
     ];
     for (end, flow) in ends {
-        let mut decoder = Decoder::new(5);
+        let mut decoder = Decoder::new(5, Extension::None);
         let count = &mut 0;
         let on = &mut |_: Message<'_>| {
             *count += 1;

@@ -109,12 +109,14 @@ impl Inbox {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::publication::Deflated;
     use bytes::Bytes;
     use std::time::Instant;
 
     fn publication(len: usize) -> Arc<Publication> {
         let topic = Topic::parse("t").unwrap();
-        Arc::new(Publication { topic, header: None, payload: Bytes::from(vec![0; len]), received: Instant::now() })
+        let (payload, received) = (Bytes::from(vec![0; len]), Instant::now());
+        Arc::new(Publication { topic, header: None, payload, received, deflated: Deflated::default() })
     }
 
     #[test]

@@ -62,6 +62,8 @@ pub struct Parts {
     pub rules: Arc<ArcSwap<TopicRules>>,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
+    /// The smallest publication that is compressed, in bytes.
+    pub least_deflated: usize,
 }
 
 impl Hub {

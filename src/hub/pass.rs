@@ -7,7 +7,8 @@ use super::encode;
 use super::news::SPREAD;
 use super::topic::{Seat, Told, Tools};
 use crate::event::{Gap, GapReason};
-use crate::identity::{ConnectionNumber, Replica};
+use crate::frame::Extension;
+use crate::identity::ConnectionNumber;
 use crate::metrics::Metrics;
 use crate::outbox::Run;
 use crate::protocol::{Form, GapWord};
@@ -79,6 +80,10 @@ pub(super) struct Batch {
     /// Own connections that must not get a publication, by its place.
     excluded: Vec<(usize, ConnectionNumber)>,
     runs: [Option<Run>; Form::COUNT],
+    /// The same for clients that take compressed frames.
+    deflated: [Option<Run>; Form::COUNT],
+    /// The smallest publication that is compressed, in bytes.
+    least: usize,
     delivered: [u64; Form::COUNT],
     bytes: u64,
 }
@@ -93,7 +98,8 @@ pub(super) struct Pass {
 }
 
 impl Batch {
-    pub fn new(publications: Vec<Arc<Publication>>, rule: (RuleIndex, OnFull), replica: &Replica) -> Self {
+    pub fn new(publications: Vec<Arc<Publication>>, rule: (RuleIndex, OnFull), tools: &Tools<'_>) -> Self {
+        let replica = tools.replica;
         let excluded = publications
             .iter()
             .enumerate()
@@ -101,14 +107,29 @@ impl Batch {
                 publication.except().iter().filter_map(move |id| Some((place, replica.own(id)?)))
             })
             .collect();
-        Self { publications, rule, excluded, runs: [None, None], delivered: [0; Form::COUNT], bytes: 0 }
+        Self {
+            publications,
+            rule,
+            excluded,
+            runs: [None, None],
+            deflated: [None, None],
+            least: tools.least_deflated,
+            delivered: [0; Form::COUNT],
+            bytes: 0,
+        }
     }
 
     /// Delivers to one subscriber what came since it joined and was not kept from it.
     fn deliver(&mut self, first: u64, seat: &Seat) {
         let form = seat.form as usize;
-        let run =
+        let plain =
             self.runs[form].get_or_insert_with(|| encode::run(&self.publications, seat.outbox.protocol(), self.rule));
+        let run = match seat.extension {
+            Extension::None => plain,
+            Extension::Deflate => {
+                self.deflated[form].get_or_insert_with(|| encode::deflated(plain, seat.form, self.least))
+            }
+        };
         let number = seat.outbox.number();
         let all = seat.from <= first && !self.excluded.iter().any(|&(_, excluded)| excluded == number);
         let taken = match all {

@@ -37,6 +37,7 @@ pub(super) struct Shard {
     replica: Replica,
     rules: Arc<ArcSwap<TopicRules>>,
     metrics: Arc<Metrics>,
+    least_deflated: usize,
     topics: Slab<TopicState>,
     names: HashMap<Topic, usize>,
     members: HashMap<ConnectionNumber, Vec<Place>>,
@@ -68,6 +69,7 @@ impl Shard {
             replica: parts.replica.clone(),
             rules: parts.rules.clone(),
             metrics: parts.metrics.clone(),
+            least_deflated: parts.least_deflated,
             topics: Slab::new(),
             names: HashMap::new(),
             members: HashMap::new(),
@@ -112,7 +114,13 @@ impl Shard {
     pub fn work(&mut self, mut turn: Turn) {
         let rules = self.rules.load();
         let mut news = News::default();
-        let mut tools = Tools { rules: &rules, replica: &self.replica, metrics: &self.metrics, news: &mut news };
+        let mut tools = Tools {
+            rules: &rules,
+            replica: &self.replica,
+            metrics: &self.metrics,
+            least_deflated: self.least_deflated,
+            news: &mut news,
+        };
         while !turn.is_over() {
             let Some(key) = self.ready.pop_front() else { break };
             let Some(state) = self.topics.get_mut(key).filter(|state| state.scheduled) else { continue };

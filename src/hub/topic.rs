@@ -12,6 +12,7 @@ use super::pass::{Batch, Load, Pass, Turn};
 use super::replies::Replies;
 use super::roll::Roll;
 use crate::event::Event;
+use crate::frame::Extension;
 use crate::identity::{ConnectionNumber, Replica};
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
@@ -32,6 +33,7 @@ pub(super) struct Seat {
     pub from: u64,
     pub told: Told,
     pub form: Form,
+    pub extension: Extension,
 }
 
 /// What a subscriber was last told about the topic's liveness.
@@ -81,6 +83,8 @@ pub(super) struct Tools<'a> {
     pub rules: &'a TopicRules,
     pub replica: &'a Replica,
     pub metrics: &'a Metrics,
+    /// The smallest publication that is compressed, in bytes.
+    pub least_deflated: usize,
     /// What is told at the turn's end.
     pub news: &'a mut News,
 }
@@ -106,8 +110,8 @@ impl TopicState {
         let outbox = replies.outbox;
         let told = if self.live { Told::Live } else { Told::Waiting };
         let from = self.base + self.queue.len() as u64;
-        let form = outbox.protocol().form();
-        let place = self.seats.insert(Seat { outbox: outbox.clone(), from, told, form });
+        let (form, extension) = (outbox.protocol().form(), outbox.extension());
+        let place = self.seats.insert(Seat { outbox: outbox.clone(), from, told, form, extension });
         match self.live {
             true => confirm(&self.name, replies, answer, true),
             false => {
@@ -194,7 +198,7 @@ impl TopicState {
             Work::Notice(load) => load,
             Work::Publication(head) => {
                 let (index, rule) = tools.rules.find(self.name.as_str());
-                let batch = Batch::new(self.run(head), (index, rule.on_full), tools.replica);
+                let batch = Batch::new(self.run(head), (index, rule.on_full), tools);
                 self.base += batch.publications.len() as u64 - 1;
                 Load::Publications(Box::new(batch))
             }

@@ -8,9 +8,10 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{Run, RunFrame, Terms, Total, Wire};
+use crate::frame::Extension;
 use crate::metrics::Metrics;
 use crate::protocol::Protocol;
-use crate::publication::{Header, Publication};
+use crate::publication::{Deflated, Header, Publication};
 use crate::settings::{OnFull, RuleIndex};
 use crate::topic::Topic;
 
@@ -87,6 +88,7 @@ impl Wire for Pipe {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     pub opcode: u8,
+    pub compressed: bool,
     pub payload: Vec<u8>,
 }
 
@@ -113,7 +115,7 @@ pub fn frames(mut bytes: &[u8]) -> Vec<Frame> {
         };
         assert!(len <= rest.len(), "a frame is cut: {len} bytes announced, {} there", rest.len());
         assert_eq!(first & 0x80, 0x80, "no frame begins here: {first:#x}");
-        frames.push(Frame { opcode: first & 0xF, payload: rest[..len].to_vec() });
+        frames.push(Frame { opcode: first & 0xF, compressed: first & 0x40 != 0, payload: rest[..len].to_vec() });
         bytes = &rest[len..];
     }
     assert!(bytes.is_empty(), "a frame is cut in its header");
@@ -121,7 +123,17 @@ pub fn frames(mut bytes: &[u8]) -> Vec<Frame> {
 }
 
 pub fn terms(protocol: Box<dyn Protocol>, bytes: usize, messages: usize, total: &Arc<Total>) -> Arc<Terms> {
-    Arc::new(Terms { protocol, bytes, messages, total: total.clone(), metrics: Arc::new(Metrics::new()) })
+    terms_with(Extension::None, protocol, bytes, messages, total)
+}
+
+pub fn terms_with(
+    extension: Extension,
+    protocol: Box<dyn Protocol>,
+    bytes: usize,
+    messages: usize,
+    total: &Arc<Total>,
+) -> Arc<Terms> {
+    Arc::new(Terms { protocol, extension, bytes, messages, total: total.clone(), metrics: Arc::new(Metrics::new()) })
 }
 
 pub fn topic(name: &str) -> Topic {
@@ -131,7 +143,13 @@ pub fn topic(name: &str) -> Topic {
 pub fn publication(name: &str, key: Option<&str>, payload: impl Into<bytes::Bytes>) -> Arc<Publication> {
     let header = key.map(|key| Box::new(Header { key: Some(key.into()), ..Header::default() }));
     let received = std::time::Instant::now();
-    Arc::new(Publication { topic: topic(name), header, payload: payload.into(), received })
+    Arc::new(Publication {
+        topic: topic(name),
+        header,
+        payload: payload.into(),
+        received,
+        deflated: Deflated::default(),
+    })
 }
 
 /// Publications of one topic, encoded together, under a rule.

@@ -13,6 +13,7 @@ use loom::thread;
 use super::fake::{publication, run};
 use super::{Duty, Outbox, Run, Terms, Total, Wire};
 use crate::close::Close;
+use crate::frame::Extension;
 use crate::identity::ConnectionNumber;
 use crate::metrics::Metrics;
 use crate::protocol::{Plain, Protocol};
@@ -101,7 +102,9 @@ impl Scene {
     fn new(room: usize, metrics: &Arc<Metrics>) -> Self {
         let total = Total::new(usize::MAX);
         let protocol = Box::new(Plain::new(OnGap::Ignore));
-        let terms = Terms { protocol, bytes: 1000, messages: 100, total: total.clone(), metrics: metrics.clone() };
+        let extension = Extension::None;
+        let terms =
+            Terms { protocol, extension, bytes: 1000, messages: 100, total: total.clone(), metrics: metrics.clone() };
         let held = Held { room, taken: Vec::new(), writer: None };
         let socket =
             Outbox::new(Arc::new(terms), ConnectionNumber(1), Socket { held: Mutex::new(held), took: Condvar::new() });

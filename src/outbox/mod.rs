@@ -23,6 +23,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::close::Close;
 use crate::event::Event;
+use crate::frame::Extension;
 use crate::identity::ConnectionNumber;
 use crate::metrics::Metrics;
 use crate::protocol::Protocol;
@@ -59,6 +60,8 @@ pub trait Wire: Send + Sync {
 pub struct Terms {
     /// What their clients speak.
     pub protocol: Box<dyn Protocol>,
+    /// What was agreed on with them.
+    pub extension: Extension,
     /// The most bytes that wait for one client, each message counted with 64 more.
     pub bytes: usize,
     /// The most messages that wait for one client.
@@ -118,6 +121,11 @@ impl<W: ?Sized> Outbox<W> {
     /// What its client speaks.
     pub fn protocol(&self) -> &dyn Protocol {
         &*self.terms.protocol
+    }
+
+    /// What was agreed on with its client.
+    pub fn extension(&self) -> Extension {
+        self.terms.extension
     }
 
     /// The door's end.

@@ -69,7 +69,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Gap, GapReason, RefusalCode};
-    use crate::publication::Header;
+    use crate::publication::{Deflated, Header};
     use crate::topic::Topic;
 
     const ALL: [OnGap; 3] = [OnGap::Ignore, OnGap::Notify, OnGap::Close];
@@ -80,6 +80,7 @@ mod tests {
             header: Some(Box::new(Header { event: Some("chat".into()), ..Header::default() })),
             payload: Bytes::from_static(payload),
             received: Instant::now(),
+            deflated: Deflated::default(),
         };
         let mut wire = BytesMut::new();
         Plain::new(OnGap::Ignore).publication(&publication, &mut wire);

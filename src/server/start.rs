@@ -20,7 +20,7 @@ use crate::outbox::{Terms, Total};
 use crate::protocol::{Json, Plain, Protocol};
 use crate::session::{Rooms, Slots};
 use crate::settings::{Auto, Heartbeat, Live, OffOr, Route, Settings};
-use crate::transport::websocket::{Door, Gate, House};
+use crate::transport::websocket::{Door, Gate, House, Promises};
 
 pub(super) async fn start(settings: Settings, descriptors: usize) -> Result<Server, StartError> {
     let public = bind("public.listen", &settings.public.listen).await?;
@@ -42,6 +42,7 @@ pub(super) async fn start(settings: Settings, descriptors: usize) -> Result<Serv
         replica: replica.clone(),
         rules: live.rules(),
         metrics: metrics.clone(),
+        least_deflated: settings.deflate.min_size.0,
     };
     let hub = Hub::start(&parts, &tasks, &stop);
     let slots = Slots::new(max_connections);
@@ -77,9 +78,10 @@ fn broker(
 
 fn door(house: &Arc<House>, settings: &Settings, route: usize, outboxes: &Arc<Total>) -> (String, Arc<Door>) {
     let shape = &settings.routes[route];
-    let terms = |protocol: Box<dyn Protocol>| {
+    let terms = |protocol: Box<dyn Protocol>, extension| {
         Arc::new(Terms {
             protocol,
+            extension,
             bytes: settings.outbox.bytes.0,
             messages: settings.outbox.messages,
             total: outboxes.clone(),
@@ -89,8 +91,8 @@ fn door(house: &Arc<House>, settings: &Settings, route: usize, outboxes: &Arc<To
     let door = Door {
         house: house.clone(),
         route,
-        plain: terms(Box::new(Plain::new(shape.on_gap))),
-        json: terms(Box::new(Json)),
+        plain: Promises::new(|extension| terms(Box::new(Plain::new(shape.on_gap)), extension)),
+        json: Promises::new(|extension| terms(Box::new(Json), extension)),
         pace: Pace::of(heartbeat(settings, shape)),
     };
     (shape.path.clone(), Arc::new(door))

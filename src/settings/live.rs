@@ -32,12 +32,13 @@ impl Live {
         self.rules.clone()
     }
 
-    /// Replaces what may be replaced without a restart: topic rules, routes' rights, limits, origins, API
-    /// keys and the log level. Routes keep their places, so that connections find theirs again.
+    /// Replaces what may be replaced without a restart: topic rules, routes' rights, limits, who may
+    /// compress, origins, API keys and the log level. Routes keep their places, so that connections find theirs again.
     pub fn replace(&self, new: &Settings) {
         let mut next = Settings::clone(&self.settings.load());
         next.topics = new.topics.clone();
         next.limits = new.limits.clone();
+        next.deflate.enabled = new.deflate.enabled;
         next.public.origins = new.public.origins.clone();
         next.internal.api_keys.clone_from(&new.internal.api_keys);
         next.log.level.clone_from(&new.log.level);
@@ -46,6 +47,7 @@ impl Live {
                 route.on_message = new.on_message.clone();
                 route.include_sender = new.include_sender;
                 route.limits.clone_from(&new.limits);
+                route.deflate = new.deflate;
             }
         }
         self.rules.store(Arc::new(next.topics.clone()));
@@ -58,5 +60,11 @@ impl Settings {
     #[must_use]
     pub fn limits_on<'a>(&'a self, route: &'a Route) -> &'a Limits {
         route.limits.as_ref().unwrap_or(&self.limits)
+    }
+
+    /// Whether a client of a route that offers permessage-deflate gets it.
+    #[must_use]
+    pub fn deflates(&self, route: &Route) -> bool {
+        route.deflate.unwrap_or(self.deflate.enabled)
     }
 }

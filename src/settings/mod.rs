@@ -32,6 +32,8 @@ pub struct Settings {
     pub outbox: Outbox,
     /// Signs of life; a route may set its own.
     pub heartbeat: Heartbeat,
+    /// Compressed messages; a route may switch them on or off.
+    pub deflate: Deflate,
     /// How the house empties.
     pub drain: Drain,
     /// What `/readyz` goes by.
@@ -133,6 +135,15 @@ pub struct Heartbeat {
     pub timeout: Duration,
     /// A text message sent instead of a ping; empty: a ping.
     pub text: String,
+}
+
+/// `[deflate]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Deflate {
+    /// Whether a client that offers permessage-deflate gets it.
+    pub enabled: bool,
+    /// What has fewer bytes goes out as it is. The same for all routes, for they share what is compressed.
+    pub min_size: ByteSize,
 }
 
 /// `[drain]`
@@ -250,6 +261,12 @@ impl Default for Outbox {
 impl Default for Heartbeat {
     fn default() -> Self {
         Self { every: OffOr::Value(Duration::from_secs(25)), timeout: Duration::from_secs(20), text: String::new() }
+    }
+}
+
+impl Default for Deflate {
+    fn default() -> Self {
+        Self { enabled: false, min_size: ByteSize(256) }
     }
 }
 

@@ -25,6 +25,8 @@ pub struct Route {
     pub heartbeat: Option<Heartbeat>,
     /// Its own limits, where they differ.
     pub limits: Option<Limits>,
+    /// Whether messages are compressed here, where that differs.
+    pub deflate: Option<bool>,
 }
 
 /// What is spoken on a route.
@@ -79,6 +81,7 @@ impl Default for Route {
             on_gap: OnGap::Ignore,
             heartbeat: None,
             limits: None,
+            deflate: None,
         }
     }
 }

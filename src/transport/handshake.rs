@@ -6,6 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use sha1::{Digest, Sha1};
 
+use super::offers;
+use crate::frame::Extension;
 use crate::settings::{Origins, ProtocolChoice};
 
 /// Appended to the client's key before it is hashed (RFC 6455 §1.3).
@@ -16,6 +18,8 @@ pub struct Handshake {
     accept: HeaderValue,
     /// The first subprotocol offered that is spoken on the route.
     pub subprotocol: Option<&'static str>,
+    /// How the client's offer of permessage-deflate is accepted, if it is.
+    deflate: Option<&'static str>,
 }
 
 /// Why a request is none, as the answer to give.
@@ -52,7 +56,22 @@ impl Handshake {
         let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
         let key = key
             .ok_or(Refused { status: StatusCode::BAD_REQUEST, what: "Sec-WebSocket-Key must be 16 bytes in base64" })?;
-        Ok(Self { accept: accept(key.as_bytes()), subprotocol: subprotocol(headers, spoken) })
+        Ok(Self { accept: accept(key.as_bytes()), subprotocol: subprotocol(headers, spoken), deflate: None })
+    }
+
+    /// Accepts permessage-deflate where the client offers it in a way that suits us.
+    #[must_use]
+    pub fn compress(self, headers: &HeaderMap) -> Self {
+        Self { deflate: offers::accept(headers), ..self }
+    }
+
+    /// What is agreed on.
+    #[must_use]
+    pub fn extension(&self) -> Extension {
+        match self.deflate {
+            Some(_) => Extension::Deflate,
+            None => Extension::None,
+        }
     }
 
     /// 101, after which the socket is a WebSocket.
@@ -66,6 +85,9 @@ impl Handshake {
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
         if let Some(subprotocol) = self.subprotocol {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
+        }
+        if let Some(deflate) = self.deflate {
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(deflate));
         }
         response
     }

@@ -2,6 +2,7 @@
 
 pub mod caller;
 pub mod handshake;
+mod offers;
 pub mod socket;
 pub mod template;
 pub mod websocket;

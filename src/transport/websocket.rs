@@ -22,6 +22,7 @@ use super::template::{self, BadRequest, Query};
 use crate::accept::{Peer, Place};
 use crate::close::Close;
 use crate::connection::{Connection, Ends, Pace, Roster};
+use crate::frame::Extension;
 use crate::metrics;
 use crate::outbox::{Outbox, Terms};
 use crate::protocol::Form;
@@ -49,11 +50,32 @@ pub struct Door {
     /// The place of its route in the settings.
     pub route: usize,
     /// What plain clients are promised here.
-    pub plain: Arc<Terms>,
+    pub plain: Promises,
     /// What json clients are promised here.
-    pub json: Arc<Terms>,
+    pub json: Promises,
     /// How often its connections show life.
     pub pace: Option<Arc<Pace>>,
+}
+
+/// What clients of one protocol are promised, by what was agreed on with them.
+pub struct Promises {
+    bare: Arc<Terms>,
+    deflate: Arc<Terms>,
+}
+
+impl Promises {
+    /// The terms of each extension.
+    #[must_use]
+    pub fn new(terms: impl Fn(Extension) -> Arc<Terms>) -> Self {
+        Self { bare: terms(Extension::None), deflate: terms(Extension::Deflate) }
+    }
+
+    fn of(&self, extension: Extension) -> &Arc<Terms> {
+        match extension {
+            Extension::None => &self.bare,
+            Extension::Deflate => &self.deflate,
+        }
+    }
 }
 
 /// Bounds the handshakes under way, and those of one second.
@@ -112,7 +134,7 @@ pub async fn open(State(door): State<Arc<Door>>, path: RawPathParams, request: R
 async fn knock(door: &Arc<Door>, path: &RawPathParams, mut request: Request) -> Result<Response, Refusal> {
     let house = &door.house;
     let knock = house.gate.knock().ok_or(Refusal::Busy)?;
-    let handshake = Handshake::check(&request, house.rooms.live.get().routes[door.route].protocol)?;
+    let handshake = handshake(door, &request)?;
     let wish = wish(door, &handshake, path, &request)?;
     let caller = caller(&house.rooms, &request);
     let slot = house.rooms.slots.take().ok_or(Refusal::Busy)?;
@@ -125,6 +147,16 @@ async fn knock(door: &Arc<Door>, path: &RawPathParams, mut request: Request) -> 
     let held = Held { knock, place: request.extensions().get().cloned() };
     house.tasks.spawn(take_over(door.clone(), upgrade, socket, session, held));
     Ok(handshake.switch())
+}
+
+fn handshake(door: &Door, request: &Request) -> Result<Handshake, Refused> {
+    let settings = door.house.rooms.live.get();
+    let route = &settings.routes[door.route];
+    let handshake = Handshake::check(request, route.protocol)?;
+    Ok(match settings.deflates(route) {
+        true => handshake.compress(request.headers()),
+        false => handshake,
+    })
 }
 
 fn caller(rooms: &Rooms, request: &Request) -> Caller {
@@ -152,6 +184,7 @@ fn wish(door: &Door, handshake: &Handshake, path: &RawPathParams, request: &Requ
     let limit = settings.limits_on(route).topics;
     let topics = template::topics(route, plain, &path, &query, &settings.topics, limit)?;
     let terms = if plain { &door.plain } else { &door.json };
+    let terms = terms.of(handshake.extension());
     Ok(Asked { wish: Wish { route: door.route, topics }, terms: terms.clone() })
 }
 
@@ -180,7 +213,8 @@ async fn take_over(door: Arc<Door>, upgrade: OnUpgrade, socket: Arc<Outbox<Tcp>>
 
 async fn converse(door: Arc<Door>, mut connection: Box<Connection<Tcp>>, place: Option<Arc<Place>>) {
     let counted = Counted::open(&door.house.rooms.metrics, connection.outbox().protocol().form());
-    debug!(connection = %connection.id(), protocol = counted.form.label(), "connection opened");
+    let (protocol, extension) = (counted.form.label(), connection.outbox().extension());
+    debug!(connection = %connection.id(), protocol, ?extension, "connection opened");
     let enrolled = door.house.roster.enrol(connection.outbox(), door.pace.clone());
     let close = connection.run().await;
     drop((enrolled, place));

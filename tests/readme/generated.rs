@@ -73,7 +73,7 @@ fn all_closes() -> [(Close, &'static str); 13] {
     };
     [
         (Close::Client(1000), "the client closed; its own code is answered"),
-        (Close::Protocol("…"), "the client broke RFC 6455; the reason says how"),
+        (Close::Protocol("…"), "the client broke RFC 6455, or 7692 where messages are compressed; the reason says how"),
         (Close::Lost, "never sent: the socket is gone"),
         (Close::NotUtf8, "a text message was not UTF-8"),
         (Close::TooBig(65536), "a message above `limits.message`"),

@@ -8,7 +8,7 @@ use fanline::command::{Command, MessageId, Payload};
 use fanline::event::{Event, Gap, GapReason, Refusal, RefusalCode};
 use fanline::identity::{ConnectionNumber, Replica};
 use fanline::protocol::{Json, Protocol};
-use fanline::publication::{Header, Publication};
+use fanline::publication::{Deflated, Header, Publication};
 use fanline::topic::Topic;
 
 use crate::blocks;
@@ -35,6 +35,7 @@ fn message(payload: &'static [u8], header: Option<Header>) -> String {
         header: header.map(Box::new),
         payload: Bytes::from_static(payload),
         received: Instant::now(),
+        deflated: Deflated::default(),
     };
     line(|wire| Json.publication(&publication, wire))
 }

@@ -11,7 +11,8 @@ fn changed(old: &str, new: &str) -> Vec<String> {
 fn what_sighup_changes_needs_no_restart() {
     let live = "[limits]\nburst = 1\nmessage = \"1KiB\"\n[public]\norigins = [\"https://a.example\"]\n[internal]\n\
                 api_keys = [\"a:b\"]\n[log]\nlevel = \"debug\"\n[[topics]]\nmatch = \"a\"\n\
-                [[routes]]\npath = \"/ws\"\non_message = \"publish\"\ninclude_sender = true\nburst = 2";
+                [[routes]]\npath = \"/ws\"\non_message = \"publish\"\ninclude_sender = true\nburst = 2\n\
+                deflate = true\n[deflate]\nenabled = true";
     assert_eq!(changed("", live), [""; 0]);
 }
 
@@ -45,6 +46,7 @@ fn the_live_keys_are_these() {
         "limits.messages_per_second",
         "limits.burst",
         "limits.topics",
+        "deflate.enabled",
         "log.level",
         "topics.match",
         "topics.publication",
@@ -58,6 +60,7 @@ fn the_live_keys_are_these() {
         "routes.messages_per_second",
         "routes.burst",
         "routes.max_topics",
+        "routes.deflate",
     ];
     assert_eq!(live, expected);
 }

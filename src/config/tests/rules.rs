@@ -40,7 +40,7 @@ fn a_route_adds_to_the_defaults_and_the_same_path_replaces() {
 fn every_key_of_a_route_arrives() {
     let text = "[limits]\nburst = 7\n[[routes]]\npath = \"/r/{id}/{*rest}\"\nprotocol = \"json\"\ntopics = [\"r:{path.id}:{query.x}\"]\n\
                 query_topics = \"\"\ndefault_topic = \"\"\non_message = \"ignore\"\non_gap = \"close\"\nmessage = \"1KiB\"\nmax_topics = 3\n\
-                heartbeat = { every = \"5s\", text = \"hi\" }";
+                heartbeat = { every = \"5s\", text = \"hi\" }\ndeflate = true";
     let route = file(text).load().unwrap().settings.routes.remove(1);
     let expected = Route {
         path: "/r/{id}/{*rest}".into(),
@@ -57,6 +57,7 @@ fn every_key_of_a_route_arrives() {
             text: "hi".into(),
         }),
         limits: Some(Limits { message: ByteSize::kib(1), burst: 7, messages_per_second: 50, topics: 3 }),
+        deflate: Some(true),
     };
     assert_eq!(route, expected);
 }

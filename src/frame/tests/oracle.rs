@@ -155,7 +155,7 @@ fn frames(sent: &Sent) -> (Vec<Fragment>, Vec<Heard>) {
 }
 
 /// Pieces of `stream` cut at these places.
-fn pieces<'a>(stream: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
+pub(super) fn pieces<'a>(stream: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     let mut at: Vec<_> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).collect();
     at.sort_unstable();
     at.push(stream.len());
@@ -163,7 +163,7 @@ fn pieces<'a>(stream: &'a [u8], cuts: &[prop::sample::Index]) -> Vec<&'a [u8]> {
     at.into_iter().map(|to| &stream[std::mem::replace(&mut from, to)..to]).collect()
 }
 
-fn cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
+pub(super) fn cuts() -> impl Strategy<Value = Vec<prop::sample::Index>> {
     prop::collection::vec(any::<prop::sample::Index>(), 0..40)
 }
 
@@ -352,7 +352,7 @@ proptest! {
         let whole = hear(limit, [&*stream]);
         prop_assert_eq!(&hear(limit, pieces(&stream, &cuts)), &whole);
         prop_assert_eq!(&hear(limit, stream.chunks(1)), &whole);
-        let mut decoder = Decoder::new(limit);
+        let mut decoder = Decoder::new(limit, Extension::None);
         for byte in stream {
             let _ = decoder.feed(&mut [byte], &mut |_| ControlFlow::Continue(()));
             prop_assert!(decoder.held() <= limit + MAX_CONTROL + 256, "{} bytes", decoder.held());

@@ -1,6 +1,7 @@
 //! A shard's promises, driven by hand: no task, no clock, a broker that only notes what it is asked.
 
 mod bounds;
+mod deflate;
 mod delivery;
 mod liveness;
 mod model;
@@ -26,7 +27,7 @@ use crate::metrics::Metrics;
 use crate::outbox::fake::{Frame, Pipe, terms, topic};
 use crate::outbox::{Outbox, Total};
 use crate::protocol::{Json, Plain, Protocol};
-use crate::publication::{Header, Publication};
+use crate::publication::{Deflated, Header, Publication};
 use crate::settings::{OnGap, TopicRules};
 use crate::topic::Topic;
 
@@ -79,7 +80,14 @@ impl House {
         let interest = Interest::new(1, rules.clone(), metrics.clone());
         let road = Arc::new(Road { up: Mutex::new(up), asked: Mutex::default() });
         let (broker, replica_too) = (road.clone(), replica.clone());
-        let parts = Parts { broker, interest: interest.clone(), replica: replica_too, rules, metrics: metrics.clone() };
+        let parts = Parts {
+            broker,
+            interest: interest.clone(),
+            replica: replica_too,
+            rules,
+            metrics: metrics.clone(),
+            least_deflated: 100,
+        };
         let shard = Shard::new(0, &parts);
         Self { shard, interest, road, replica, metrics, total: Total::new(usize::MAX) }
     }
@@ -126,7 +134,9 @@ impl House {
         let id = except.map(|client| self.replica.connection(client.outbox.number()).to_string().into());
         let header = id.map(|id| Box::new(Header { except: vec![id], ..Header::default() }));
         let payload = Bytes::copy_from_slice(text.as_bytes());
-        self.interest.deliver(Publication { topic: topic(name), header, payload, received: Instant::now() });
+        let received = Instant::now();
+        let deflated = Deflated::default();
+        self.interest.deliver(Publication { topic: topic(name), header, payload, received, deflated });
     }
 
     /// The road is up, or down, and says so for these topics.

@@ -10,12 +10,13 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use fanline::broker::Deliver;
 use fanline::broker::memory::MemoryBroker;
+use fanline::frame::Extension;
 use fanline::hub::{Answer, Hub, Interest, Member, Parts};
 use fanline::identity::{ConnectionNumber, Replica};
 use fanline::metrics::Metrics;
 use fanline::outbox::{Outbox, Terms, Total, Wire};
 use fanline::protocol::{Json, Plain, Protocol};
-use fanline::publication::Publication;
+use fanline::publication::{Deflated, Publication};
 use fanline::settings::{OnGap, TopicRules};
 use fanline::topic::Topic;
 use tokio::runtime::Builder;
@@ -98,7 +99,14 @@ impl Hall {
         let interest = Interest::new(1, rules.clone(), metrics.clone());
         let broker = MemoryBroker::new(interest.clone());
         let replica = Replica::new("cost");
-        let parts = Parts { broker, interest: interest.clone(), replica, rules, metrics: metrics.clone() };
+        let parts = Parts {
+            broker,
+            interest: interest.clone(),
+            replica,
+            rules,
+            metrics: metrics.clone(),
+            least_deflated: usize::MAX,
+        };
         let hub = Hub::start(&parts, tasks, stop);
         Ok(Self { interest, topic: Topic::parse("all")?, taken: Arc::default(), clients: Vec::new(), hub, metrics })
     }
@@ -106,7 +114,8 @@ impl Hall {
     /// Everybody comes in and listens.
     async fn fill(&mut self, protocol: Box<dyn Protocol>) {
         let (total, metrics) = (Total::new(usize::MAX), self.metrics.clone());
-        let terms = Arc::new(Terms { protocol, bytes: 1 << 20, messages: 10_000, total, metrics });
+        let terms =
+            Arc::new(Terms { protocol, extension: Extension::None, bytes: 1 << 20, messages: 10_000, total, metrics });
         for number in 0..CLIENTS {
             let outbox = Outbox::new(terms.clone(), ConnectionNumber(number), Drain(self.taken.clone()));
             let member = self.hub.seat(outbox);
@@ -123,7 +132,13 @@ impl Hall {
         for _ in 0..passes {
             for _ in 0..at_once {
                 let (topic, payload) = (self.topic.clone(), Bytes::from_static(PAYLOAD));
-                self.interest.deliver(Publication { topic, header: None, payload, received: Instant::now() });
+                self.interest.deliver(Publication {
+                    topic,
+                    header: None,
+                    payload,
+                    received: Instant::now(),
+                    deflated: Deflated::default(),
+                });
             }
             while self.interest.held() > 0 {
                 tokio::task::yield_now().await;

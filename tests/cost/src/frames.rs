@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 
 use anyhow::ensure;
 use bytes::BytesMut;
-use fanline::frame::{self, Decoder, Message, Opcode};
+use fanline::frame::{self, Decoder, Extension, Message, Opcode};
 
 use crate::allocator::{Asked, count};
 
@@ -13,7 +13,7 @@ use crate::allocator::{Asked, count};
 pub fn decode(times: usize) -> anyhow::Result<Asked> {
     let mut frame = BytesMut::new();
     frame::encode_masked(Opcode::Text, &[b'x'; 32], true, [1, 2, 3, 4], &mut frame);
-    let mut decoder = Decoder::new(64 * 1024);
+    let mut decoder = Decoder::new(64 * 1024, Extension::None);
     let mut read = frame.to_vec();
     let mut understood = 0;
     let asked = count(|| {

@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use fanline::broker::redis::RedisBroker;
+use fanline::frame::Extension;
 use fanline::hub::{Answer, Arrivals, Hub, Interest, Member, Parts};
 use fanline::identity::{ConnectionNumber, Replica};
 use fanline::metrics::Metrics;
@@ -90,7 +91,11 @@ impl Road {
         let settings = Redis { url: Secret::new(url), ..Redis::default() };
         let counters = Metrics::clone(&metrics);
         let broker = RedisBroker::start(&settings, &replica, interest.clone(), counters, tasks, stop.clone())?;
-        let hub = Hub::start(&Parts { broker, interest, replica, rules, metrics: metrics.clone() }, tasks, stop);
+        let hub = Hub::start(
+            &Parts { broker, interest, replica, rules, metrics: metrics.clone(), least_deflated: usize::MAX },
+            tasks,
+            stop,
+        );
         Ok(Self { hub, topic: Topic::parse("all")?, ear: Arc::default(), metrics })
     }
 
@@ -98,7 +103,8 @@ impl Road {
     async fn listen(&self) -> Member {
         let (total, metrics) = (Total::new(usize::MAX), self.metrics.clone());
         let protocol = Box::new(Plain::new(OnGap::Ignore));
-        let terms = Arc::new(Terms { protocol, bytes: 1 << 20, messages: 10_000, total, metrics });
+        let terms =
+            Arc::new(Terms { protocol, extension: Extension::None, bytes: 1 << 20, messages: 10_000, total, metrics });
         let member = self.hub.seat(Outbox::new(terms, ConnectionNumber(0), Socket(self.ear.clone())));
         let arrivals = Arrivals::new(1);
         let answer = Answer { arrivals: Some(arrivals.clone()), ..Answer::default() };

@@ -16,7 +16,7 @@ use crate::command::MessageId;
 use crate::event::{Event, Gap, GapReason, Refusal, RefusalCode};
 use crate::identity::{ConnectionNumber, Replica};
 use crate::protocol::Protocol;
-use crate::publication::{Header, Publication};
+use crate::publication::{Deflated, Header, Publication};
 use crate::topic::Topic;
 
 fn topic(name: &str) -> Topic {
@@ -30,7 +30,7 @@ fn text_of(wire: &BytesMut) -> String {
     crate::frame::encode_masked(crate::frame::Opcode::Text, &wire[header..], true, [0; 4], &mut masked);
     assert_eq!((wire[0], masked[1] & 0x7f), (0x81, wire[1]));
     assert_eq!(masked[2..header], wire[2..header]);
-    let fed = crate::frame::Decoder::new(usize::MAX).feed(&mut masked, &mut |message| {
+    let fed = crate::frame::Decoder::new(usize::MAX, crate::frame::Extension::None).feed(&mut masked, &mut |message| {
         let crate::frame::Message::Text(text) = message else { panic!("{message:?}") };
         texts.push(text.to_owned());
         ControlFlow::Continue(())
@@ -51,6 +51,7 @@ fn published(payload: &[u8], header: Option<Header>) -> String {
         header: header.map(Box::new),
         payload: Bytes::copy_from_slice(payload),
         received: Instant::now(),
+        deflated: Deflated::default(),
     };
     let mut wire = BytesMut::new();
     Json.publication(&publication, &mut wire);
