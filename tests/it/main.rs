@@ -11,7 +11,10 @@ mod foreign;
 mod gateway;
 #[path = "../support/mod.rs"]
 mod support;
+#[path = "../support/tap.rs"]
+mod tap;
 
+mod deflate;
 mod delivery;
 mod doors;
 mod drain;
