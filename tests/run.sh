@@ -45,7 +45,7 @@ check_with() {
 setup() {
     local begin=$SECONDS tool
     absent=
-    for tool in redis curl node python valgrind cargo-deny; do
+    for tool in redis curl node python chromium valgrind cargo-deny; do
         tests/setup.sh $tool || absent+=" $tool"
     done
     if [[ -z $absent ]]; then note ok $((SECONDS - begin)) setup; else note lacking $((SECONDS - begin)) "setup:$absent"; fi
@@ -53,7 +53,8 @@ setup() {
 
 # The integration tests that need what: they say so by the modules they name.
 need_of() {
-    if grep -qE '\bforeign\b' "$1"; then echo foreign
+    if grep -qE '\bChromium\b' "$1"; then echo browser
+    elif grep -qE '\bforeign\b' "$1"; then echo foreign
     elif grep -qE '\bRedisServer\b|redis-server' "$1"; then echo redis
     else echo nothing; fi
 }
@@ -93,6 +94,7 @@ tests redis "redis tests" redis
 tests "redis curl node python" "foreign clients" foreign
 # Optimised as the gateway that people run from here is, so that what is counted is what they get.
 check_with "valgrind redis" "cost of the hot paths" cargo test --locked --profile quick -p fanline-cost --test cost
+tests "node chromium" "browser" browser
 check loom make --no-print-directory loom
 check doctests cargo test --locked --workspace --doc
 check_with cargo-deny dependencies cargo-deny --log-level error check bans licenses sources

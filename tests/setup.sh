@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what the tests lack: all of it, or what is named (redis curl node python valgrind cargo-deny). Quick
+# Installs what the tests lack: all of it, or what is named (redis curl node python chromium valgrind cargo-deny). Quick
 # where all is there. What it may not install itself it names in one line, and ends with 1. OFFLINE=1 installs
 # nothing.
 set -uo pipefail
@@ -90,6 +90,13 @@ need_python() {
     lacks "PyPI packages" "pip install -r $clients/requirements.txt failed"
 }
 
+# For the tests in a real browser. CHROMIUM names another one that speaks its debugging protocol.
+need_chromium() {
+    have "${CHROMIUM:-chromium}" && return
+    may_install && system_package chromium && return
+    lacks chromium "install it (Debian: apt-get install chromium), or name a browser of its kind in CHROMIUM"
+}
+
 # Any cargo-deny that reads our deny.toml will do; ours is built without optimisation, which is quickest.
 need_cargo-deny() {
     fit_deny "$tools/bin/cargo-deny" || fit_deny cargo-deny && return
@@ -108,11 +115,11 @@ fit_deny() {
 }
 
 mkdir -p "$tools"
-[[ $# -eq 0 ]] && set -- redis curl node python valgrind cargo-deny
+[[ $# -eq 0 ]] && set -- redis curl node python chromium valgrind cargo-deny
 for need; do
     case $need in
-    redis | curl | node | python | valgrind | cargo-deny) "need_$need" ;;
-    *) lacks "$need" "this script knows redis, curl, node, python, valgrind and cargo-deny" ;;
+    redis | curl | node | python | chromium | valgrind | cargo-deny) "need_$need" ;;
+    *) lacks "$need" "this script knows redis, curl, node, python, chromium, valgrind and cargo-deny" ;;
     esac
 done
 exit $missing

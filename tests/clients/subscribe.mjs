@@ -2,7 +2,7 @@
 //
 //   node subscribe.mjs URL [SUBPROTOCOL|-] [COUNT] [TIMEOUT_S]
 //
-// Prints one JSON line for each thing that happens: {"open":true,"protocol":"…"}, {"text":"…"}, {"b64":"…"},
+// Prints one JSON line for each thing that happens: {"open":true,"protocol":"…","extensions":"…"}, {"text":"…"}, {"b64":"…"},
 // {"ping":true}, {"close":[code,"reason"]}, {"refused":status,"body":"…"}.
 // Reads one JSON line for each thing to do: {"text":"…"}, {"b64":"…"}, {"close":[code,"reason"]}.
 // Ends when the socket has closed, after COUNT messages (0: never), or with exit code 3 after TIMEOUT_S.
@@ -18,7 +18,7 @@ let left = Number(count);
 setTimeout(() => process.exit(3), Number(timeout) * 1000);
 
 socket.on("open", () => {
-  say({ open: true, protocol: socket.protocol });
+  say({ open: true, protocol: socket.protocol, extensions: socket.extensions });
   const lines = createInterface({ input: process.stdin });
   lines.on("line", (line) => act(JSON.parse(line)));
 });

@@ -35,7 +35,8 @@ async def act(socket):
 
 async def listen(url, subprotocol, count):
     async with connect(url, subprotocols=None if subprotocol == "-" else [subprotocol]) as socket:
-        say({"open": True, "protocol": socket.subprotocol or ""})
+        extensions = ", ".join(extension.name for extension in socket.protocol.extensions)
+        say({"open": True, "protocol": socket.subprotocol or "", "extensions": extensions})
         acting = asyncio.create_task(act(socket))
         async for message in receive(socket):
             say({"text": message} if isinstance(message, str) else {"b64": base64.b64encode(message).decode()})

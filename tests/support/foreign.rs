@@ -1,4 +1,4 @@
-//! Real foreign WebSocket clients as child processes: npm `ws` and PyPI `websockets`.
+//! Real foreign WebSocket clients as child processes: npm `ws`, PyPI `websockets`, and a page in Chromium.
 
 #![allow(dead_code, reason = "each test binary uses its own part of the fixture")]
 
@@ -19,9 +19,11 @@ pub enum Language {
     Node,
     /// Python with PyPI `websockets`.
     Python,
+    /// A page in Chromium.
+    Chromium,
 }
 
-/// Both, for what must hold whoever wrote the client.
+/// The libraries, for what must hold whoever wrote the client.
 pub const LANGUAGES: [Language; 2] = [Language::Node, Language::Python];
 
 /// A foreign client with one socket. Dropped, it is killed.
@@ -30,6 +32,8 @@ pub struct Foreign {
     stdin: ChildStdin,
     said: Receiver<Value>,
     name: String,
+    language: Language,
+    extensions: String,
 }
 
 impl Foreign {
@@ -46,9 +50,10 @@ impl Foreign {
     /// # Panics
     /// When it is refused.
     pub fn open_as(language: Language, url: &str, subprotocol: &str) -> Self {
-        let client = Self::start(language, url, subprotocol);
+        let mut client = Self::start(language, url, subprotocol);
         let first = client.next();
         assert_eq!(first["open"], true, "{}: {first}", client.name);
+        client.extensions = first["extensions"].as_str().unwrap_or_default().to_owned();
         client
     }
 
@@ -61,6 +66,11 @@ impl Foreign {
         let first = client.next();
         let status = first["refused"].as_u64().unwrap_or_else(|| panic!("{}: {first}", client.name));
         (status, first["body"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The extensions that it agreed on with the gateway, as it says itself.
+    pub fn extensions(&self) -> &str {
+        &self.extensions
     }
 
     /// What happened next, pings left out; see `tests/clients/subscribe.mjs` for the lines.
@@ -141,12 +151,13 @@ impl Foreign {
     fn start(language: Language, url: &str, subprotocol: &str) -> Self {
         let clients = repository().join("tests/clients");
         let mut command = match language {
-            Language::Node => Command::new("node"),
+            Language::Node | Language::Chromium => Command::new("node"),
             Language::Python => Command::new(repository().join("tests/.tools/venv/bin/python")),
         };
         command.arg(clients.join(match language {
             Language::Node => "subscribe.mjs",
             Language::Python => "subscribe.py",
+            Language::Chromium => "chromium.mjs",
         }));
         command.args([url, subprotocol, "0", "300"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap_or_else(|e| panic!("{language:?} client: {e}; run tests/setup.sh"));
@@ -161,7 +172,20 @@ impl Foreign {
             }
         });
         let stdin = process.stdin.take().expect("piped");
-        Self { process, stdin, said, name: format!("{language:?} client of {url}") }
+        let name = format!("{language:?} client of {url}");
+        Self { process, stdin, said, name, language, extensions: String::new() }
+    }
+
+    /// Lets a browser end its processes and remove its profile first.
+    fn clear_away(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        let asked = matches!(self.process.try_wait(), Ok(None));
+        if asked {
+            let _ = Command::new("kill").args(["-TERM", &self.process.id().to_string()]).status();
+        }
+        while asked && matches!(self.process.try_wait(), Ok(None)) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn within(&self, time: Duration) -> Option<Value> {
@@ -175,6 +199,9 @@ impl Foreign {
 
 impl Drop for Foreign {
     fn drop(&mut self) {
+        if let Language::Chromium = self.language {
+            self.clear_away();
+        }
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
