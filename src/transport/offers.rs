@@ -158,7 +158,8 @@ mod tests {
             "permessage-deflate; ; client_max_window_bits",
             "permessage-deflate=1",
             "permessage-deflate client_max_window_bits",
-            "x; y=\"permessage-deflate, permessage-deflate\"",
+            "x; y=\"a, permessage-deflate, b\"",
+            r#"x; y="\", permessage-deflate, b""#,
         ] {
             assert_eq!(accepted(&[offer]), None, "{offer}");
         }
