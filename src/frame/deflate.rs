@@ -13,8 +13,8 @@ use super::head::Header;
 /// size that takes 2 to 3 ms.
 pub const LARGEST: usize = 512 * 1024;
 
-/// How hard we try, of 9. Against 6, JSON of 1 KiB gets 3 % larger and costs the same, of 512 KiB 10 % larger at
-/// half the time; 1 knows only codes made for no text in particular, and makes JSON a third larger.
+/// How hard we try, of 9. Against 6, JSON of 1 KiB gets 3 % larger and costs about the same, of 512 KiB 10 % larger
+/// at half the time. 1 fits no codes to the text: JSON gets a quarter to a half larger.
 const LEVEL: u32 = 3;
 
 /// What ends each message we compress and is cut off it (RFC 7692 §7.2.1).
