@@ -191,3 +191,21 @@ fn room(buffer: &mut Vec<u8>, filled: usize, limit: usize) -> &mut [u8] {
 }
 
 const NO_DEFLATE: &str = "a compressed message is no DEFLATE data";
+
+/// How much room a new inflater makes for a message, in bytes.
+#[cfg(test)]
+pub(super) fn room_made(message: &[u8], limit: usize) -> usize {
+    let mut inflater = Inflater::default();
+    // Whether it is refused, others ask.
+    let _ = inflater.inflate(message, limit);
+    inflater.buffer.capacity()
+}
+
+/// How much room this thread's inflater keeps, in bytes.
+#[cfg(test)]
+pub(super) fn room_kept() -> usize {
+    let inflater = INFLATER.take();
+    let kept = inflater.as_ref().map_or(0, |inflater| inflater.buffer.capacity());
+    INFLATER.set(inflater);
+    kept
+}

@@ -5,7 +5,7 @@ use flate2::{Compress, Compression, FlushCompress};
 use miniz_oxide::inflate::decompress_to_vec;
 use proptest::prelude::*;
 
-use super::super::deflate::{LARGEST, compressed_limit, inflate};
+use super::super::deflate::{LARGEST, compressed_limit, inflate, room_kept, room_made};
 use super::super::*;
 use super::oracle::{cuts, pieces};
 use super::{Heard, hear_as, masked};
@@ -174,6 +174,10 @@ fn a_bomb_is_refused_at_the_first_byte_above_the_limit_and_gets_no_room_for_it()
     }
     assert_eq!(hear(1 << 20, &packed(Opcode::Binary, &bomb, true)).0, [Heard::Binary(vec![0; 1 << 20])]);
     assert_eq!(Close::from(FrameError::TooBig(1)).code(), 1009);
+    for limit in [0, 1, 1000, 5000, 65_536, 1 << 20] {
+        assert!(room_made(&bomb, limit) <= limit, "limit {limit}");
+    }
+    assert!(room_kept() <= 64 * 1024, "{} bytes are kept of a MiB", room_kept());
 }
 
 #[test]
