@@ -22,8 +22,10 @@ const SOCKETS: u32 = 64;
 const TIME: Duration = Duration::from_micros(200);
 const LOOK_EVERY: u32 = 8;
 
-/// A turn that gathers news visits at most so many subscribers, for a visit writes nothing by itself.
+/// A turn looks at so many more subscribers to whom it writes nothing by itself, but only gathers news …
 const GLANCES: u32 = 1024;
+/// … and tells so many clients theirs, though its sockets are spent.
+const NEWS: u32 = 8;
 
 /// What is left of a turn.
 pub(super) struct Turn {
@@ -48,19 +50,24 @@ impl Turn {
 
     /// A socket was written to.
     pub fn spend(&mut self) {
-        self.sockets -= 1;
+        self.sockets = self.sockets.saturating_sub(1);
         if self.sockets.is_multiple_of(LOOK_EVERY) && Instant::now() >= self.until {
             self.sockets = 0;
         }
     }
 
-    /// A subscriber was looked at, and so many clients have news to be told at the end.
-    pub fn glance(&mut self, clients: usize) {
+    /// A subscriber was looked at and not written to.
+    pub fn glance(&mut self) {
         self.glances += 1;
-        let late = self.glances.is_multiple_of(LOOK_EVERY) && Instant::now() >= self.until;
-        if late || self.glances >= GLANCES || clients >= self.sockets as usize {
+        if self.glances >= GLANCES || self.glances.is_multiple_of(LOOK_EVERY) && Instant::now() >= self.until {
             self.sockets = 0;
         }
+    }
+
+    /// How many clients may be told their news at the turn's end: those for whom sockets are left, and never
+    /// fewer than a few, so that publications do not keep them waiting.
+    pub fn news(&self) -> usize {
+        self.sockets.max(NEWS) as usize
     }
 }
 
@@ -168,12 +175,16 @@ impl Pass {
     pub fn visit(&mut self, topic: &Topic, seat: &mut Seat, turn: &mut Turn, tools: &mut Tools<'_>) {
         match &mut self.load {
             Load::Publications(batch) => {
+                // What happened before is told before.
+                if !tools.news.is_empty() && tools.news.tell(seat.outbox.number()) {
+                    turn.spend();
+                }
                 batch.deliver(self.first, seat);
                 return turn.spend();
             }
             // Joined after this was noted: it knows already.
             _ if seat.from > self.first => {}
-            Load::Live(gap) => tell_live(topic, seat, gap.as_ref(), tools),
+            Load::Live(gap) => tell_live(topic, seat, gap.as_ref(), turn, tools),
             Load::Lost => {
                 if seat.told == Told::Live {
                     seat.told = Told::Lost;
@@ -183,30 +194,33 @@ impl Pass {
             Load::Gap(gap) => {
                 // Who never was live cannot have missed it.
                 if matches!(seat.told, Told::Live | Told::Lost) {
-                    tell_gap(seat, gap, tools);
+                    tell_gap(seat, gap, turn, tools);
                 }
             }
         }
-        turn.glance(tools.news.clients());
+        turn.glance();
     }
 }
 
 /// Tells one subscriber that publications flow: by a gap if they flowed before. Who still waits for its
 /// `subscribed` is answered by the topic.
-fn tell_live(topic: &Topic, seat: &mut Seat, gap: Option<&Gap>, tools: &mut Tools<'_>) {
+fn tell_live(topic: &Topic, seat: &mut Seat, gap: Option<&Gap>, turn: &mut Turn, tools: &mut Tools<'_>) {
     match (seat.told, gap) {
-        (Told::Lost, Some(gap)) => tell_gap(seat, gap, tools),
+        (Told::Lost, Some(gap)) => tell_gap(seat, gap, turn, tools),
         (Told::Lost | Told::Pending, _) => tools.news.live(&seat.outbox, topic, true),
         (Told::Live | Told::Waiting, _) => {}
     }
     seat.told = Told::Live;
 }
 
-fn tell_gap(seat: &Seat, gap: &Gap, tools: &mut Tools<'_>) {
+fn tell_gap(seat: &Seat, gap: &Gap, turn: &mut Turn, tools: &mut Tools<'_>) {
     match seat.outbox.protocol().on_gap() {
         GapWord::Silent => return,
         GapWord::Told => tools.news.gap(&seat.outbox, gap),
-        GapWord::Close => seat.outbox.close_after_writing(crate::close::Close::Gap),
+        GapWord::Close => {
+            seat.outbox.close_after_writing(crate::close::Close::Gap);
+            turn.spend();
+        }
     }
     tools.metrics.gaps(gap.reason).inc();
 }

@@ -24,6 +24,10 @@ impl<T> Roll<T> {
             self.places[place as usize] = Some(value);
             return place;
         }
+        if self.places.is_empty() {
+            // Most topics have one subscriber; the vector's own first step is four.
+            self.places.reserve_exact(1);
+        }
         self.places.push(Some(value));
         u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
     }

@@ -43,6 +43,8 @@ pub(super) struct Shard {
     members: HashMap<ConnectionNumber, Vec<Place>>,
     /// Topics with work, in the order of their turns.
     ready: VecDeque<usize>,
+    /// What clients are to be told about their topics.
+    news: News,
     /// Subscriptions whose `subscribed` is due, in order, for all wait equally long.
     due: VecDeque<Due>,
 }
@@ -74,6 +76,7 @@ impl Shard {
             names: HashMap::new(),
             members: HashMap::new(),
             ready: VecDeque::new(),
+            news: News::default(),
             due: VecDeque::new(),
         }
     }
@@ -100,9 +103,9 @@ impl Shard {
         }
     }
 
-    /// Whether a topic waits for a turn.
+    /// Whether a topic waits for a turn, or news to be told.
     pub fn is_busy(&self) -> bool {
-        !self.ready.is_empty()
+        !self.ready.is_empty() || !self.news.is_empty()
     }
 
     /// When the next `subscribed` is due.
@@ -110,21 +113,27 @@ impl Shard {
         self.due.front().map(|due| due.at)
     }
 
-    /// Gives the topics with work their turns, until the turn is over.
+    /// Gives the topics with work their turns, until the turn is over; then tells some of the news.
     pub fn work(&mut self, mut turn: Turn) {
+        if !self.news.is_full() {
+            self.serve(&mut turn);
+        }
+        self.news.tell_some(turn.news());
+    }
+
+    fn serve(&mut self, turn: &mut Turn) {
         let rules = self.rules.load();
-        let mut news = News::default();
         let mut tools = Tools {
             rules: &rules,
             replica: &self.replica,
             metrics: &self.metrics,
             least_deflated: self.least_deflated,
-            news: &mut news,
+            news: &mut self.news,
         };
         while !turn.is_over() {
             let Some(key) = self.ready.pop_front() else { break };
             let Some(state) = self.topics.get_mut(key).filter(|state| state.scheduled) else { continue };
-            for publication in state.turn(&mut turn, &mut tools).into_iter().flatten() {
+            for publication in state.turn(turn, &mut tools).into_iter().flatten() {
                 self.inbox.release(&publication);
             }
             match state.has_work() {
@@ -132,7 +141,6 @@ impl Shard {
                 false => rest(state, key, &mut self.members),
             }
         }
-        news.tell();
     }
 
     /// Answers subscriptions that have waited long enough for Redis.
@@ -166,10 +174,12 @@ impl Shard {
         if outbox.is_gone() {
             return;
         }
+        self.news.tell(outbox.number());
         let mut replies = Replies::to(outbox);
+        let asked = topics.len();
         for topic in topics {
             let key = self.names.get(&topic).copied();
-            let places = self.members.entry(outbox.number()).or_default();
+            let places = self.members.entry(outbox.number()).or_insert_with(|| Vec::with_capacity(asked));
             if let Some(place) = key.and_then(|key| places.iter().find(|place| place.topic == key)) {
                 self.topics[place.topic].confirm_again(place.seat, &mut replies, answer);
             } else if places.len() >= limit {
@@ -205,6 +215,7 @@ impl Shard {
     }
 
     fn unsubscribe(&mut self, outbox: &Arc<Outbox>, topics: &[Topic], id: Option<&MessageId>) {
+        self.news.tell(outbox.number());
         let mut replies = Replies::to(outbox);
         for topic in topics {
             let key = self.names.get(topic).copied();
@@ -220,6 +231,7 @@ impl Shard {
     }
 
     fn leave(&mut self, number: ConnectionNumber) -> usize {
+        self.news.forget(number);
         let places = self.members.remove(&number).unwrap_or_default();
         places.iter().for_each(|place| self.unseat(place));
         places.len()

@@ -85,7 +85,7 @@ pub(super) struct Tools<'a> {
     pub metrics: &'a Metrics,
     /// The smallest publication that is compressed, in bytes.
     pub least_deflated: usize,
-    /// What is told at the turn's end.
+    /// What is to be told to whom.
     pub news: &'a mut News,
 }
 
@@ -171,16 +171,13 @@ impl TopicState {
             Some(pass) => pass,
             None => self.begin(tools)?,
         };
-        if matches!(pass.load, Load::Publications(_)) {
-            // What was to be told before them is told before them.
-            tools.news.tell();
-        }
         while pass.cursor < self.seats.end() && !turn.is_over() {
             let place = pass.cursor;
             pass.cursor += 1;
             let Some(seat) = self.seats.at(place) else { continue };
-            if matches!(pass.load, Load::Live(_)) && seat.from <= pass.first {
-                answer_waiting(&mut self.waiting, &self.name, seat);
+            let may_wait = matches!(pass.load, Load::Live(_)) && seat.from <= pass.first;
+            if may_wait && answer_waiting(&mut self.waiting, &self.name, seat) {
+                turn.spend();
             }
             pass.visit(&self.name, seat, turn, tools);
         }
@@ -249,13 +246,14 @@ fn finish(pass: Pass, metrics: &Metrics) -> Option<Vec<Arc<Publication>>> {
     }
 }
 
-/// The topic is live: answers a subscriber whose `subscribed` is still due.
-fn answer_waiting(waiting: &mut HashMap<ConnectionNumber, Waiting>, topic: &Topic, seat: &Seat) {
-    let Some(Waiting { answer, .. }) = waiting.remove(&seat.outbox.number()) else { return };
+/// The topic is live: answers a subscriber whose `subscribed` is still due. Whether somebody waited.
+fn answer_waiting(waiting: &mut HashMap<ConnectionNumber, Waiting>, topic: &Topic, seat: &Seat) -> bool {
+    let Some(Waiting { answer, .. }) = waiting.remove(&seat.outbox.number()) else { return false };
     match seat.told {
         Told::Waiting => confirm(topic, &mut Replies::to(&seat.outbox), &answer, true),
         Told::Pending | Told::Live | Told::Lost => arrived(answer.arrivals.as_deref()),
     }
+    true
 }
 
 /// Says `subscribed`, and lets a door know that waits for it.

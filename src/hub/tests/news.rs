@@ -47,16 +47,56 @@ fn an_event_names_so_many_topics_at_most_and_the_next_one_the_rest() {
 }
 
 #[test]
-fn a_turn_ends_when_as_many_clients_have_news_as_it_may_write_to() {
+fn many_clients_of_the_same_topics_are_told_by_few_events_too() {
     let mut house = House::new(true);
-    let clients: Vec<_> = (0..10).map(|n| house.json(n)).collect();
+    let names: Vec<String> = (0..10).map(|nth| format!("t{nth}")).collect();
+    let topics: Vec<&str> = names.iter().map(String::as_str).collect();
+    let clients: Vec<_> = (0..200).map(|number| reader(&mut house, number, 10).0).collect();
+    let before: usize = clients.iter().map(|client| client.pipe.wire().writes()).sum();
+    for up in [false, true] {
+        house.road(up, &topics);
+        house.settle();
+    }
+    for name in &names {
+        assert!(clients.iter().all(|client| client.told_of(name)[1..] == ["live:false", "gap:reconnected"]));
+    }
+    let writes = clients.iter().map(|client| client.pipe.wire().writes()).sum::<usize>() - before;
+    assert!((400..=800).contains(&writes), "{writes} writes for 4,000 pieces of news");
+}
+
+#[test]
+fn a_turn_tells_as_many_clients_as_it_has_sockets_and_a_few_when_it_has_none() {
+    let mut house = House::new(true);
+    let clients: Vec<_> = (0..100).map(|n| house.json(n)).collect();
     clients.iter().for_each(|client| house.subscribe(client, &["t", "u"]));
     let told = |word: &str| clients.iter().filter(|client| client.told().contains(&word.to_owned())).count();
-    house.road(false, &["t", "u"]);
-    house.turn(4);
-    assert_eq!(told("live:false"), 4);
+    house.road(false, &["t"]);
+    house.turn(40);
+    assert_eq!(told("live:false"), 40);
+    house.publish("u", "m");
+    house.turn(1);
+    assert_eq!((told("m"), told("live:false")), (1, 49), "one before the publication, eight behind it");
     house.settle();
-    assert_eq!(told("live:false"), 10);
+    assert_eq!((told("m"), told("live:false")), (100, 100));
+    assert!(
+        clients.iter().all(|client| client.told()[2..] == ["live:false", "m"]),
+        "what happened before comes before"
+    );
+}
+
+#[test]
+fn news_is_told_before_the_answer_to_who_asks_and_not_at_all_to_who_left() {
+    let mut house = House::new(true);
+    let clients: Vec<_> = (0..20).map(|n| house.json(n)).collect();
+    clients.iter().for_each(|client| house.subscribe(client, &["t"]));
+    house.road(false, &["t"]);
+    house.turn(1);
+    house.unsubscribe(&clients[0], "t");
+    house.leave(&clients[1]);
+    assert_eq!(clients[0].told(), ["subscribed:true", "live:false", "unsubscribed"]);
+    house.settle();
+    assert_eq!(clients[0].told().len(), 3, "once");
+    assert_eq!(clients[1].told(), ["subscribed:true"]);
 }
 
 #[test]
