@@ -4,9 +4,8 @@
 //! [`link`] holds the wires to Redis; [`broker`] splits a push into header and payload and calls
 //! [`broker::Deliver::deliver`], a plain call that never waits. [`hub::Interest`] puts the publication
 //! into the inbox of each shard that wants it. A shard of the [`hub`] takes it to its subscribers in turns:
-//! encoded once per form by the [`protocol`], and compressed once per replica for those who agreed on that, it is
-//! offered to each [`outbox`], which writes it straight into the socket, or keeps what the socket does not take,
-//! within bounds.
+//! encoded once per form by the [`protocol`], and compressed once per form for those who agreed on that, it is offered to each
+//! [`outbox`], which writes it straight into the socket, or keeps what the socket does not take, within bounds.
 //!
 //! # The journey up: sockets → Redis
 //! [`accept`] takes a socket, [`transport`] turns its request into a [`session::Greeting`], and once its topics

@@ -9,10 +9,6 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 use super::FrameError;
 use super::head::Header;
 
-/// A frame with more payload goes out as it is: a shard that compresses writes to nobody meanwhile, and at this
-/// size that takes 2 to 3 ms.
-pub const LARGEST: usize = 512 * 1024;
-
 /// How hard we try, of 9. Against 6, JSON of 1 KiB gets 3 % larger and costs about the same, of 512 KiB 10 % larger
 /// at half the time. 1 fits no codes to the text: JSON gets a quarter to a half larger.
 const LEVEL: u32 = 3;
@@ -37,17 +33,16 @@ thread_local! {
     static INFLATER: Cell<Option<Box<Inflater>>> = const { Cell::new(None) };
 }
 
-/// The compressed twin of one whole unmasked data frame; none where its payload has fewer than `least` bytes or
-/// more than [`LARGEST`], or where the twin would be no smaller.
+/// The compressed twin of one whole unmasked data frame; none where it would be no smaller.
 #[must_use]
-pub fn deflated(frame: &[u8], least: usize) -> Option<Bytes> {
+pub fn deflated(frame: &[u8]) -> Option<Bytes> {
     let (&first, &short) = (frame.first()?, frame.get(1)?);
     let head = match short {
         126 => 4,
         127 => 10,
         _ => 2,
     };
-    let payload = frame.get(head..).filter(|payload| (least..=LARGEST).contains(&payload.len()))?;
+    let payload = frame.get(head..)?;
     let mut deflater = DEFLATER.take().unwrap_or_default();
     let twin = deflater.deflate(payload).map(|body| {
         let header = Header::deflated(first, body.len());

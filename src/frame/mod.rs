@@ -14,7 +14,7 @@ mod mask;
 use crate::close::Close;
 
 pub use decode::Decoder;
-pub use deflate::{LARGEST as LARGEST_DEFLATED, deflated};
+pub use deflate::deflated;
 pub use encode::{Mask, PING, PONG, close, encode, encode_masked, encode_with, header};
 pub use head::Header;
 

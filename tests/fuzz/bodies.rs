@@ -49,7 +49,7 @@ pub fn deflate(input: &[u8]) {
     assert_eq!(hear(Extension::Deflate, limit, [&*fragments]), whole);
     let mut plain = BytesMut::new();
     frame::encode(Opcode::Binary, payload, &mut plain);
-    if let Some(twin) = frame::deflated(&plain, 1) {
+    if let Some(twin) = frame::deflated(&plain) {
         assert!(twin.len() < plain.len());
         let body = &twin[head_of(&twin)..];
         let heard = hear(Extension::Deflate, payload.len(), [&*packed(body, true)]);

@@ -5,6 +5,7 @@ use miniz_oxide::inflate::decompress_to_vec;
 use super::super::encode;
 use super::*;
 use crate::frame::Extension;
+use crate::outbox::Run;
 use crate::outbox::fake::{publication, terms_with};
 use crate::protocol::Form;
 use crate::settings::{OnFull, RuleIndex};
@@ -88,4 +89,44 @@ fn a_shard_without_such_a_client_compresses_nothing() {
     house.settle();
     assert_eq!(client.told().len(), 1);
     assert!(stays.deflated.frame(Form::Plain, || Some(Bytes::from_static(b"now"))).is_some_and(|made| made == "now"));
+}
+
+/// The run of `publications`, as it is and compressed.
+fn runs(publications: &[Arc<Publication>], protocol: &dyn Protocol, least: usize) -> [Run; 2] {
+    let run = encode::run(publications, protocol, (RuleIndex(0), OnFull::Disconnect));
+    let deflated = encode::deflated(&run, protocol.form(), least);
+    [run, deflated]
+}
+
+#[test]
+fn the_publication_is_judged_by_its_payload_whatever_frame_it_has() {
+    const LARGEST: usize = 512 * 1024;
+    let plain = Plain::new(OnGap::Ignore);
+    let protocols: [&dyn Protocol; 2] = [&plain, &Json];
+    for (size, expected) in [(199, false), (200, true), (LARGEST, true), (LARGEST + 1, false)] {
+        for protocol in protocols {
+            let [run, deflated] = runs(&[publication("t", None, "a".repeat(size))], protocol, 200);
+            assert_eq!(deflated.joined.len() < run.joined.len(), expected, "{size} bytes, {:?}", protocol.form());
+        }
+    }
+}
+
+#[test]
+fn what_is_too_small_is_neither_tried_nor_copied() {
+    let small = [publication("t", None, LONG), publication("t", None, LONG)];
+    let [run, deflated] = runs(&small, &Json, LONG.len() + 1);
+    assert_eq!(deflated.joined.as_ptr(), run.joined.as_ptr());
+    let untried = |publication: &Arc<Publication>| {
+        publication.deflated.frame(Form::Json, || Some(Bytes::from_static(b"now"))).is_some_and(|made| made == "now")
+    };
+    assert!(small.iter().all(untried));
+}
+
+#[test]
+fn a_run_that_did_not_get_smaller_is_not_copied() {
+    let dense = [publication("t", None, "tea"), publication("t", None, "cup")];
+    let [run, deflated] = runs(&dense, &Plain::new(OnGap::Ignore), 1);
+    assert_eq!(deflated.joined.as_ptr(), run.joined.as_ptr());
+    let ends = |run: &Run| run.frames.iter().map(|frame| frame.end).collect::<Vec<_>>();
+    assert_eq!(ends(&deflated), ends(&run));
 }
