@@ -1,7 +1,8 @@
 //! Compressed messages, inflated once for all sockets that get the same bytes.
 
 use crate::wire::stamp::Stamp;
-use flate2::{Decompress, FlushDecompress};
+use miniz_oxide::inflate::TINFLStatus;
+use miniz_oxide::inflate::core::{DecompressorOxide, decompress, inflate_flags as flags};
 use std::collections::VecDeque;
 
 /// As many different messages as are in flight at once, and some more.
@@ -32,20 +33,30 @@ impl Inflater {
 /// RFC 7692 §7.2.2: the sender took the empty block's four bytes off the end.
 fn inflate(compressed: &[u8]) -> Option<Vec<u8>> {
     let whole = [compressed, &[0, 0, 0xFF, 0xFF]].concat();
-    let mut message = Vec::with_capacity(MOST);
-    Decompress::new(false).decompress_vec(&whole, &mut message, FlushDecompress::Sync).ok()?;
-    Some(message)
+    let mut message = vec![0; MOST];
+    // A message need not end its last block, so that more input is what a sound one ends by asking for.
+    let flags = flags::TINFL_FLAG_HAS_MORE_INPUT | flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let (status, _, len) = decompress(&mut DecompressorOxide::new(), &whole, &mut message, 0, flags);
+    let is_whole = matches!(status, TINFLStatus::NeedsMoreInput | TINFLStatus::Done);
+    message.truncate(len);
+    is_whole.then_some(message)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use flate2::{Compress, Compression, FlushCompress};
+    use miniz_oxide::deflate::core::{
+        CompressorOxide, TDEFLFlush, compress_to_output, create_comp_flags_from_zip_params,
+    };
 
     fn deflate(message: &[u8]) -> Vec<u8> {
-        let mut bytes = Vec::with_capacity(4096);
-        let mut compress = Compress::new(Compression::fast(), false);
-        compress.compress_vec(message, &mut bytes, FlushCompress::Sync).unwrap();
+        let mut bytes = Vec::new();
+        // Window bits of 0 or less are those of deflate without zlib's header.
+        let flags = create_comp_flags_from_zip_params(1, 0, 0);
+        compress_to_output(&mut CompressorOxide::new(flags), message, TDEFLFlush::Sync, |some| {
+            bytes.extend_from_slice(some);
+            true
+        });
         bytes.truncate(bytes.len() - 4);
         bytes
     }
