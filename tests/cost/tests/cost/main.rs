@@ -21,11 +21,12 @@ const GUARDED: &[Guarded] = &[
     Guarded { case: "json", times: 20, within: &DELIVERY },
     Guarded { case: "plain-by-8", times: 20, within: &DELIVERY },
     Guarded { case: "json-by-8", times: 20, within: &DELIVERY },
-    // How Redis' bytes are cut into reads differs from run to run.
+    // How Redis' bytes are cut into reads differs from run to run, and more on a busy machine: a read costs instructions
+    // for each publication in it the fewer they are.
     Guarded {
         case: "ingest",
         times: 5000,
-        within: &[(Quantity::Instructions, 0.05), (Quantity::Allocations, 0.02), (Quantity::Bytes, 0.05)],
+        within: &[(Quantity::Instructions, 0.15), (Quantity::Allocations, 0.02), (Quantity::Bytes, 0.05)],
     },
     Guarded { case: "decode", times: 100_000, within: &[(Quantity::Instructions, 0.05), (Quantity::Allocations, 0.0)] },
     // How often the gateway's thread sleeps between a client's steps differs from run to run.
