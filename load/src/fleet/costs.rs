@@ -18,10 +18,13 @@ use std::{net::SocketAddr, time::Duration};
 pub struct Costs {
     /// A replica's, per publication that one of its clients gets.
     pub ingest_us: f64,
-    /// Redis', per PUBLISH, whoever hears it.
+    /// Redis', per PUBLISH that comes alone, whoever hears it.
     pub redis_publish_us: f64,
-    /// Redis', more for each link that hears it.
+    /// Redis', more for each link that hears one that comes alone.
     pub redis_push_us: f64,
+    /// Both, where fifty come in one write.
+    pub redis_publish_together_us: f64,
+    pub redis_push_together_us: f64,
 }
 
 const PAYLOAD: [u8; 256] = [b'x'; 256];
@@ -31,16 +34,16 @@ const INGEST_TIME: Duration = Duration::from_secs(3);
 /// Links that hear what is published, and how often in all.
 const LINKS: usize = 64;
 const PUBLICATIONS: usize = 10_000;
-/// Published in one write.
-const BATCH: usize = 50;
+/// Published in one write, where they come together: reads and writes of Redis are then shared.
+const TOGETHER: usize = 50;
 
 impl Costs {
     /// Measures them on the stage's Redis.
     pub fn measure(stage: &Stage) -> Result<Self> {
-        let alone = redis_us(stage, 0)?;
-        let heard = redis_us(stage, LINKS)?;
-        let redis_push_us = (heard - alone) / LINKS as f64;
-        Ok(Self { ingest_us: ingest_us(stage)?, redis_publish_us: alone, redis_push_us })
+        let [redis_publish_us, redis_push_us] = redis_by(stage, 1)?;
+        let [redis_publish_together_us, redis_push_together_us] = redis_by(stage, TOGETHER)?;
+        let ingest_us = ingest_us(stage)?;
+        Ok(Self { ingest_us, redis_publish_us, redis_push_us, redis_publish_together_us, redis_push_together_us })
     }
 }
 
@@ -55,18 +58,25 @@ fn ingest_us(stage: &Stage) -> Result<f64> {
     Ok(micros(process::cpu(gateway.pid())? - begun) / tally.deliveries as f64)
 }
 
-/// Redis' CPU per PUBLISH that so many links hear.
-fn redis_us(stage: &Stage, links: usize) -> Result<f64> {
+/// Redis' CPU per PUBLISH, and per link that hears it, where so many come in one write.
+fn redis_by(stage: &Stage, together: usize) -> Result<[f64; 2]> {
+    let unheard = redis_us(stage, 0, together)?;
+    let heard = redis_us(stage, LINKS, together)?;
+    Ok([unheard, (heard - unheard) / LINKS as f64])
+}
+
+/// Redis' CPU per PUBLISH that so many links hear. Everybody has what was written together before the next is.
+fn redis_us(stage: &Stage, links: usize, together: usize) -> Result<f64> {
     let channel = format!("{PREFIX}load:links").into_bytes();
     let mut links = (0..links).map(|_| subscribed(stage.redis, &channel)).collect::<Result<Vec<_>>>()?;
     let mut producer = Bus::connect(stage.redis)?;
     let begun = process::cpu(stage.redis_pid())?;
-    for _ in 0..PUBLICATIONS / BATCH {
-        (0..BATCH).for_each(|_| producer.command(&[b"PUBLISH", &channel, &PAYLOAD]));
+    for _ in 0..PUBLICATIONS / together {
+        (0..together).for_each(|_| producer.command(&[b"PUBLISH", &channel, &PAYLOAD]));
         producer.flush()?;
-        take(&mut producer, BATCH, |value| matches!(value, Value::Integer(heard) if *heard == links.len() as i64))?;
+        take(&mut producer, together, |value| matches!(value, Value::Integer(heard) if *heard == links.len() as i64))?;
         for link in &mut links {
-            take(link, BATCH, |value| matches!(value, Value::Array(_)))?;
+            take(link, together, |value| matches!(value, Value::Array(_)))?;
         }
     }
     Ok(micros(process::cpu(stage.redis_pid())? - begun) / PUBLICATIONS as f64)

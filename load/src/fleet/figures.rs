@@ -1,9 +1,10 @@
 //! What a fleet came to, as a table and as fleet.json.
 
 use super::Costs;
-use crate::{report::figures::Spread, stage::machine::Machine};
+use crate::{report::figures::Spread, report::section, stage::machine::Machine};
+use anyhow::{Context, Result};
 use serde::Serialize;
-use std::fmt::Write;
+use std::{fmt::Write, fs, path::Path};
 
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
@@ -49,22 +50,59 @@ impl Figures {
         faults == 0 && self.deliveries == all && self.deliveries_counted_by_replicas == all
     }
 
+    fn verdict(&self) -> String {
+        match self.is_whole() {
+            true => "everybody got everything exactly once".to_owned(),
+            false => format!(
+                "{} lost, {} twice, {} out of order, {} sockets closed; the replicas count {} deliveries",
+                self.lost, self.duplicates, self.misordered, self.closed, self.deliveries_counted_by_replicas
+            ),
+        }
+    }
+
+    /// Writes fleet.json, and the section of RESULTS.md.
+    pub fn write(&self, out: &Path) -> Result<()> {
+        let path = out.join("fleet.json");
+        fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
+        let text = serde_json::to_string_pretty(self)? + "\n";
+        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        section::FLEET.write(out, &self.section()?)
+    }
+
+    fn section(&self) -> Result<String> {
+        let Machine { date, kernel, cpu, cores, load, redis, .. } = &self.machine;
+        let (Spread { min, median, max }, replicas) = (self.pass_ms, self.replicas.len());
+        let pss = Spread::of(self.replicas.iter().map(|one| one.pss_kib_per_connection)).context("no replicas")?;
+        let mut text = section::FLEET.heading.to_owned();
+        writeln!(text, "\nWritten by `fanline-load fleet --out`; how to read it: [README.md](README.md).\n")?;
+        writeln!(
+            text,
+            "| {} connections over {replicas} replicas, one topic, 128 B | measured |\n|---|---|",
+            self.connections
+        )?;
+        writeln!(text, "| {} publications, {} deliveries | {} |", self.publications, self.deliveries, self.verdict())?;
+        writeln!(text, "| `PUBLISH` to the last socket | {median:.0} ms ({min:.0}-{max:.0}) |")?;
+        writeln!(text, "| replicas' CPU per delivery | {:.2} µs |", self.cpu_us_per_delivery)?;
+        writeln!(text, "| PSS per connection | {:.2} KiB ({:.2}-{:.2}) |", pss.median, pss.min, pss.max)?;
+        let kernel_kib = self.kernel_kib_per_connection + self.buffers_kib_per_connection;
+        writeln!(text, "| the kernel's memory per connection, objects and buffers | {kernel_kib:.2} KiB |")?;
+        writeln!(
+            text,
+            "\nAll replicas share one core, clients and Redis the others: the time is the machine's, the CPU the replicas'."
+        )?;
+        writeln!(text, "{date}, Linux {kernel}, {cores} × {cpu}, load {load} at the start; {redis}.")?;
+        Ok(text)
+    }
+
     /// For a terminal.
     pub fn table(&self) -> String {
         let mut table = String::new();
         let mut line = |what: &str, figure: String| {
             let _ = writeln!(table, "{what:<46} {figure}");
         };
-        let verdict = match self.is_whole() {
-            true => "everybody got everything exactly once".to_owned(),
-            false => format!(
-                "{} lost, {} twice, {} out of order, {} sockets closed; the replicas count {} deliveries",
-                self.lost, self.duplicates, self.misordered, self.closed, self.deliveries_counted_by_replicas
-            ),
-        };
         line("connections, replicas", format!("{}, {}", self.connections, self.replicas.len()));
         line("connected in", format!("{:.1} s", self.connected_s));
-        line("publications, deliveries", format!("{}, {}: {verdict}", self.publications, self.deliveries));
+        line("publications, deliveries", format!("{}, {}: {}", self.publications, self.deliveries, self.verdict()));
         let Spread { min, median, max } = self.pass_ms;
         line("PUBLISH to the last socket: median (min-max)", format!("{median:.0} ms ({min:.0}-{max:.0})"));
         line("replicas' CPU per delivery", format!("{:.2} µs", self.cpu_us_per_delivery));
@@ -80,8 +118,16 @@ impl Figures {
         line("kernel's objects per socket", format!("{:.2} KiB", self.kernel_kib_per_connection));
         line("kernel's buffers per idle socket", format!("{:.2} KiB", self.buffers_kib_per_connection));
         line("ingest: CPU of a replica per publication", format!("{:.2} µs", self.costs.ingest_us));
-        line("Redis' CPU per PUBLISH that nobody hears", format!("{:.2} µs", self.costs.redis_publish_us));
-        line("Redis' CPU per link that hears it", format!("{:.2} µs", self.costs.redis_push_us));
+        let Costs { redis_publish_us, redis_push_us, redis_publish_together_us, redis_push_together_us, .. } =
+            self.costs;
+        line(
+            "Redis' CPU per PUBLISH that nobody hears",
+            format!("{redis_publish_us:.2} µs alone, {redis_publish_together_us:.2} µs of fifty together"),
+        );
+        line(
+            "Redis' CPU per link that hears it",
+            format!("{redis_push_us:.2} µs alone, {redis_push_together_us:.2} µs of fifty together"),
+        );
         table
     }
 }

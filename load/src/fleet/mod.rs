@@ -13,9 +13,9 @@ use crate::{
     stop,
     wire::sockets::PER_PROCESS,
 };
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use hall::Hall;
-use std::{fs, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 /// Beyond, something hangs.
 const BOUND: Duration = Duration::from_secs(600);
@@ -35,7 +35,7 @@ pub struct Args {
     /// One after the other, each when everybody has the last
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
     publications: u32,
-    /// Where fleet.json goes; without it the table alone is printed
+    /// Where fleet.json and a section of RESULTS.md go; without it the table alone is printed
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -58,9 +58,7 @@ pub fn run(args: &Args) -> Result<()> {
     let figures = hall.measure(&stage, args.publications as usize, machine, costs)?;
     print!("{}", figures.table());
     if let Some(out) = &args.out {
-        let path = out.join("fleet.json");
-        let text = serde_json::to_string_pretty(&figures)? + "\n";
-        fs::write(&path, text).with_context(|| format!("writing {}", path.display()))?;
+        figures.write(out)?;
     }
     ensure!(figures.is_whole(), "not everybody got everything exactly once");
     Ok(())

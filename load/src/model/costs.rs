@@ -19,7 +19,7 @@ pub struct Costs {
     pub connection_kib: f64,
     /// The kernel's objects per socket.
     pub kernel_kib: f64,
-    /// Redis, per PUBLISH, whoever hears it.
+    /// Redis, per PUBLISH that comes alone, the dearer way, whoever hears it.
     pub redis_publish_us: f64,
     /// Redis, more for each link that hears it.
     pub redis_push_us: f64,

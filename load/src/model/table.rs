@@ -16,8 +16,8 @@ pub fn costs(costs: &Costs) -> String {
         ("h", "connect, handshake, subscribe to a new topic", costs.connect_us, "µs", "results.json, `connect`"),
         ("m", "a replica's memory per connection, a topic each", costs.connection_kib, "KiB", "results.json, `idle`"),
         ("k", "the kernel's objects per socket", costs.kernel_kib, "KiB", "fleet.json, from Slab in /proc/meminfo"),
-        ("p", "Redis, per PUBLISH", costs.redis_publish_us, "µs", "fleet.json"),
-        ("q", "Redis, more per link that hears it", costs.redis_push_us, "µs", "fleet.json"),
+        ("p", "Redis, per PUBLISH that comes alone", costs.redis_publish_us, "µs", "fleet.json"),
+        ("q", "Redis, more per link that hears it, coming alone", costs.redis_push_us, "µs", "fleet.json"),
     ];
     let head = String::from("| symbol | one of | measured | source |\n|---|---|---|---|\n");
     rows.into_iter().fold(head, |mut table, (symbol, what, cost, unit, source)| {

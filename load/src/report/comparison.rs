@@ -3,16 +3,13 @@
 use crate::{
     crowd::faults::Faults,
     report::figures::Spread,
-    report::pictures,
-    scenario::pairs::{Outcome, Plan},
+    report::{pictures, section},
+    scenario::pairs::{Outcome, Plan, TOLERANCE},
     stage::machine::Machine,
 };
 use anyhow::{Context, Result};
 use serde::Serialize;
 use std::{fmt::Write, fs, path::Path};
-
-/// The heading of the section that a comparison owns in RESULTS.md.
-const HEADING: &str = "## Beside its peers\n";
 
 /// Everybody beside the floor.
 #[derive(Debug, Serialize)]
@@ -21,6 +18,8 @@ pub struct Comparison {
     pub plan: Plan,
     /// Idle ones, of the memory's column.
     pub connections: u32,
+    /// Why the figures are worth less than they look; `None` where the floor met itself.
+    pub noise: Option<String>,
     pub rows: Vec<Row>,
     /// Peers that are not on this machine, each with what installs it.
     pub absent: Vec<String>,
@@ -87,23 +86,43 @@ impl Row {
         [self.one.faults, self.eight.faults].into_iter().sum::<Faults>().in_short()
     }
 
-    /// Server, 1 in flight, 8 in flight, PSS, loss, version.
-    fn cells(&self) -> [String; 6] {
+    /// Of a server that is held against one that is the same, what is wrong with the machine.
+    pub fn noise(&self) -> Option<String> {
+        let [one, eight] = [self.one.ratio.median, self.eight.ratio.median];
+        let is_level = [one, eight].iter().all(|ratio| (ratio - 1.0).abs() <= TOLERANCE);
+        let same = self.name;
+        (!is_level).then(|| format!("noisy machine: {same} against {same} {one:.2} × and {eight:.2} ×"))
+    }
+
+    /// Server, 1 in flight, 8 in flight, PSS, loss, version, note.
+    fn cells(&self, noise: Option<&str>) -> [String; 7] {
         let pss = format!("{:.1} KiB", self.pss_kib);
-        [self.name.into(), self.one.cell(), self.eight.cell(), pss, self.loss(), self.version.clone()]
+        [
+            self.name.into(),
+            self.one.cell(),
+            self.eight.cell(),
+            pss,
+            self.loss(),
+            self.version.clone(),
+            noise.unwrap_or_default().into(),
+        ]
     }
 }
 
 impl Comparison {
-    fn heads(&self) -> [String; 6] {
+    fn heads(&self) -> [String; 7] {
         let pss = format!("PSS per connection, {} idle", self.connections);
-        ["server", "1 in flight", "8 in flight", &pss, "loss", "version"].map(str::to_owned)
+        ["server", "1 in flight", "8 in flight", &pss, "loss", "version", ""].map(str::to_owned)
+    }
+
+    fn cells(&self) -> impl Iterator<Item = [String; 7]> {
+        self.rows.iter().map(|row| row.cells(self.noise.as_deref()))
     }
 
     /// For a terminal: columns as wide as they need to be.
     pub fn table(&self) -> String {
-        let rows: Vec<[String; 6]> = std::iter::once(self.heads()).chain(self.rows.iter().map(Row::cells)).collect();
-        let widths: [usize; 6] =
+        let rows: Vec<[String; 7]> = std::iter::once(self.heads()).chain(self.cells()).collect();
+        let widths: [usize; 7] =
             std::array::from_fn(|at| rows.iter().map(|row| row[at].chars().count()).max().unwrap_or(0));
         let lines = rows.iter().map(|row| {
             let cells: Vec<String> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
@@ -123,17 +142,21 @@ impl Comparison {
         for (name, svg) in pictures::of(&self.curves) {
             save(&format!("pictures/{name}.svg"), &svg)?;
         }
-        let results = fs::read_to_string(out.join("RESULTS.md")).unwrap_or_default();
-        save("RESULTS.md", &with_section(&results, &self.section()?))
+        section::COMPARISON.write(out, &self.section()?)
     }
 
     fn section(&self) -> Result<String> {
         let Machine { date, kernel, cpu, cores, load, redis, .. } = &self.machine;
         let Plan { pairs, window, payload_bytes, .. } = self.plan;
-        let mut text = format!("{HEADING}\nWritten by `make compare`; how to read it: [README.md](README.md).\n\n");
-        writeln!(text, "| {} |\n|{}", self.heads().join(" | "), "---|".repeat(6))?;
-        for row in &self.rows {
-            writeln!(text, "| {} |", row.cells().join(" | "))?;
+        let mut text = section::COMPARISON.heading.to_owned();
+        writeln!(text, "\nWritten by `make compare`; how to read it: [README.md](README.md).\n")?;
+        writeln!(text, "| {} |\n|{}", self.heads().join(" | "), "---|".repeat(7))?;
+        for cells in self.cells() {
+            writeln!(text, "| {} |", cells.join(" | "))?;
+        }
+        if let Some(noise) = &self.noise {
+            let bound = TOLERANCE * 100.0;
+            writeln!(text, "\n**{noise}, not within ±{bound:.0} %**: measure again when nothing else runs.")?;
         }
         writeln!(
             text,
@@ -155,54 +178,40 @@ impl Comparison {
     }
 }
 
-/// The comparison's section, as far as a text of results has one.
-pub fn section_of(results: &str) -> Option<&str> {
-    let from = results.find(HEADING)?;
-    let len = results[from + HEADING.len()..].find("\n## ").map(|end| end + 1 + HEADING.len());
-    Some(&results[from..len.map_or(results.len(), |len| from + len)])
-}
-
-/// The text with the section in the place of its former self, or at the end.
-pub fn with_section(results: &str, section: &str) -> String {
-    match section_of(results) {
-        Some(former) => results.replacen(former, section, 1),
-        None if results.is_empty() => section.to_owned(),
-        None => format!("{}\n\n{section}", results.trim_end()),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn a_section_takes_its_former_place_and_leaves_the_rest() {
-        let old = format!("# A\n\n{HEADING}\nold\n\n## B\n\nlast\n");
-        let new = with_section(&old, &format!("{HEADING}\nnew\n\n"));
-        assert_eq!(new, format!("# A\n\n{HEADING}\nnew\n\n## B\n\nlast\n"));
-        assert_eq!(
-            with_section(&with_section("# A\n", "## Beside its peers\nx\n"), "## Beside its peers\ny\n"),
-            "# A\n\n## Beside its peers\ny\n"
-        );
+    fn row(name: &'static str, ratio: f64, lost: u64) -> Row {
+        let cost = |lost| Cost {
+            ratio: Spread { min: 1.0, median: ratio, max: 2.0 },
+            floor_us: 2.0,
+            faults: Faults { delivered: 900, lost, ..Faults::default() },
+        };
+        let (version, command, note) = ("8".into(), String::new(), String::new());
+        Row { name, version, command, note, one: cost(0), eight: cost(lost), pss_kib: 12.34 }
     }
 
     #[test]
     fn a_server_that_lost_messages_is_shown_with_its_loss() {
-        let cost = |lost| Cost {
-            ratio: Spread { min: 1.0, median: 1.5, max: 2.0 },
-            floor_us: 2.0,
-            faults: Faults { delivered: 900, lost, ..Faults::default() },
+        let cells = ["ws", "1.50 × (1.00-2.00)", "1.50 × (1.00-2.00)", "12.3 KiB", "none", "8", ""];
+        assert_eq!(row("ws", 1.5, 0).cells(None), cells);
+        assert_eq!(row("ws", 1.5, 200).cells(None)[4], "200 lost of 2000");
+    }
+
+    #[test]
+    fn a_floor_that_does_not_meet_itself_is_said_on_every_row_and_below_the_table() {
+        let comparison = |floor| {
+            let rows = vec![row("floor", floor, 0), row("ws", 1.5, 0)];
+            let second = std::time::Duration::from_secs(1);
+            let plan = Plan { pairs: 1, most_pairs: 1, window: second, warm_up: second, payload_bytes: 1 };
+            let (noise, machine) = (rows[0].noise(), Machine::look(None));
+            Comparison { machine, plan, connections: 1, noise, rows, absent: Vec::new(), curves: Vec::new() }
         };
-        let row = |lost| Row {
-            name: "ws",
-            version: "8".into(),
-            command: String::new(),
-            note: String::new(),
-            one: cost(0),
-            eight: cost(lost),
-            pss_kib: 12.34,
-        };
-        assert_eq!(row(0).cells(), ["ws", "1.50 × (1.00-2.00)", "1.50 × (1.00-2.00)", "12.3 KiB", "none", "8"]);
-        assert_eq!(row(200).cells()[4], "200 lost of 2000");
+        let said = |text: &str| text.matches("noisy machine: floor against floor 1.03 × and 1.03 ×").count();
+        let noisy = comparison(1.03);
+        assert_eq!((said(&noisy.table()), said(&noisy.section().unwrap())), (2, 3));
+        let (quiet, nothing) = (comparison(0.985), "noisy");
+        assert!(!quiet.table().contains(nothing) && !quiet.section().unwrap().contains(nothing));
     }
 }

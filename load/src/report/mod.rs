@@ -6,3 +6,4 @@ mod picture;
 mod pictures;
 pub mod progress;
 pub mod results;
+pub mod section;

@@ -1,8 +1,8 @@
 //! Cases with their bars, as a table, as RESULTS.md and as results.json.
 
 use crate::{
-    report::comparison::{section_of, with_section},
     report::figures::Spread,
+    report::section,
     scenario::pairs::{Outcome, Plan},
     stage::machine::Machine,
 };
@@ -83,7 +83,8 @@ impl Case {
     }
 
     fn is_missed(&self) -> bool {
-        matches!((self.bar, self.measured), (Some(bar), Some(measured)) if measured > bar.most)
+        // What is no number is not below its bar.
+        matches!((self.bar, self.measured), (Some(bar), Some(measured)) if measured.is_nan() || measured > bar.most)
     }
 
     fn verdict(&self) -> &'static str {
@@ -141,14 +142,11 @@ impl Results {
         self.cases.iter().any(|case| case.note.starts_with("FAILED"))
     }
 
-    /// Writes RESULTS.md and results.json into a directory; the comparison's section in the former stays.
+    /// Writes RESULTS.md and results.json into a directory; the other commands' sections in the former stay.
     pub fn write(&self, out: &Path) -> Result<()> {
         fs::create_dir_all(out).with_context(|| format!("creating {}", out.display()))?;
         let former = fs::read_to_string(out.join("RESULTS.md")).unwrap_or_default();
-        let text = match section_of(&former) {
-            Some(section) => with_section(&self.markdown()?, section),
-            None => self.markdown()?,
-        };
+        let text = section::keep(&former, self.markdown()?);
         let json = serde_json::to_string_pretty(self)? + "\n";
         for (name, text) in [("RESULTS.md", text), ("results.json", json)] {
             let path = out.join(name);
@@ -188,8 +186,8 @@ mod tests {
 
     #[test]
     fn a_bar_is_missed_above_it_and_not_on_it() {
-        let verdicts = [Some(3.0), Some(3.01), None].map(|measured| case(measured).verdict());
-        assert_eq!(verdicts, ["ok", "MISSED", ""]);
+        let verdicts = [Some(3.0), Some(3.01), Some(f64::NAN), None].map(|measured| case(measured).verdict());
+        assert_eq!(verdicts, ["ok", "MISSED", "MISSED", ""]);
     }
 
     #[test]

@@ -61,15 +61,29 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
         return Ok(vec![Case::of_single(name("CPU per connect and close"), "µs", Some(COST), None, floor_us.median)]);
     };
     let us = Spread::of(gateways.iter().copied()).context("no windows")?;
-    let ratio = Spread::of(gateways.iter().zip(&floors).map(|(one, other)| one / other)).context("no windows")?;
     let after = settled_pss(&mut crowd, scene.measured.pid())?;
     let cost = Case::of_spread(name("CPU per connect and close"), "µs", Some(COST), us);
     Ok(vec![
         Case { floor: Some(floor_us.median), ..cost },
-        Case::of_spread(name("the same against the floor"), "×", None, ratio),
+        beside_the_floor(name("the same against the floor"), &gateways, &floors),
         Case::of_single(name("PSS after by before"), "×", Some(MEMORY), Some(after as f64 / before as f64), None)
             .noted(format!("{:.1} MiB after", after as f64 / (1024.0 * 1024.0))),
     ])
+}
+
+/// A window in which replacements cost nothing was disturbed by more than they cost, and divides nothing: it is left out,
+/// and said.
+fn beside_the_floor(name: String, gateways: &[f64], floors: &[f64]) -> Case {
+    let pairs = || gateways.iter().zip(floors).filter(|&(&one, &other)| one > 0.0 && other > 0.0);
+    let failed = gateways.len() - pairs().count();
+    let case = match Spread::of(pairs().map(|(one, other)| one / other)) {
+        Some(ratio) => Case::of_spread(name, "×", None, ratio),
+        None => Case::of_single(name, "×", None, None, None),
+    };
+    match failed {
+        0 => case,
+        _ => case.noted(format!("noisy machine: {failed} of {} windows failed", gateways.len())),
+    }
 }
 
 impl<'a> Scene<'a> {
@@ -111,5 +125,19 @@ impl<'a> Scene<'a> {
         ensure_clean(&tally)?;
         crowd.greet_until(1)?;
         Ok((process::cpu(measured.pid())? - begun, replaced))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_in_which_the_floor_s_replacements_cost_nothing_is_no_ratio() {
+        let case = |floors: &[f64]| beside_the_floor(String::new(), &[30.0, 40.0, 50.0], floors);
+        assert_eq!((case(&[10.0, 10.0, 10.0]).measured, case(&[10.0; 3]).note), (Some(4.0), String::new()));
+        let disturbed = case(&[10.0, -0.1, 0.0]);
+        assert_eq!((disturbed.measured, &disturbed.note[..]), (Some(3.0), "noisy machine: 2 of 3 windows failed"));
+        assert_eq!(case(&[-1.0; 3]).measured, None);
     }
 }

@@ -4,12 +4,11 @@ use crate::{
     crowd::feed::Feed,
     crowd::fixture::Fixture,
     crowd::server::Speech,
-    report::progress,
     report::results::{Bar, Case},
     scenario::bench::Bench,
-    scenario::duel::{Duel, Fencer, Work},
+    scenario::duel::{Calibration, Fencer, Work},
 };
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 const SOCKETS: usize = 10_000;
 const CPU: Bar = Bar { most: 1.1 };
@@ -20,16 +19,18 @@ const FIXTURE: &str = include_str!("../../fixtures/publication-1KiB.json");
 pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     let Some(gateway) = bench.stage.gateway_with(&["--set", "deflate.enabled=true"])? else { return Ok(Vec::new()) };
     let sockets = bench.count(SOCKETS);
-    let name = format!("deflated against plain: {sockets} sockets, 1 KiB of JSON, 1 in flight");
-    let work = Work { name: name.clone(), topics: 1, sockets, feed: Feed::InFlight(1), plan: &bench.plan };
-    progress::step(name.clone());
-    let deflated = gateway.server.speaking(Speech::Deflated);
+    let name = format!("{sockets} sockets, 1 KiB of JSON, 1 in flight");
+    let fixture = Fixture::of(FIXTURE)?;
+    let feed = Feed::InFlight(1);
+    let work = Work { name: name.clone(), topics: 1, sockets, feed, fixture: Some(&fixture), plan: &bench.plan };
+    let speaks_deflate = gateway.server.speaking(Speech::Deflated);
     let plain = Fencer { name: "plain", pid: gateway.pid(), server: &gateway.server };
-    let compressed = Fencer { name: "deflated", pid: gateway.pid(), server: &deflated };
-    let mut duel = Duel::connect(bench, [compressed, plain], &work)?;
-    duel.carry(&Fixture::of(FIXTURE)?)?;
-    let outcome = duel.measure(&work, bench.plan.pairs, |_| true)?;
+    let deflated = Fencer { name: "deflated", pid: gateway.pid(), server: &speaks_deflate };
+    let calibration = Calibration::of(bench, [plain, plain], &work)?;
+    let case = calibration.then(bench, [deflated, plain], &work, Some(CPU))?;
+    let outcome = case.pairs.as_ref().context("a case of pairs has an outcome")?;
     ensure!(outcome.first_deflated == 1.0, "{:.3} of the deliveries came compressed, not all", outcome.first_deflated);
-    let bytes = Case::of_spread(format!("bytes on the wire, {name}"), "×", Some(BYTES), outcome.bytes_ratio);
-    Ok(vec![Case::of_pairs(format!("CPU per delivery, {name}"), Some(CPU), &outcome).noted("floor: plain"), bytes])
+    let name = format!("bytes on the wire, deflated against plain: {name}");
+    let bytes = Case::of_spread(name, "×", Some(BYTES), outcome.bytes_ratio);
+    Ok(vec![calibration.case, case, bytes])
 }

@@ -25,6 +25,8 @@ pub struct Work<'a> {
     /// Sockets on each side, spread over the topics.
     pub sockets: usize,
     pub feed: Feed,
+    /// What is published instead of bytes without meaning.
+    pub fixture: Option<&'a Fixture>,
     pub plan: &'a Plan,
 }
 
@@ -45,12 +47,10 @@ impl Duel {
             Ok(Side { pid, group: crowds[place].connect(server, &topics, work.sockets)? })
         };
         let sides = [side(0)?, side(1)?];
+        if let Some(fixture) = work.fixture {
+            crowds.iter_mut().try_for_each(|crowd| crowd.carry(fixture))?;
+        }
         Ok(Self { crowds, sides })
-    }
-
-    /// Publishes this on both sides.
-    pub fn carry(&mut self, fixture: &Fixture) -> Result<()> {
-        self.crowds.iter_mut().try_for_each(|crowd| crowd.carry(fixture))
     }
 
     /// Measures as many pairs.

@@ -16,7 +16,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     for (sockets, in_flight, most) in CASES {
         let sockets = bench.count(sockets);
         let name = format!("{sockets} sockets, {} B, {in_flight} in flight", bench.plan.payload_bytes);
-        let work = Work { name, topics: 1, sockets, feed: Feed::InFlight(in_flight), plan: &bench.plan };
+        let work = Work { name, topics: 1, sockets, feed: Feed::InFlight(in_flight), fixture: None, plan: &bench.plan };
         cases.extend(against_the_floor(bench, &work, Some(Bar { most }))?);
     }
     Ok(cases)

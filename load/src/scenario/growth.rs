@@ -23,7 +23,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     for size in SIZES {
         let sockets = bench.count(size);
         let name = format!("growth, {sockets} sockets, {} B, 1 in flight", bench.plan.payload_bytes);
-        let work = Work { name, topics: 1, sockets, feed: Feed::InFlight(1), plan: &bench.plan };
+        let work = Work { name, topics: 1, sockets, feed: Feed::InFlight(1), fixture: None, plan: &bench.plan };
         cases.extend(against_the_floor(bench, &work, None)?);
         cases.extend(held(bench, sockets)?);
     }

@@ -30,7 +30,8 @@ const HEARTBEAT_TIME: Duration = Duration::from_secs(30);
 /// PSS per connection, in KiB.
 struct Held {
     fresh: f64,
-    after_burst: f64,
+    /// `None` where there was none.
+    after_burst: Option<f64>,
 }
 
 pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
@@ -39,14 +40,15 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     let own: Vec<String> = (0..count).map(|nth| format!("load:idle:{nth:05}")).collect();
     let mut cases = Vec::new();
     for (topics, what, bar) in [(&shared[..], "one topic for all", Some(PSS)), (&own[..], "a topic each", None)] {
-        let gateway = bench.stage.gateway()?.map(|gateway| held(bench, &gateway, topics)).transpose()?;
-        let floor = held(bench, &bench.stage.floor()?, topics)?;
+        // The floor keeps nothing for a full socket, so that it cannot be asked what a burst leaves behind.
+        let burst = (topics.len() == 1).then_some(Feed::Burst(BURST));
+        let gateway = bench.stage.gateway()?.map(|gateway| held(bench, &gateway, topics, burst)).transpose()?;
+        let floor = held(bench, &bench.stage.floor()?, topics, None)?;
         let [fresh, after] = ["fresh", "after a burst"]
             .map(|when| format!("PSS per connection, {when}: {count} idle connections, {what}"));
         cases.push(Case::of_single(fresh, "KiB", bar, gateway.as_ref().map(|held| held.fresh), floor.fresh));
-        if topics.len() == 1 {
-            let gateway = gateway.map(|held| held.after_burst);
-            cases.push(Case::of_single(after, "KiB", bar, gateway, floor.after_burst));
+        if let Some(after_burst) = gateway.and_then(|held| held.after_burst) {
+            cases.push(Case::of_single(after, "KiB", bar, Some(after_burst), None));
         }
     }
     if let Some(gateway) = bench.stage.gateway()? {
@@ -55,7 +57,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     Ok(cases)
 }
 
-fn held(bench: &Bench, measured: &Measured, topics: &[String]) -> Result<Held> {
+fn held(bench: &Bench, measured: &Measured, topics: &[String], burst: Option<Feed>) -> Result<Held> {
     let (count, pid) = (bench.count(SOCKETS), measured.pid());
     progress::step(format!("{count} idle connections on the {}", measured.name));
     let mut crowd = Crowd::new(bench.stage.redis, PREFIX)?;
@@ -64,25 +66,11 @@ fn held(bench: &Bench, measured: &Measured, topics: &[String]) -> Result<Held> {
     let group = crowd.connect(&measured.server, topics, count)?;
     let per_connection = |pss: u64| pss.saturating_sub(before) as f64 / 1024.0 / count as f64;
     let fresh = per_connection(settled_pss(&mut crowd, pid)?);
-    if topics.len() > 1 {
-        return Ok(Held { fresh, after_burst: fresh });
-    }
+    let Some(burst) = burst else { return Ok(Held { fresh, after_burst: None }) };
     progress::step(format!("a burst to {count} connections on the {}", measured.name));
-    let depth = match measured.name {
-        // The floor keeps nothing for a full socket, so it gets as many, one after the other.
-        "floor" => Feed::InFlight(8),
-        _ => Feed::Burst(BURST),
-    };
-    let (tally, _) = crowd.run(&group, depth, bench.plan.payload_bytes, burst_time(depth))?;
+    let (tally, _) = crowd.run(&group, burst, bench.plan.payload_bytes, BURST_TIME)?;
     ensure_clean(&tally)?;
-    Ok(Held { fresh, after_burst: per_connection(settled_pss(&mut crowd, pid)?) })
-}
-
-fn burst_time(feed: Feed) -> Duration {
-    match feed {
-        Feed::Burst(_) => BURST_TIME,
-        Feed::InFlight(_) | Feed::Rate(_) => Duration::from_secs(2),
-    }
+    Ok(Held { fresh, after_burst: Some(per_connection(settled_pss(&mut crowd, pid)?)) })
 }
 
 /// Everybody answers their pings, and nobody says anything else.

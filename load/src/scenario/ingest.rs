@@ -17,7 +17,14 @@ const BAR: Bar = Bar { most: 2.5 };
 pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     let plan = Plan { payload_bytes: PAYLOAD_BYTES, ..bench.plan };
     let name = format!("one socket, {PAYLOAD_BYTES} B, {OUTSTANDING} outstanding");
-    let work = Work { name: name.clone(), topics: 1, sockets: 1, feed: Feed::InFlight(OUTSTANDING), plan: &plan };
+    let work = Work {
+        name: name.clone(),
+        topics: 1,
+        sockets: 1,
+        feed: Feed::InFlight(OUTSTANDING),
+        fixture: None,
+        plan: &plan,
+    };
     let mut cases = against_the_floor(bench, &work, None)?;
     if let Some(outcome) = cases.get(1).and_then(|case| case.pairs.clone()) {
         let name = format!("CPU per message: {name}");

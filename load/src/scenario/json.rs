@@ -16,7 +16,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     let Some(gateway) = bench.stage.gateway()? else { return Ok(Vec::new()) };
     let sockets = bench.count(SOCKETS);
     let name = format!("{sockets} sockets, {} B, 1 in flight", bench.plan.payload_bytes);
-    let work = Work { name, topics: 1, sockets, feed: Feed::InFlight(1), plan: &bench.plan };
+    let work = Work { name, topics: 1, sockets, feed: Feed::InFlight(1), fixture: None, plan: &bench.plan };
     let speaks_json = gateway.server.speaking(Speech::Json);
     let plain = Fencer { name: "plain", pid: gateway.pid(), server: &gateway.server };
     let json = Fencer { name: "json", pid: gateway.pid(), server: &speaks_json };

@@ -21,7 +21,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     for in_flight in IN_FLIGHT {
         let name = format!("{topics} topics of {SOCKETS_EACH} sockets in turn, {in_flight} in flight");
         let sockets = topics * SOCKETS_EACH;
-        let work = Work { name, topics, sockets, feed: Feed::InFlight(in_flight), plan: &bench.plan };
+        let work = Work { name, topics, sockets, feed: Feed::InFlight(in_flight), fixture: None, plan: &bench.plan };
         cases.extend(against_the_floor(bench, &work, Some(BAR))?);
     }
     Ok(cases)
