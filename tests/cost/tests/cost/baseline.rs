@@ -21,6 +21,8 @@ pub struct Toolchain {
     pub rustc: String,
     pub libc: String,
     pub processor: String,
+    /// By which libraries choose their code when they run.
+    pub features: String,
 }
 
 impl Toolchain {
@@ -30,8 +32,22 @@ impl Toolchain {
             rustc: said("rustc", &["--version"]),
             libc: said("getconf", &["GNU_LIBC_VERSION"]),
             processor: std::env::consts::ARCH.to_owned(),
+            features: features(),
         }
     }
+}
+
+fn features() -> String {
+    #[cfg(target_arch = "x86_64")]
+    let known = [
+        ("sse4.2", std::arch::is_x86_feature_detected!("sse4.2")),
+        ("avx2", std::arch::is_x86_feature_detected!("avx2")),
+        ("avx512vl", std::arch::is_x86_feature_detected!("avx512vl")),
+    ];
+    #[cfg(not(target_arch = "x86_64"))]
+    let known: [(&str, bool); 0] = [];
+    let present = known.into_iter().filter(|&(_, present)| present).map(|(name, _)| name);
+    present.collect::<Vec<_>>().join(" ")
 }
 
 impl Baseline {

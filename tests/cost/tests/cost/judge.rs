@@ -3,8 +3,8 @@
 use crate::baseline::{Baseline, Toolchain};
 use crate::measure::{Costs, Guarded, Quantity};
 
-/// Another compiler or C library changes every count a little: then so many times the distance is allowed, and
-/// what became less is no fault.
+/// Another compiler, C library or set of features changes every count a little: then so many times the distance is
+/// allowed, and what became less is no fault.
 const OTHER_TOOLCHAIN: f64 = 5.0;
 
 /// What is wrong, and what is to be known.
@@ -62,6 +62,7 @@ fn verdict(instructions: f64, held: f64, rustc: &str, processor: &str) -> Verdic
         rustc: rustc.into(),
         libc: "glibc".into(),
         processor: processor.into(),
+        features: String::new(),
     };
     let costs = |instructions, held| {
         Costs::from([(Quantity::Instructions.of("x"), instructions), (Quantity::Held.of("x"), held)])

@@ -21,6 +21,7 @@ const GUARDED: &[Guarded] = &[
     Guarded { case: "json", times: 20, within: &DELIVERY },
     Guarded { case: "plain-by-8", times: 20, within: &DELIVERY },
     Guarded { case: "json-by-8", times: 20, within: &DELIVERY },
+    Guarded { case: "deflated", times: 20, within: &DELIVERY },
     // How Redis' bytes are cut into reads differs from run to run, and more on a busy machine: a read costs instructions
     // for each publication in it the fewer they are.
     Guarded {
