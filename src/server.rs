@@ -26,7 +26,8 @@ use crate::transport::websocket::{Door, House};
 pub use limits::raise_descriptors;
 pub use reload::Reload;
 
-/// How many connections may wait to be accepted.
+/// How many connections may wait to be accepted. Of 8,000 that come within 0.1 s the last is answered after 1.1 s, with
+/// 1,024 after 3.1 s: whose handshake finds the queue full tries again a second later (load/CHOICES.md).
 const BACKLOG: u32 = 4096;
 
 /// How many sockets beside the connections may speak HTTP: those who get a 503, health checks, scrapes.
