@@ -15,7 +15,7 @@ use crate::event::Event;
 use crate::frame::Extension;
 use crate::identity::{ConnectionNumber, Replica};
 use crate::metrics::Metrics;
-use crate::outbox::Outbox;
+use crate::outbox::{Outbox, prefetch};
 use crate::protocol::Form;
 use crate::publication::Publication;
 use crate::settings::TopicRules;
@@ -174,6 +174,9 @@ impl TopicState {
         while pass.cursor < self.seats.end() && !turn.is_over() {
             let place = pass.cursor;
             pass.cursor += 1;
+            if let Some(next) = self.seats.at(place + 1) {
+                prefetch(&next.outbox);
+            }
             let Some(seat) = self.seats.at(place) else { continue };
             let may_wait = matches!(pass.load, Load::Live(_)) && seat.from <= pass.first;
             if may_wait && answer_waiting(&mut self.waiting, &self.name, seat) {

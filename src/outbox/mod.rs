@@ -10,6 +10,7 @@
 mod backlog;
 mod duty;
 mod overflow;
+mod prefetch;
 mod run;
 mod sync;
 mod total;
@@ -30,6 +31,7 @@ use crate::protocol::Protocol;
 
 use backlog::{Backlog, Entry};
 pub use duty::Duty;
+pub use prefetch::prefetch;
 pub use run::{Run, RunFrame};
 use sync::{AtomicU64, Mutex, Ordering};
 pub use total::Total;
