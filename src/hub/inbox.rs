@@ -29,7 +29,7 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct Queue {
-    /// Publications are bounded by `held`, gaps by `flagged`; a topic flips at most twice per link and back-off.
+    /// Publications are bounded by `held`, gaps by `flagged` (and behind it by one per reason that waits in the topic); a topic flips at most twice per link and back-off.
     items: Vec<Item>,
     /// Topics with a gap among the items. One each is enough: it is told after all that was dropped
     /// behind it, so whoever looks up what was missed finds that too.

@@ -7,12 +7,12 @@ use std::sync::Arc;
 use indexmap::IndexMap;
 
 use super::replies::Replies;
-use crate::event::{Event, Gap};
+use crate::event::{Event, Gap, GapReason};
 use crate::identity::ConnectionNumber;
 use crate::outbox::Outbox;
 use crate::topic::Topic;
 
-/// The most topics that one event names.
+/// The most topics that one event names, and that a client's news name before they are told.
 const TOPICS: usize = 256;
 
 /// With so many clients to be told, some are told before more is gathered.
@@ -21,17 +21,22 @@ const CLIENTS: usize = 16_384;
 /// The longest a gap asks clients to spread their questions, in ms.
 pub(super) const SPREAD: u32 = 10_000;
 
-/// What waits to be told, per client. A client is told before anything else that concerns its topics: before a
-/// publication, and before the answer to what it asks.
-#[derive(Default)]
+/// What waits to be told, per client. What happened to a topic is told before its next publication, and before the
+/// answer to who subscribes or unsubscribes; an answer that itself waited for Redis goes out on its own.
 pub(super) struct News {
     clients: IndexMap<ConnectionNumber, Sheet>,
+    /// Whose turn it is. Clients are told round and round, so that nobody waits for more than one round.
+    next: usize,
+    /// How many clients make it full.
+    room: usize,
 }
 
 struct Sheet {
     outbox: Arc<Outbox>,
     /// In the order in which it happened.
     items: Vec<Item>,
+    /// How many topics they name.
+    names: usize,
 }
 
 enum Item {
@@ -40,26 +45,36 @@ enum Item {
 }
 
 impl News {
-    /// Notes whether publications of a topic flow to this client.
-    pub fn live(&mut self, outbox: &Arc<Outbox>, topic: &Topic, live: bool) {
-        let items = self.items(outbox);
-        match items.last_mut() {
-            Some(Item::Live { topics, live: before }) if *before == live && topics.len() < TOPICS => {
-                topics.push(topic.clone());
-            }
-            _ => items.push(Item::Live { topics: vec![topic.clone()], live }),
-        }
+    pub fn of(room: usize) -> Self {
+        Self { clients: IndexMap::new(), next: 0, room }
     }
 
-    /// Notes that this client may have missed something.
-    pub fn gap(&mut self, outbox: &Arc<Outbox>, gap: &Gap) {
-        let items = self.items(outbox);
-        match items.last_mut() {
-            Some(Item::Gap(before)) if before.reason == gap.reason && before.topics.len() < TOPICS => {
-                widen(before, gap);
-            }
-            _ => items.push(Item::Gap(gap.clone())),
+    /// Notes whether publications of a topic flow to this client. Whether it was told something, to make room.
+    pub fn live(&mut self, outbox: &Arc<Outbox>, topic: &Topic, live: bool) -> bool {
+        if !outbox.protocol().says_live() {
+            return false;
         }
+        let (sheet, told) = self.sheet(outbox);
+        sheet.names += 1;
+        match sheet.items.last_mut() {
+            Some(Item::Live { topics, live: before }) if *before == live => topics.push(topic.clone()),
+            _ => sheet.items.push(Item::Live { topics: vec![topic.clone()], live }),
+        }
+        told
+    }
+
+    /// Notes that this client, whose language has a word for it, may have missed something. Whether it was told
+    /// something, to make room.
+    pub fn gap(&mut self, outbox: &Arc<Outbox>, gap: &Gap) -> bool {
+        let (sheet, told) = self.sheet(outbox);
+        match sheet.items.last_mut() {
+            Some(Item::Gap(before)) if before.reason == gap.reason => sheet.names += widen(before, gap),
+            _ => {
+                sheet.names += gap.topics.len();
+                sheet.items.push(Item::Gap(gap.clone()));
+            }
+        }
+        told
     }
 
     pub fn is_empty(&self) -> bool {
@@ -67,18 +82,24 @@ impl News {
     }
 
     pub fn is_full(&self) -> bool {
-        self.clients.len() >= CLIENTS
+        self.clients.len() >= self.room
     }
 
     /// Tells one client, by one write. Whether there was anything.
     pub fn tell(&mut self, number: ConnectionNumber) -> bool {
-        self.clients.swap_remove(&number).is_some_and(Sheet::tell)
+        self.clients.swap_remove(&number).map(Sheet::tell).is_some()
     }
 
     /// Tells so many clients, each by one write.
     pub fn tell_some(&mut self, most: usize) {
-        for (_, sheet) in std::iter::from_fn(|| self.clients.pop()).take(most) {
+        for _ in 0..most {
+            if self.next >= self.clients.len() {
+                self.next = 0;
+            }
+            // Its place is the last one's now, who waits for the next round.
+            let Some((_, sheet)) = self.clients.swap_remove_index(self.next) else { break };
             sheet.tell();
+            self.next += 1;
         }
     }
 
@@ -87,14 +108,26 @@ impl News {
         self.clients.swap_remove(&number);
     }
 
-    fn items(&mut self, outbox: &Arc<Outbox>) -> &mut Vec<Item> {
-        let sheet = || Sheet { outbox: outbox.clone(), items: Vec::new() };
-        &mut self.clients.entry(outbox.number()).or_insert_with(sheet).items
+    /// A client's sheet, with room for another name; and whether what was on it had to be told for that.
+    fn sheet(&mut self, outbox: &Arc<Outbox>) -> (&mut Sheet, bool) {
+        let empty = || Sheet { outbox: outbox.clone(), items: Vec::new(), names: 0 };
+        let sheet = self.clients.entry(outbox.number()).or_insert_with(empty);
+        let is_full = sheet.names >= TOPICS;
+        if is_full {
+            std::mem::replace(sheet, empty()).tell();
+        }
+        (sheet, is_full)
+    }
+}
+
+impl Default for News {
+    fn default() -> Self {
+        Self::of(CLIENTS)
     }
 }
 
 impl Sheet {
-    fn tell(self) -> bool {
+    fn tell(self) {
         let mut replies = Replies::to(&self.outbox);
         for item in &self.items {
             match item {
@@ -102,17 +135,20 @@ impl Sheet {
                 Item::Gap(gap) => replies.say(&Event::Gap(gap)),
             }
         }
-        true
     }
 }
 
-/// Lets a gap stand for another one, too: over the time of both, and over their subscribers together.
-fn widen(gap: &mut Gap, other: &Gap) {
-    // The same topic again and again is one that gets malformed publications, say.
-    if gap.topics.last() != other.topics.last() {
-        gap.topics.extend_from_slice(&other.topics);
-    }
+/// Lets a gap of a topic stand for another one, too: over the time of both, and over their subscribers together. Answers
+/// how many topics it names more.
+fn widen(gap: &mut Gap, other: &Gap) -> usize {
     gap.since = gap.since.min(other.since);
     gap.until = gap.until.max(other.until);
+    // An outage comes to each topic once, and to many topics; what is malformed or too large comes again and again.
+    let may_come_again = gap.reason != GapReason::Reconnected;
+    if may_come_again && other.topics.iter().all(|topic| gap.topics.contains(topic)) {
+        return 0;
+    }
+    gap.topics.extend_from_slice(&other.topics);
     gap.spread_ms = gap.spread_ms.saturating_add(other.spread_ms).min(SPREAD);
+    other.topics.len()
 }

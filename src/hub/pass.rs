@@ -56,6 +56,11 @@ impl Turn {
         }
     }
 
+    /// What took long is followed by other topics' turns.
+    pub fn end(&mut self) {
+        self.sockets = 0;
+    }
+
     /// A subscriber was looked at and not written to.
     pub fn glance(&mut self) {
         self.glances += 1;
@@ -95,6 +100,13 @@ pub(super) struct Batch {
     bytes: u64,
 }
 
+/// What a delivery took.
+enum Effort {
+    Write,
+    /// The run had to be compressed first: up to some milliseconds.
+    Compression,
+}
+
 /// A pass under way.
 pub(super) struct Pass {
     /// The sequence number of the first thing it takes along.
@@ -127,15 +139,17 @@ impl Batch {
     }
 
     /// Delivers to one subscriber what came since it joined and was not kept from it.
-    fn deliver(&mut self, first: u64, seat: &Seat) {
+    fn deliver(&mut self, first: u64, seat: &Seat) -> Effort {
         let form = seat.form as usize;
         let plain =
             self.runs[form].get_or_insert_with(|| encode::run(&self.publications, seat.outbox.protocol(), self.rule));
+        let mut effort = Effort::Write;
         let run = match seat.extension {
             Extension::None => plain,
-            Extension::Deflate => {
-                self.deflated[form].get_or_insert_with(|| encode::deflated(plain, seat.form, self.least))
-            }
+            Extension::Deflate => self.deflated[form].get_or_insert_with(|| {
+                effort = Effort::Compression;
+                encode::deflated(plain, seat.form, self.least)
+            }),
         };
         let number = seat.outbox.number();
         let all = seat.from <= first && !self.excluded.iter().any(|&(_, excluded)| excluded == number);
@@ -147,6 +161,7 @@ impl Batch {
         };
         self.delivered[form] += taken as u64;
         self.bytes += (run.joined.len() * taken / run.frames.len().max(1)) as u64;
+        effort
     }
 
     /// Counts what the pass did, at its end.
@@ -179,8 +194,10 @@ impl Pass {
                 if !tools.news.is_empty() && tools.news.tell(seat.outbox.number()) {
                     turn.spend();
                 }
-                batch.deliver(self.first, seat);
-                return turn.spend();
+                return match batch.deliver(self.first, seat) {
+                    Effort::Write => turn.spend(),
+                    Effort::Compression => turn.end(),
+                };
             }
             // Joined after this was noted: it knows already.
             _ if seat.from > self.first => {}
@@ -188,7 +205,9 @@ impl Pass {
             Load::Lost => {
                 if seat.told == Told::Live {
                     seat.told = Told::Lost;
-                    tools.news.live(&seat.outbox, topic, false);
+                    if tools.news.live(&seat.outbox, topic, false) {
+                        turn.spend();
+                    }
                 }
             }
             Load::Gap(gap) => {
@@ -207,8 +226,8 @@ impl Pass {
 fn tell_live(topic: &Topic, seat: &mut Seat, gap: Option<&Gap>, turn: &mut Turn, tools: &mut Tools<'_>) {
     match (seat.told, gap) {
         (Told::Lost, Some(gap)) => tell_gap(seat, gap, turn, tools),
-        (Told::Lost | Told::Pending, _) => tools.news.live(&seat.outbox, topic, true),
-        (Told::Live | Told::Waiting, _) => {}
+        (Told::Lost | Told::Pending, _) if tools.news.live(&seat.outbox, topic, true) => turn.spend(),
+        _ => {}
     }
     seat.told = Told::Live;
 }
@@ -216,7 +235,8 @@ fn tell_live(topic: &Topic, seat: &mut Seat, gap: Option<&Gap>, turn: &mut Turn,
 fn tell_gap(seat: &Seat, gap: &Gap, turn: &mut Turn, tools: &mut Tools<'_>) {
     match seat.outbox.protocol().on_gap() {
         GapWord::Silent => return,
-        GapWord::Told => tools.news.gap(&seat.outbox, gap),
+        GapWord::Told if tools.news.gap(&seat.outbox, gap) => turn.spend(),
+        GapWord::Told => {}
         GapWord::Close => {
             seat.outbox.close_after_writing(crate::close::Close::Gap);
             turn.spend();

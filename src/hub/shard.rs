@@ -271,8 +271,15 @@ impl Shard {
 
     fn note_gap(&mut self, topic: &Topic, reason: GapReason, since: u64) {
         let Some(&key) = self.names.get(topic) else { return };
-        let gap = gap(topic, reason, since, self.topics[key].seats.occupied());
-        self.enqueue(key, Work::Notice(Load::Gap(gap)));
+        let state = &mut self.topics[key];
+        state.enqueue_gap(gap(topic, reason, since, state.seats.occupied()));
+        self.schedule(key);
+    }
+
+    /// Makes its news full with so many clients.
+    #[cfg(test)]
+    pub fn hold_news_of(&mut self, clients: usize) {
+        self.news = News::of(clients);
     }
 
     /// How many topics, members, and topics waiting for a turn there are.
@@ -283,9 +290,13 @@ impl Shard {
     }
 
     fn enqueue(&mut self, key: usize, work: Work) {
-        let state = &mut self.topics[key];
-        state.enqueue(work);
-        if !std::mem::replace(&mut state.scheduled, true) {
+        self.topics[key].enqueue(work);
+        self.schedule(key);
+    }
+
+    /// Puts a topic with work into the ring.
+    fn schedule(&mut self, key: usize) {
+        if !std::mem::replace(&mut self.topics[key].scheduled, true) {
             self.ready.push_back(key);
         }
     }

@@ -11,7 +11,7 @@ use super::order::{Answer, Arrivals};
 use super::pass::{Batch, Load, Pass, Turn};
 use super::replies::Replies;
 use super::roll::Roll;
-use crate::event::Event;
+use crate::event::{Event, Gap};
 use crate::frame::Extension;
 use crate::identity::{ConnectionNumber, Replica};
 use crate::metrics::Metrics;
@@ -159,6 +159,19 @@ impl TopicState {
 
     pub fn enqueue(&mut self, work: Work) {
         self.queue.push_back(work);
+    }
+
+    /// Notes a gap. Where one of its reason still waits, that one stands for this one, too: it is told after all that was
+    /// dropped by now, so whoever looks up what was missed finds it. So at most one per reason waits.
+    pub fn enqueue_gap(&mut self, gap: Gap) {
+        let waiting = self.queue.iter_mut().find_map(|work| match work {
+            Work::Notice(Load::Gap(waiting)) if waiting.reason == gap.reason => Some(waiting),
+            _ => None,
+        });
+        match waiting {
+            Some(waiting) => waiting.until = gap.until,
+            None => self.enqueue(Work::Notice(Load::Gap(gap))),
+        }
     }
 
     pub fn has_work(&self) -> bool {

@@ -32,6 +32,9 @@ pub trait Protocol: Send + Sync + 'static {
         frame::close(close.code(), &close.reason(), wire);
     }
 
+    /// Whether the language has a word for a topic that is live, or not any more.
+    fn says_live(&self) -> bool;
+
     /// What the language does with a gap.
     fn on_gap(&self) -> GapWord;
 

@@ -47,6 +47,10 @@ impl Protocol for Plain {
         }
     }
 
+    fn says_live(&self) -> bool {
+        false
+    }
+
     fn on_gap(&self) -> GapWord {
         match self.on_gap {
             OnGap::Ignore => GapWord::Silent,

@@ -45,6 +45,39 @@ fn what_is_too_large_or_malformed_is_told_in_its_place() {
 }
 
 #[test]
+fn gaps_of_a_topic_that_is_behind_are_one_per_reason() {
+    let mut house = House::new(true);
+    let clients: Vec<_> = (0..20).map(|n| house.json(n)).collect();
+    clients.iter().for_each(|client| house.subscribe(client, &["t"]));
+    for nth in 0..50 {
+        // Taken out of the inbox each time, while the pass over the first is under way.
+        house.publish("t", "m");
+        let reason = [GapReason::Overflow, GapReason::Malformed][nth % 2];
+        house.interest.gap(&topic("t"), reason);
+        house.turn(1);
+    }
+    house.settle();
+    let told = clients[0].told();
+    assert_eq!(told.iter().filter(|text| *text == "m").count(), 50);
+    let gaps = |reason: &str| told.iter().filter(|text| *text == reason).count();
+    assert!((1..=5).contains(&gaps("gap:overflow")), "{told:?}");
+    assert!((1..=5).contains(&gaps("gap:malformed")), "{told:?}");
+}
+
+/// A pass that writes to nobody ends its turns, too.
+#[test]
+fn a_turn_looks_at_so_many_subscribers_at_most() {
+    let mut house = House::new(true);
+    let clients: Vec<_> = (0..2000).map(|n| house.plain(n)).collect();
+    clients.iter().for_each(|client| house.subscribe(client, &["t"]));
+    house.interest.gap(&topic("t"), GapReason::Malformed);
+    house.turn(64);
+    assert_eq!(house.shard.census().2, 1, "2,000 are more than one turn looks at");
+    house.turn(64);
+    assert_eq!(house.shard.census().2, 0);
+}
+
+#[test]
 fn who_never_was_live_hears_of_no_gap() {
     let mut house = House::new(false);
     let client = house.json(1);

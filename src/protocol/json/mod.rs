@@ -32,6 +32,10 @@ impl Protocol for Json {
         write::event(event, wire);
     }
 
+    fn says_live(&self) -> bool {
+        true
+    }
+
     fn on_gap(&self) -> GapWord {
         GapWord::Told
     }
