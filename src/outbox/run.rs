@@ -1,5 +1,6 @@
 //! Publications of one topic that go together, encoded.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -35,7 +36,16 @@ impl Run {
         match written {
             _ if written >= frame.end => None,
             _ if written > start => Some(Entry::begun(self.joined.slice(written..frame.end))),
-            _ => Some(Entry::publication(self.joined.slice(start..frame.end), self, &frame.publication)),
+            _ => Some(Entry::publication(self.keep(start..frame.end), self, &frame.publication)),
+        }
+    }
+
+    /// A frame's bytes for somebody to keep. They share the run's, of which a slice keeps all alive, where frames leave in
+    /// their order. `conflate` may keep one of each run for long, and so gets its own.
+    fn keep(&self, frame: Range<usize>) -> Bytes {
+        match self.rule.1 {
+            OnFull::Conflate if self.frames.len() > 1 => Bytes::copy_from_slice(&self.joined[frame]),
+            _ => self.joined.slice(frame),
         }
     }
 }

@@ -93,6 +93,19 @@ fn conflate_goes_by_the_producers_key_across_topics_of_one_rule() {
     assert_eq!(client.drained(), ["gap:p", "gap:q", "x2", "qx2", "y2"]);
 }
 
+/// What a slow client keeps is what it is charged for, and not the run around it.
+#[test]
+fn conflate_keeps_no_run_alive_for_one_of_its_frames() {
+    for (on_full, is_shared) in [(OnFull::Conflate, false), (OnFull::DropOldest, true)] {
+        let client = Client::json(0, usize::MAX, 5);
+        let both = ["x", "y"].map(|key| publication("p", Some(key), key));
+        let run = run(client.outbox.protocol(), (0, on_full), &both);
+        assert_eq!(client.outbox.offer(&run), 2);
+        assert_eq!(!run.joined.is_unique(), is_shared, "{on_full:?}");
+        assert_eq!(client.drained(), ["x", "y"]);
+    }
+}
+
 #[test]
 fn conflate_closes_where_the_newest_alone_have_no_room() {
     let client = Client::json(0, usize::MAX, 3);
