@@ -19,7 +19,7 @@ pub const CASES: &[Case] = &[
     Case { name: "json", counts: "one publication to 1,000 json clients", run: delivery::json },
     Case { name: "plain-by-8", counts: "eight publications at once to 1,000 plain clients", run: delivery::plain_by_8 },
     Case { name: "json-by-8", counts: "eight publications at once to 1,000 json clients", run: delivery::json_by_8 },
-    Case { name: "deflated", counts: "one publication to 1,000 clients, compressed", run: delivery::deflated },
+    Case { name: "deflated", counts: "one publication of 1 KiB, compressed, to 10 clients", run: delivery::deflated },
     Case { name: "ingest", counts: "one publication from Redis to the outbox of its one client", run: ingest::run },
     Case { name: "decode", counts: "one text message of 32 bytes out of a client's frame", run: frames::decode },
     Case { name: "connect", counts: "one connection, listening to one topic, and staying", run: connections::stay },

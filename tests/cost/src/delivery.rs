@@ -25,10 +25,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::allocator::{Asked, count};
 
-/// How many listen.
-const CLIENTS: u64 = 1000;
 /// What each gets.
 const PAYLOAD: &[u8] = &[b'x'; 128];
+/// The same where it is compressed: 1 KiB of JSON.
+const RECORD: &[u8] = include_bytes!("../../../load/fixtures/publication-1KiB.json");
 /// Passes before the counting begins: tables have grown by then.
 const WARM: usize = 4;
 
@@ -52,21 +52,28 @@ pub fn json_by_8(times: usize) -> anyhow::Result<Asked> {
     deliver(Manner::JSON, 8, times)
 }
 
-/// One in flight, to clients that agreed on compression.
+/// One in flight, to clients that agreed on compression; few, so that it is compression that is counted.
 pub fn deflated(times: usize) -> anyhow::Result<Asked> {
-    deliver(Manner { extension: Extension::Deflate, ..Manner::PLAIN }, 1, times)
+    deliver(Manner { extension: Extension::Deflate, payload: RECORD, clients: 10, ..Manner::PLAIN }, 1, times)
 }
 
-/// How the clients are spoken to.
+/// How many clients there are, and how they are spoken to.
 #[derive(Clone, Copy)]
 struct Manner {
     protocol: fn() -> Box<dyn Protocol>,
     extension: Extension,
+    payload: &'static [u8],
+    clients: u64,
 }
 
 impl Manner {
-    const PLAIN: Self = Self { protocol: || Box::new(Plain::new(OnGap::Ignore)), extension: Extension::None };
-    const JSON: Self = Self { protocol: || Box::new(Json), extension: Extension::None };
+    const PLAIN: Self = Self {
+        protocol: || Box::new(Plain::new(OnGap::Ignore)),
+        extension: Extension::None,
+        payload: PAYLOAD,
+        clients: 1000,
+    };
+    const JSON: Self = Self { protocol: || Box::new(Json), ..Self::PLAIN };
 }
 
 /// A socket that takes everything, so that what is counted is ours alone.
@@ -102,14 +109,14 @@ fn deliver(manner: Manner, at_once: usize, times: usize) -> anyhow::Result<Asked
     let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
     let mut hall = Hall::open(&tasks, &stop)?;
     runtime.block_on(hall.fill(manner));
-    runtime.block_on(hall.publish(at_once, WARM));
+    runtime.block_on(hall.publish(manner, at_once, WARM));
     let before = hall.taken.load(Ordering::Relaxed);
     let asked = count(|| {
-        runtime.block_on(hall.publish(at_once, times));
+        runtime.block_on(hall.publish(manner, at_once, times));
         Ok(())
     })?;
     let taken = hall.taken.load(Ordering::Relaxed) - before;
-    let published = times * at_once * PAYLOAD.len() * hall.clients.len();
+    let published = times * at_once * manner.payload.len() * hall.clients.len();
     let deflates = manner.extension == Extension::Deflate;
     ensure!((taken < published) == deflates, "{taken} bytes came out of {published}");
     Ok(asked)
@@ -130,11 +137,11 @@ impl Hall {
 
     /// Everybody comes in and listens.
     async fn fill(&mut self, manner: Manner) {
-        let Manner { protocol, extension } = manner;
+        let Manner { protocol, extension, clients, .. } = manner;
         let (total, metrics) = (Total::new(usize::MAX), self.metrics.clone());
         let terms =
             Arc::new(Terms { protocol: protocol(), extension, bytes: 1 << 20, messages: 10_000, total, metrics });
-        for number in 0..CLIENTS {
+        for number in 0..clients {
             let outbox = Outbox::new(terms.clone(), ConnectionNumber(number), Drain(self.taken.clone()));
             let member = self.hub.seat(outbox);
             member.subscribe(vec![self.topic.clone()], 1, Answer::default()).await;
@@ -146,10 +153,10 @@ impl Hall {
     }
 
     /// So many passes, each of so many publications, one pass after the other.
-    async fn publish(&self, at_once: usize, passes: usize) {
+    async fn publish(&self, manner: Manner, at_once: usize, passes: usize) {
         for _ in 0..passes {
             for _ in 0..at_once {
-                let (topic, payload) = (self.topic.clone(), Bytes::from_static(PAYLOAD));
+                let (topic, payload) = (self.topic.clone(), Bytes::from_static(manner.payload));
                 self.interest.deliver(Publication {
                     topic,
                     header: None,

@@ -4,7 +4,7 @@ use crate::baseline::{Baseline, Toolchain};
 use crate::measure::{Costs, Guarded, Quantity};
 
 /// Another compiler, C library or set of features changes every count a little: then so many times the distance is
-/// allowed, and what became less is no fault.
+/// allowed for instructions, and what became less is no fault.
 const OTHER_TOOLCHAIN: f64 = 5.0;
 
 /// What is wrong, and what is to be known.
@@ -32,7 +32,8 @@ pub fn judge(guarded: &[Guarded], baseline: &Baseline, here: &Toolchain, measure
                 verdict.faults.push(format!("{name}: not in the baseline, or not measured"));
                 continue;
             };
-            let within = if here == theirs { within } else { within * OTHER_TOOLCHAIN };
+            let widens = here != theirs && quantity == Quantity::Instructions;
+            let within = if widens { within * OTHER_TOOLCHAIN } else { within };
             let allowed = was.abs() * within;
             if is - was > allowed {
                 verdict.faults.push(format!(
