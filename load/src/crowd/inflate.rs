@@ -30,16 +30,17 @@ impl Inflater {
     }
 }
 
-/// RFC 7692 §7.2.2: the sender took the empty block's four bytes off the end.
+/// What the sender took off the end (RFC 7692 §7.2.2), and an empty last block: a message that breaks off in the middle
+/// of a block takes it for data, and never ends.
+const TAIL: [u8; 9] = [0, 0, 0xFF, 0xFF, 1, 0, 0, 0xFF, 0xFF];
+
 fn inflate(compressed: &[u8]) -> Option<Vec<u8>> {
-    let whole = [compressed, &[0, 0, 0xFF, 0xFF]].concat();
+    let whole = [compressed, &TAIL].concat();
     let mut message = vec![0; MOST];
-    // A message need not end its last block, so that more input is what a sound one ends by asking for.
-    let flags = flags::TINFL_FLAG_HAS_MORE_INPUT | flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
-    let (status, _, len) = decompress(&mut DecompressorOxide::new(), &whole, &mut message, 0, flags);
-    let is_whole = matches!(status, TINFLStatus::NeedsMoreInput | TINFLStatus::Done);
+    let flags = flags::TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF;
+    let (status, read, len) = decompress(&mut DecompressorOxide::new(), &whole, &mut message, 0, flags);
     message.truncate(len);
-    is_whole.then_some(message)
+    (status == TINFLStatus::Done && read == whole.len()).then_some(message)
 }
 
 #[cfg(test)]
@@ -71,6 +72,15 @@ mod tests {
         });
         assert_eq!(stamps, [Some(1), Some(2), Some(1), Some(2)]);
         assert_eq!(inflater.seen.len(), 2);
+    }
+
+    #[test]
+    fn a_message_that_was_cut_off_is_not_ours() {
+        let mut message = Vec::new();
+        Stamp { number: 1, sent_ns: 5 }.fill(500, &mut message);
+        message.extend((0..500_u32).map(|nth| (nth * nth / 7) as u8));
+        let whole = deflate(&message);
+        assert!((1..whole.len()).all(|cut| Inflater::default().stamp(&whole[..cut]).is_none()));
     }
 
     #[test]

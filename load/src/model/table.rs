@@ -10,8 +10,14 @@ use std::fmt::Write;
 /// What was measured, with its symbols.
 pub fn costs(costs: &Costs) -> String {
     let rows = [
-        ("d₁", "a lone delivery", costs.delivery_us, "µs", "results.json, `fanout`, 1 in flight"),
-        ("d₈", "a delivery, eight together", costs.joined_us, "µs", "results.json, `fanout`, 8 in flight"),
+        ("d₁", "a lone delivery", costs.delivery_us, "µs", "results.json, `growth`, 18,000 sockets, 1 in flight"),
+        (
+            "d₈",
+            "a delivery, eight together",
+            costs.joined_us,
+            "µs",
+            "results.json, `growth`, 18,000 sockets, 8 in flight",
+        ),
         ("i", "a publication taken in by a replica", costs.ingest_us, "µs", "fleet.json"),
         ("h", "connect, handshake, subscribe to a new topic", costs.connect_us, "µs", "results.json, `connect`"),
         ("m", "a replica's memory per connection, a topic each", costs.connection_kib, "KiB", "results.json, `idle`"),

@@ -15,6 +15,8 @@ use anyhow::Result;
 
 /// Up to what one client process opens.
 const SIZES: [usize; 4] = [100, 1_000, 10_000, PER_PROCESS];
+/// One alone, and as many as share a write.
+const IN_FLIGHT: [usize; 2] = [1, 8];
 /// So many come before memory is looked at, so that what a gateway allocates once is not divided by them.
 const FIRST_COMERS: usize = 16;
 
@@ -22,9 +24,12 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for size in SIZES {
         let sockets = bench.count(size);
-        let name = format!("growth, {sockets} sockets, {} B, 1 in flight", bench.plan.payload_bytes);
-        let work = Work { name, topics: 1, sockets, feed: Feed::InFlight(1), fixture: None, plan: &bench.plan };
-        cases.extend(against_the_floor(bench, &work, None)?);
+        for in_flight in IN_FLIGHT {
+            let name = format!("growth, {sockets} sockets, {} B, {in_flight} in flight", bench.plan.payload_bytes);
+            let feed = Feed::InFlight(in_flight);
+            let work = Work { name, topics: 1, sockets, feed, fixture: None, plan: &bench.plan };
+            cases.extend(against_the_floor(bench, &work, None)?);
+        }
         cases.extend(held(bench, sockets)?);
     }
     Ok(cases)
