@@ -134,7 +134,7 @@ pub enum RefusalCode {
     TooManyTopics,
     /// A publication above the topic's limit.
     TooLarge,
-    /// Redis is away; nothing was published.
+    /// Redis is away or refused. Where it did not answer in time the message may have been published all the same.
     Unavailable,
 }
 

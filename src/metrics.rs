@@ -242,7 +242,7 @@ impl Metrics {
             outbox_bytes: page.gauge("outbox_bytes", "Bytes waiting for clients."),
             dropped: page.children(
                 "dropped_total",
-                "Deliveries not made, by reason; told as a gap where the client's protocol has a word for it.",
+                "Deliveries not made, and publications where `malformed`, `overflow` or `too_large`; told as a gap where the client's protocol has a word for it.",
                 "reason",
                 Dropped::ALL.map(Dropped::label),
             ),

@@ -89,7 +89,9 @@ pub fn refusals() -> String {
         RefusalCode::Forbidden => "the topic's rule says no",
         RefusalCode::TooManyTopics => "more topics than `limits.topics`",
         RefusalCode::TooLarge => "a publication above the topic rule's `publication`",
-        RefusalCode::Unavailable => "Redis is away or refused: nothing was published",
+        RefusalCode::Unavailable => {
+            "Redis is away or refused; where it did not answer in time, it may have been published all the same"
+        }
     };
     let all = [
         RefusalCode::BadMessage,
