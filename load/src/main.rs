@@ -21,6 +21,8 @@ mod fleet;
 
 mod model;
 
+mod number;
+
 mod stop;
 
 use clap::{Parser, Subcommand};

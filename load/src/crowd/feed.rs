@@ -1,7 +1,7 @@
 //! When the next publication is due.
 
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// Publications outstanding at most at a fixed rate; beyond, the schedule is held rather than memory eaten.
 const MOST_OUTSTANDING: usize = 65_536;
@@ -38,6 +38,16 @@ impl Feed {
         match self {
             Feed::InFlight(_) | Feed::Burst(_) => 100,
             Feed::Rate(rate) => ((sent as f64 / rate - elapsed.as_secs_f64()) * 1000.0).clamp(0.0, 100.0) as u16,
+        }
+    }
+}
+
+impl fmt::Display for Feed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Feed::InFlight(most) => write!(f, "{most} in flight"),
+            Feed::Rate(rate) => write!(f, "{rate} a second"),
+            Feed::Burst(most) => write!(f, "{most} at once"),
         }
     }
 }

@@ -43,6 +43,7 @@ pub struct Args {
 /// Measures a fleet, and fails where anybody missed anything.
 pub fn run(args: &Args) -> Result<()> {
     let replicas = args.replicas as usize;
+    ensure!(args.connections >= replicas, "{} connections are fewer than {replicas} replicas", args.connections);
     ensure!(
         args.connections.div_ceil(replicas) <= PER_PROCESS,
         "{} connections need {} replicas",

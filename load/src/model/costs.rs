@@ -31,7 +31,7 @@ impl Costs {
         let json = |name: &str| -> Result<Value> {
             let path = from.join(name);
             let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            Ok(serde_json::from_str(&text)?)
+            serde_json::from_str(&text).with_context(|| path.display().to_string())
         };
         Self::of(&json("results.json")?, &json("fleet.json")?)
     }

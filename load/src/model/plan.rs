@@ -20,6 +20,8 @@ pub struct Fleet {
     /// Deliveries a second, over all.
     pub deliveries: f64,
     pub replicas: f64,
+    /// Whether so many are enough; where not, no number is.
+    pub suffices: bool,
     /// What the number of replicas is for.
     pub first_limit: Limit,
     /// What would be met next, and how many replicas it asks for.
@@ -84,6 +86,7 @@ pub fn fleet(costs: &Costs, work: &Workload, means: &Means) -> Fleet {
     let needed = |replicas| most(&needs(costs, work, means, deliveries, replicas));
     let is_enough = |replicas: f64| needed(replicas).1 <= replicas;
     let replicas = least(work.connections, is_enough);
+    let suffices = is_enough(replicas);
     // What one replica fewer would break.
     let first_limit = needed((replicas - 1.0).max(1.0)).0;
     let mut others = needs(costs, work, means, deliveries, replicas);
@@ -99,6 +102,7 @@ pub fn fleet(costs: &Costs, work: &Workload, means: &Means) -> Fleet {
     Fleet {
         deliveries,
         replicas,
+        suffices,
         first_limit,
         next_limit,
         per_replica,

@@ -45,7 +45,9 @@ pub fn fleets(costs: &Costs, means: &Means, named: &[(&str, Workload)]) -> Strin
 }
 
 fn row(work: &Workload, fleet: &Fleet) -> String {
-    let Fleet { deliveries, replicas, first_limit, next_limit, per_replica, interested, redis } = fleet;
+    let Fleet { deliveries, replicas, suffices, first_limit, next_limit, per_replica, interested, redis } = fleet;
+    let size = if *suffices { count(*replicas) } else { "no number is enough".to_owned() };
+    let first = if *replicas > 1.0 { first_limit.name() } else { "none" };
     let replica = format!(
         "{}, {:.1}, {:.1} GiB, {:.2} Gbit/s",
         count(per_replica.connections),
@@ -61,8 +63,8 @@ fn row(work: &Workload, fleet: &Fleet) -> String {
     [
         count(work.connections),
         count(*deliveries),
-        count(*replicas),
-        format!("{}; {} at {}", first_limit.name(), next_limit.0.name(), count(next_limit.1.ceil())),
+        size,
+        format!("{first}; {} at {}", next_limit.0.name(), count(next_limit.1.ceil())),
         replica,
         count(*interested),
         format!("{:.2}, {:.2} Gbit/s", redis.cpu, redis.out_gbit),

@@ -38,7 +38,8 @@ pub struct Means {
     pub storm_s: f64,
     /// Source addresses times ports of the load balancers, to one replica's one port.
     pub balancer_ports: f64,
-    /// Clients that read slowly, from 0 to 1, and what waits for each, in KiB.
+    /// Clients that read slowly, from 0 to 1, and what waits for each, in KiB: 256 in its outbox, and 200 in the kernel
+    /// (load/CHOICES.md).
     pub slow: f64,
     pub slow_kib: f64,
 }
@@ -56,7 +57,7 @@ impl Default for Means {
             storm_s: 60.0,
             balancer_ports: 4.0 * 28_000.0,
             slow: 0.01,
-            slow_kib: 256.0,
+            slow_kib: 456.0,
         }
     }
 }

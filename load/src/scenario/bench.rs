@@ -1,6 +1,7 @@
 //! What all scenarios share: the stage, the plan, the scale; and `make bench`, which runs them all.
 
 use crate::{
+    number,
     report::results::{Case, Results, table},
     scenario::{Scenario, pairs::Plan},
     stage::{Gateway, Stage, machine::Machine},
@@ -23,8 +24,8 @@ pub struct Args {
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
     /// Seconds of a window
-    #[arg(long, default_value_t = 2.0)]
-    window: f64,
+    #[arg(long, default_value = "2", value_parser = number::seconds)]
+    window: Duration,
     /// All sockets, topics and waiting times of the scenarios by this factor; bars are meant for 1
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
@@ -62,8 +63,8 @@ impl Bench {
         let plan = Plan {
             pairs: args.pairs as usize,
             most_pairs: args.pairs as usize * 3,
-            window: Duration::from_secs_f64(args.window),
-            warm_up: Duration::from_secs_f64(args.window / 8.0),
+            window: args.window,
+            warm_up: args.window / 8,
             payload_bytes: PAYLOAD_BYTES,
         };
         Ok((Self { stage: Stage::set(gateway)?, plan, scale: args.scale }, machine))

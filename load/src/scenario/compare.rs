@@ -4,6 +4,7 @@ use crate::{
     crowd::Crowd,
     crowd::apart::{Apart, Priority},
     crowd::feed::Feed,
+    number,
     peers::{KINDS, Kind, Peer},
     report::comparison::{Comparison, Cost, Curve, Point, Row},
     report::progress,
@@ -36,14 +37,14 @@ pub struct Args {
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=17_000))]
     connections: u32,
     /// Bytes of a payload
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = number::payload)]
     size: usize,
     /// Adjacent pairs per case
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
     /// Seconds of a window
-    #[arg(long, default_value_t = 2.0)]
-    window: f64,
+    #[arg(long, default_value = "2", value_parser = number::seconds)]
+    window: Duration,
     /// Measure the curves of the pictures too: 3 pairs of 0.4 s a point
     #[arg(long)]
     growth: bool,
@@ -94,8 +95,8 @@ fn plan(args: &Args) -> Plan {
     Plan {
         pairs: args.pairs as usize,
         most_pairs: args.pairs as usize,
-        window: Duration::from_secs_f64(args.window),
-        warm_up: Duration::from_secs_f64(args.window / 8.0),
+        window: args.window,
+        warm_up: args.window / 8,
         payload_bytes: args.size,
     }
 }

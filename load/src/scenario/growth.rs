@@ -15,7 +15,7 @@ use anyhow::Result;
 
 /// Up to what one client process opens.
 const SIZES: [usize; 4] = [100, 1_000, 10_000, PER_PROCESS];
-/// One alone, and as many as share a write.
+/// One alone; and, where connections are most, as many as share a write.
 const IN_FLIGHT: [usize; 2] = [1, 8];
 /// So many come before memory is looked at, so that what a gateway allocates once is not divided by them.
 const FIRST_COMERS: usize = 16;
@@ -24,7 +24,8 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     let mut cases = Vec::new();
     for size in SIZES {
         let sockets = bench.count(size);
-        for in_flight in IN_FLIGHT {
+        let largest = size == PER_PROCESS;
+        for in_flight in IN_FLIGHT.into_iter().filter(|&in_flight| in_flight == 1 || largest) {
             let name = format!("growth, {sockets} sockets, {} B, {in_flight} in flight", bench.plan.payload_bytes);
             let feed = Feed::InFlight(in_flight);
             let work = Work { name, topics: 1, sockets, feed, fixture: None, plan: &bench.plan };

@@ -4,6 +4,7 @@ use crate::{
     crowd::Crowd,
     crowd::feed::Feed,
     crowd::server::Server,
+    number,
     scenario::pairs::{self, Plan, Side},
 };
 use anyhow::Result;
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=9000))]
     sockets: u32,
     /// Bytes of a payload
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = number::payload)]
     size: usize,
     /// Publications outstanding at once
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
@@ -43,8 +44,8 @@ pub struct Args {
     #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
     /// Seconds of a window
-    #[arg(long, default_value_t = 2.0)]
-    window: f64,
+    #[arg(long, default_value = "2", value_parser = number::seconds)]
+    window: Duration,
     /// One JSON object instead of lines
     #[arg(long)]
     json: bool,
@@ -55,8 +56,8 @@ pub fn run(args: &Args) -> Result<()> {
     let plan = Plan {
         pairs: args.pairs as usize,
         most_pairs: args.pairs as usize,
-        window: Duration::from_secs_f64(args.window),
-        warm_up: Duration::from_secs_f64(args.window / 8.0),
+        window: args.window,
+        warm_up: args.window / 8,
         payload_bytes: args.size,
     };
     let mut crowd = Crowd::new(args.redis, &args.prefix)?;

@@ -52,14 +52,19 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     until(&mut crowd, "all topics are live again", || Ok(live(&gateway)? == topics))?;
     let took = answers.elapsed().as_secs_f64();
     let own = resubscribed(&gateway)? - before;
+    let gaps = |gateway: &Measured| anyhow::Ok(gateway.scrape()?.sum("fanline_gaps_total") as usize);
+    until(&mut crowd, "each subscription has its gap", || Ok(gaps(&gateway)? == topics))?;
+    let told = answers.elapsed().as_secs_f64();
 
     progress::step("publishing on all of them");
     crowd.meet_redis(redis.address)?;
     let (tally, _) = crowd.run(&group, Feed::InFlight(8), bench.plan.payload_bytes, bench.plan.window)?;
     ensure_clean(&tally)?;
     let name = format!("{topics} topics live again after redis answers");
-    let note =
-        format!("{own:.3} s by fanline_redis_resubscribe_seconds; then {} publications, none lost", tally.publications);
+    let note = format!(
+        "{own:.3} s by fanline_redis_resubscribe_seconds; a gap for each after {told:.3} s; then {} publications, none lost",
+        tally.publications
+    );
     Ok(vec![Case::of_single(name, "s", Some(BAR), Some(took), None).noted(note)])
 }
 

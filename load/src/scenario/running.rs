@@ -4,6 +4,7 @@ use crate::{
     crowd::feed::Feed,
     crowd::server::Server,
     crowd::{Crowd, Tally},
+    number,
     report::figures::Latency,
     scenario::Scenario,
     scenario::account::{Account, micros, settled_pss},
@@ -39,23 +40,23 @@ struct Running {
     #[arg(long, default_value = "fanline:")]
     prefix: String,
     /// Sockets to open, at most 18,000 a process
-    #[arg(long, default_value_t = 1000)]
-    sockets: usize,
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=18_000))]
+    sockets: u32,
     /// Topics to spread them over
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     topics: u32,
     /// Bytes of a payload, at least 34
-    #[arg(long, default_value_t = 128)]
+    #[arg(long, default_value_t = 128, value_parser = number::payload)]
     size: usize,
     /// Publications outstanding at once: the next goes out when every socket has the oldest
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: u32,
     /// Publications per second instead
-    #[arg(long, conflicts_with = "in_flight")]
+    #[arg(long, conflicts_with = "in_flight", value_parser = number::rate)]
     rate: Option<f64>,
     /// Seconds to publish, after half a second unmeasured
-    #[arg(long, default_value_t = 5.0)]
-    seconds: f64,
+    #[arg(long, default_value = "5", value_parser = number::seconds)]
+    seconds: Duration,
     /// One JSON object instead of a table
     #[arg(long)]
     json: bool,
@@ -113,18 +114,18 @@ fn measure(server: &Server, args: &Running) -> Result<Report> {
     let topics: Vec<String> = (0..args.topics).map(|topic| format!("load:{topic}")).collect();
     let mut crowd = Crowd::new(args.redis, &args.prefix)?;
     let before = args.pid.map(Account::of).transpose()?;
-    let group = crowd.connect(server, &topics, args.sockets)?;
+    let group = crowd.connect(server, &topics, args.sockets as usize)?;
     let connected = args.pid.map(process::cpu).transpose()?;
     let idle = args.pid.map(|pid| settled_pss(&mut crowd, pid)).transpose()?;
     crowd.run(&group, feed, args.size, Duration::from_millis(500))?;
     let begun = args.pid.map(process::cpu).transpose()?;
-    let (tally, took) = crowd.run(&group, feed, args.size, Duration::from_secs_f64(args.seconds))?;
+    let (tally, took) = crowd.run(&group, feed, args.size, args.seconds)?;
     let ended = args.pid.map(process::cpu).transpose()?;
     let server = match (before, connected, idle, begun, ended) {
         (Some(before), Some(connected), Some(idle), Some(begun), Some(ended)) => Some(Cost {
             cpu_us_per_delivery: micros(ended - begun) / tally.deliveries as f64,
-            cpu_us_per_connect: micros(connected - before.cpu) / args.sockets as f64,
-            pss_bytes_per_connection: (idle as f64 - before.pss as f64) / args.sockets as f64,
+            cpu_us_per_connect: micros(connected - before.cpu) / f64::from(args.sockets),
+            pss_bytes_per_connection: (idle as f64 - before.pss as f64) / f64::from(args.sockets),
         }),
         _ => None,
     };
@@ -133,9 +134,9 @@ fn measure(server: &Server, args: &Running) -> Result<Report> {
 
 fn report(args: &Running, feed: Feed, tally: &Tally, took: Duration, server: Option<Cost>) -> Report {
     Report {
-        sockets: args.sockets,
+        sockets: args.sockets as usize,
         topics: args.topics as usize,
-        payload_bytes: args.size.max(crate::wire::stamp::LEAST),
+        payload_bytes: args.size,
         feed,
         seconds: took.as_secs_f64(),
         publications: tally.publications,
@@ -151,7 +152,7 @@ fn report(args: &Running, feed: Feed, tally: &Tally, took: Duration, server: Opt
 }
 
 fn print_table(report: &Report) {
-    println!("{} sockets, {} topics, {} bytes, {:?}", report.sockets, report.topics, report.payload_bytes, report.feed);
+    println!("{} sockets, {} topics, {} bytes, {}", report.sockets, report.topics, report.payload_bytes, report.feed);
     println!("publications      {:>12} in {:.2} s", report.publications, report.seconds);
     println!("deliveries        {:>12} ({:.0} per second)", report.deliveries, report.deliveries_per_second);
     println!("lost              {:>12}", report.lost);
