@@ -11,6 +11,7 @@ use super::roster::Roster;
 use crate::clock;
 use crate::close::Close;
 use crate::frame::{self, Opcode};
+use crate::identity::ConnectionNumber;
 use crate::outbox::{Outbox, Total};
 use crate::settings::{Heartbeat, OffOr};
 
@@ -71,8 +72,8 @@ pub(super) enum Act {
 
 impl Beat {
     pub fn new(outbox: Arc<Outbox>, pace: Option<Arc<Pace>>) -> Self {
-        // The first ping is jittered, so that clients that came together are not pinged together for ever.
-        let due = pace.as_ref().map_or(u64::MAX, |pace| clock::now_ms() + fastrand::u64(1..=pace.every.max(1)));
+        let turn = |pace: &Arc<Pace>| first_turn(neighbourhood(outbox.number()), clock::now_ms(), pace.every);
+        let due = pace.as_ref().map_or(u64::MAX, turn);
         Self { outbox, pace, due, asked: 0, met: false }
     }
 
@@ -117,6 +118,25 @@ impl Act {
     }
 }
 
+/// Connections that came one after the other, and so lie side by side in memory, ours and the kernel's: visited
+/// together, they bring it near once and not once each (load/CHOICES.md has the figures).
+const NEIGHBOURS: u64 = 64;
+
+/// Which neighbours it is one of.
+pub(super) fn neighbourhood(number: ConnectionNumber) -> u64 {
+    number.0 / NEIGHBOURS
+}
+
+/// When these neighbours are first visited after `now`, in ms. Their turns are spread evenly over the pace, each
+/// a golden section of it after the one before (Knuth's multiplicative hashing, TAOCP 3, 6.4), so that a crowd
+/// that came at once is not pinged at once for ever.
+fn first_turn(neighbourhood: u64, now: u64, every: u64) -> u64 {
+    let every = every.max(1);
+    let section = neighbourhood.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let phase = u64::try_from((u128::from(section) * u128::from(every)) >> 64).unwrap_or(0);
+    now + 1 + (phase + every - now % every) % every
+}
+
 /// Beats until told to stop: pings who is due, evicts who stayed silent, closes whose socket has stalled.
 pub async fn sweep(
     roster: Arc<Roster>,
@@ -128,7 +148,7 @@ pub async fn sweep(
     let mut tick = tokio::time::interval(interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        roster.beat(clock::now_ms());
+        roster.beat(clock::now_ms()).await;
         if let Some(stall) = stall {
             outboxes.close_stalled(stall);
         }

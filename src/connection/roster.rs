@@ -8,7 +8,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use super::heartbeat::{Beat, Pace};
+use super::heartbeat::{Beat, Pace, neighbourhood};
 use crate::close::{Close, retry_hint};
 use crate::outbox::Outbox;
 
@@ -39,7 +39,7 @@ impl Roster {
     /// out at once.
     #[must_use]
     pub fn enrol(self: &Arc<Self>, outbox: &Arc<Outbox>, pace: Option<Arc<Pace>>) -> Enrolled {
-        let stripe = u8::try_from(outbox.number().0 % STRIPES as u64).unwrap_or(0);
+        let stripe = u8::try_from(neighbourhood(outbox.number()) % STRIPES as u64).unwrap_or(0);
         let place = self.stripes[usize::from(stripe)].lock().insert(Beat::new(outbox.clone(), pace));
         if self.emptying.load(Ordering::SeqCst) {
             outbox.close_after_writing(Close::Drain(retry_hint(LATE_RETRY)));
@@ -73,13 +73,15 @@ impl Roster {
             .collect()
     }
 
-    /// Visits each connection that is due at `now` ms. What is written happens outside the lock.
-    pub(super) fn beat(&self, now: u64) {
+    /// Visits each connection that is due at `now` ms. What is written happens outside the lock, and other
+    /// tasks have their turn between the stripes: the pings of a large replica take their time.
+    pub(super) async fn beat(&self, now: u64) {
         for stripe in &self.stripes {
             let due: Vec<_> = stripe.lock().iter_mut().filter_map(|(_, beat)| beat.due(now)).collect();
             for act in due {
                 act.carry_out();
             }
+            tokio::task::yield_now().await;
         }
     }
 

@@ -44,7 +44,11 @@ impl Crowd {
     }
 
     fn beat(&self, after: u64) {
-        self.roster.beat(self.start + after);
+        self.beat_at(self.start + after);
+    }
+
+    fn beat_at(&self, now: u64) {
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(self.roster.beat(now));
     }
 
     fn pings(&self) -> usize {
@@ -74,6 +78,23 @@ fn those_who_came_together_are_not_pinged_together_and_all_in_time() {
     assert_eq!(crowd.pings(), 1000, "each once within its time");
     assert!(most < 150, "{most} in one of twenty looks");
     assert_eq!(crowd.peers[0].0.wire().taken(), b"\x89\0");
+}
+
+/// Whoever came one after the other is visited together: that is where memory is near.
+#[test]
+fn neighbours_are_pinged_together() {
+    const LOOKS: u64 = EVERY / 100;
+    let crowd = Crowd::new(1000, usize::MAX, &settings(""));
+    let mut pinged = vec![0; 1000];
+    for look in 1..=LOOKS {
+        crowd.beat(look * 100);
+        for (place, first) in pinged.iter_mut().enumerate().filter(|(_, first)| **first == 0) {
+            *first = if crowd.peers[place].0.wire().writes() > 0 { look } else { 0 };
+        }
+    }
+    // Who came after the turn of its neighbours waits for the next.
+    let apart = |look: &u64, other: u64| look.abs_diff(other).min(LOOKS - look.abs_diff(other)) > 1;
+    assert!(pinged.chunks(64).all(|block| !block.iter().any(|look| apart(look, block[0]))), "{pinged:?}");
 }
 
 #[test]
@@ -111,12 +132,12 @@ fn who_takes_bytes_out_of_a_backlog_is_not_taken_for_dead_and_who_stops_is() {
     for _ in 0..60 {
         crowd.peers[0].0.wire().give_room(1);
         outbox.flush().unwrap();
-        crowd.roster.beat(clock::now_ms());
+        crowd.beat_at(clock::now_ms());
         assert_eq!(crowd.duty(0), Duty::Write, "it takes a byte now and then");
         std::thread::sleep(Duration::from_millis(1));
     }
     let end = clock::now_ms();
-    (0..4).for_each(|round| crowd.roster.beat(end + 6 * round));
+    (0..4).for_each(|round| crowd.beat_at(end + 6 * round));
     assert_eq!(crowd.duty(0), Duty::HangUp(Close::NoPong));
 }
 
@@ -144,6 +165,28 @@ fn who_left_the_roster_is_not_visited() {
     assert_eq!((crowd.roster.len(), crowd.roster.everybody().len()), (5, 5));
     crowd.beat(EVERY + 1);
     assert_eq!((crowd.pings(), left.iter().map(|outbox| outbox.wire().writes()).sum::<usize>()), (5, 0));
+}
+
+#[tokio::test]
+async fn others_have_their_turn_between_the_pings_of_many() {
+    let crowd = Crowd::new(1000, usize::MAX, &settings(""));
+    let done = CancellationToken::new();
+    let other = async {
+        let mut pings_seen = vec![];
+        while !done.is_cancelled() {
+            pings_seen.push(crowd.pings());
+            tokio::task::yield_now().await;
+        }
+        pings_seen.push(crowd.pings());
+        pings_seen
+    };
+    let all = async {
+        crowd.roster.beat(crowd.start + 2 * EVERY).await;
+        done.cancel();
+    };
+    let (seen, ()) = tokio::join!(other, all);
+    assert_eq!(crowd.pings(), 1000);
+    assert!(seen.windows(2).all(|pair| pair[1] - pair[0] <= 2 * 64), "{seen:?}");
 }
 
 #[tokio::test]
