@@ -10,6 +10,8 @@ mod foreign;
 mod gateway;
 #[path = "readme/generated.rs"]
 mod generated;
+#[path = "readme/links.rs"]
+mod links;
 #[path = "readme/make.rs"]
 mod make;
 #[path = "readme/page.rs"]
@@ -24,7 +26,6 @@ mod wire;
 #[path = "readme/world.rs"]
 mod world;
 
-use std::collections::BTreeSet;
 use std::fs;
 
 use fanline::config::{self, Sources};
@@ -161,27 +162,4 @@ fn a_gateway_needs_no_more_of_redis_than_the_readme_grants() {
     assert_eq!(ears.json()["text"], "hi");
     assert_eq!(gateway.publish("hello", "again"), 2);
     assert_eq!(world.redis.cli(&["ACL", "LOG"]), "");
-}
-
-#[test]
-fn every_link_leads_somewhere() {
-    let text = blocks::text();
-    let anchors: BTreeSet<_> = text.lines().filter_map(|line| line.strip_prefix('#')).map(anchor).collect();
-    for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
-        match link.strip_prefix('#') {
-            Some(place) => assert!(anchors.contains(place), "no heading makes #{place}; there are {anchors:?}"),
-            None if link.starts_with("https://") => {}
-            None => assert!(repository().join(link).exists(), "{link} is not there"),
-        }
-    }
-}
-
-/// The anchor that a code host makes of a heading.
-fn anchor(heading: &str) -> String {
-    let words = heading.trim_start_matches('#').trim().to_lowercase();
-    words
-        .chars()
-        .filter(|c| c.is_alphanumeric() || " -_".contains(*c))
-        .map(|c| if c == ' ' { '-' } else { c })
-        .collect()
 }

@@ -63,7 +63,8 @@ fn check(loaded: &Loaded, connect: bool) -> anyhow::Result<ExitCode> {
     for warning in &loaded.warnings {
         println!("warning: {warning}");
     }
-    let source = loaded.file.as_ref().map_or_else(|| "the defaults".to_owned(), |file| file.display().to_string());
+    let source =
+        loaded.file.as_ref().map_or_else(|| "no configuration file".to_owned(), |file| file.display().to_string());
     println!("the configuration is good ({source})");
     let redis = &loaded.settings.redis;
     if !connect {

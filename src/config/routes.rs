@@ -86,7 +86,9 @@ fn check(draft: &Draft, label: &str, place: &str, report: &mut Report) {
 /// Why the router would not take a path, in its own terms where they are clear.
 fn bad_path(path: &str) -> Option<String> {
     if !path.starts_with('/') {
-        return Some(format!("a path begins with \"/\"; write \"/{path}\""));
+        let slashed = format!("/{path}");
+        let better = if bad_path(&slashed).is_none() { &slashed } else { "/rooms/{id}" };
+        return Some(format!("a path begins with \"/\"; write \"{better}\""));
     }
     if path.contains(['?', '#']) || path.chars().any(|c| c.is_whitespace() || c.is_control()) {
         return Some("a path has no \"?\", \"#\" nor blanks; write \"/rooms/{id}\"".into());

@@ -105,7 +105,14 @@ fn load(server: &Server, args: &Running) -> Result<()> {
     } else {
         print_table(&report);
     }
-    anyhow::ensure!(report.lost + report.duplicates + report.misordered + report.closed == 0, "not a clean run");
+    let faults = report.lost + report.duplicates + report.misordered + report.closed;
+    anyhow::ensure!(
+        report.deliveries > 0,
+        "nothing was delivered: does the server hear Redis {} under --prefix {}?",
+        args.redis,
+        args.prefix
+    );
+    anyhow::ensure!(faults == 0, "not a clean run");
     Ok(())
 }
 

@@ -72,7 +72,7 @@ fn check_redis(rest: &str) -> Result<(), Vec<Bad>> {
         ));
     }
     if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
-        return Err(Bad::because("the port is none; write a number such as \"redis://host:6379\""));
+        return Err(Bad::because("the port is no number from 1 to 65535; write it as in \"redis://host:6379\""));
     }
     let db = path.split('?').next().unwrap_or_default();
     if !db.is_empty() && db.parse::<u32>().is_err() {

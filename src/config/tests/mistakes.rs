@@ -143,7 +143,7 @@ fn redis_urls_are_checked_without_being_shown() {
             "redis://u:p#w@x y",
             "the host is none; write \"redis://host:6379\", and percent-encode what is special in a password",
         ),
-        ("redis://h:port", "the port is none; write a number such as \"redis://host:6379\""),
+        ("redis://h:port", "the port is no number from 1 to 65535; write it as in \"redis://host:6379\""),
         ("redis://h/zero", "the database is no number; write \"redis://host:6379/0\""),
         ("unix://run", "a socket's path is missing; write \"unix:///run/redis.sock\""),
     ] {

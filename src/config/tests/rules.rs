@@ -103,6 +103,7 @@ fn mistakes_in_rules_and_routes_are_told() {
         ("[[topics]]\nmatch = \"a\"\nhistory = 1", "3: unknown key topics[0].history; there is match, publication, on_full, subscribe, publish".into()),
         ("[[routes]]\nprotocol = \"ask\"", "1: routes[0] has no path; write path = \"/rooms/{id}\"".into()),
         ("[[routes]]\npath = \"a\"", "1: routes[0].path = \"a\": a path begins with \"/\"; write \"/a\"".into()),
+        ("[[routes]]\npath = \"a/{b\"", "1: routes[0].path = \"a/{b\": a path begins with \"/\"; write \"/rooms/{id}\"".into()),
         ("[[routes]]\npath = \"/:id\"", "1: routes[0].path = \"/:id\": a segment is named in braces; write {id}".into()),
         ("[[routes]]\npath = \"/*all\"", "1: routes[0].path = \"/*all\": what remains is named in braces; write {*all}".into()),
         ("[[routes]]\npath = \"/{\"", "1: routes[0].path = \"/{\": no path with segments in braces; write \"/rooms/{id}\", or \"/{*rest}\" at the end".into()),
