@@ -12,7 +12,7 @@ use crate::clock;
 use crate::close::Close;
 use crate::frame::{self, Opcode};
 use crate::identity::ConnectionNumber;
-use crate::outbox::{Outbox, Total};
+use crate::outbox::{Heard, Outbox, Total};
 use crate::settings::{Heartbeat, OffOr};
 
 /// How often a route's connections show life, and the frame that asks for it; shared by all of them.
@@ -55,6 +55,8 @@ impl Pace {
 /// One connection on the roster.
 pub(super) struct Beat {
     outbox: Arc<Outbox>,
+    /// Its own handle, so that a look at it leaves the outbox alone.
+    heard: Heard,
     pace: Option<Arc<Pace>>,
     /// When to look at it next, in ms of [`clock::now_ms`].
     due: u64,
@@ -74,7 +76,7 @@ impl Beat {
     pub fn new(outbox: Arc<Outbox>, pace: Option<Arc<Pace>>) -> Self {
         let turn = |pace: &Arc<Pace>| first_turn(neighbourhood(outbox.number()), clock::now_ms(), pace.every);
         let due = pace.as_ref().map_or(u64::MAX, turn);
-        Self { outbox, pace, due, asked: 0, met: false }
+        Self { heard: outbox.heard().clone(), outbox, pace, due, asked: 0, met: false }
     }
 
     pub fn outbox(&self) -> Arc<Outbox> {
@@ -91,7 +93,7 @@ impl Beat {
             self.due = now + pace.every;
             return Some(Act::Ask(self.outbox.clone(), pace.frame.clone()));
         };
-        let heard = self.outbox.heard();
+        let heard = self.heard.last();
         if self.asked > 0 && heard < self.asked {
             // Its time may be longer than the pace: then it was looked at too early.
             let late = now >= self.asked + timeout;

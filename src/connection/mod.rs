@@ -84,7 +84,7 @@ impl<S: Socket> Connection<S> {
 
     /// Takes what came with the handshake.
     pub async fn begin(&mut self, early: Bytes) {
-        self.outbox.hear(clock::now_ms());
+        self.outbox.heard().note(clock::now_ms());
         let mut asked = Vec::new();
         let heard = self.understand(&mut early.to_vec(), &mut asked);
         self.act(heard, asked).await;
@@ -140,7 +140,7 @@ impl<S: Socket> Connection<S> {
         SCRATCH.with_borrow_mut(|scratch| match self.socket.wire().try_read(scratch) {
             Ok(0) => Err(Close::Lost),
             Ok(read) => {
-                self.outbox.hear(clock::now_ms());
+                self.outbox.heard().note(clock::now_ms());
                 self.understand(&mut scratch[..read], asked)
             }
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
@@ -177,7 +177,7 @@ impl<S: Socket> Connection<S> {
                 return self.outbox.close(close);
             }
             // Whoever waits for our work on what it sent is not silent.
-            self.outbox.hear(clock::now_ms());
+            self.outbox.heard().note(clock::now_ms());
         }
         match heard {
             Ok(()) => {}

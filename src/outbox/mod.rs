@@ -9,6 +9,7 @@
 
 mod backlog;
 mod duty;
+mod heard;
 mod overflow;
 mod prefetch;
 mod run;
@@ -31,9 +32,10 @@ use crate::protocol::Protocol;
 
 use backlog::{Backlog, Entry};
 pub use duty::Duty;
+pub use heard::Heard;
 pub use prefetch::prefetch;
 pub use run::{Run, RunFrame};
-use sync::{AtomicU64, Mutex, Ordering};
+use sync::Mutex;
 pub use total::Total;
 
 /// How many slices one gathered write takes.
@@ -78,8 +80,8 @@ pub struct Terms {
 pub struct Outbox<W: ?Sized = dyn Wire> {
     terms: Arc<Terms>,
     number: ConnectionNumber,
-    /// When the peer last sent anything or made room in a full socket, in ms of [`crate::clock`].
-    heard: AtomicU64,
+    /// When the peer last sent anything or made room in a full socket.
+    heard: Heard,
     /// Guards the bytes' order; held for one write system call at most.
     state: Mutex<State>,
     wire: W,
@@ -110,7 +112,8 @@ impl<W: Wire> Outbox<W> {
     /// An empty outbox for one connection.
     pub fn new(terms: Arc<Terms>, number: ConnectionNumber, wire: W) -> Arc<Self> {
         let state = State { backlog: None, task: None, armed: false, phase: Phase::Open };
-        Arc::new(Self { terms, number, heard: AtomicU64::new(0), state: Mutex::new(state), wire })
+        let heard = terms.total.places.next();
+        Arc::new(Self { terms, number, heard, state: Mutex::new(state), wire })
     }
 }
 
@@ -135,14 +138,9 @@ impl<W: ?Sized> Outbox<W> {
         &self.wire
     }
 
-    /// Notes that the peer sent something, at `now` ms.
-    pub fn hear(&self, now: u64) {
-        self.heard.store(now, Ordering::Relaxed);
-    }
-
     /// When the peer last sent something, or took something out of a full socket.
-    pub fn heard(&self) -> u64 {
-        self.heard.load(Ordering::Relaxed)
+    pub fn heard(&self) -> &Heard {
+        &self.heard
     }
 }
 
@@ -312,7 +310,7 @@ impl Outbox {
                 break;
             }
             match backlog.write(|slices| self.wire.try_write_vectored(slices)) {
-                Ok(()) if backlog.shows_life() => self.hear(crate::clock::now_ms()),
+                Ok(()) if backlog.shows_life() => self.heard.note(crate::clock::now_ms()),
                 Ok(()) => {}
                 Err(full) if full.kind() == io::ErrorKind::WouldBlock => {
                     backlog.meets_full();

@@ -2,7 +2,7 @@
 
 #[cfg(fanline_loom)]
 mod chosen {
-    pub use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    pub use loom::sync::atomic::{AtomicUsize, Ordering};
     pub type Guard<'a, T> = loom::sync::MutexGuard<'a, T>;
 
     /// Loom's mutex with the interface of `parking_lot`.
@@ -22,7 +22,7 @@ mod chosen {
 #[cfg(not(fanline_loom))]
 mod chosen {
     pub use parking_lot::{Mutex, MutexGuard as Guard};
-    pub use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+    pub use std::sync::atomic::{AtomicUsize, Ordering};
 }
 
-pub use chosen::{AtomicU64, AtomicUsize, Guard, Mutex, Ordering};
+pub use chosen::{AtomicUsize, Guard, Mutex, Ordering};

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 
+use super::heard::Places;
 use super::sync::{AtomicUsize, Guard, Ordering};
 use super::{Outbox, Phase, State};
 use crate::close::{Close, retry_hint};
@@ -18,6 +19,8 @@ const OVERLOAD_RETRY: u32 = 2000;
 pub struct Total {
     limit: usize,
     used: AtomicUsize,
+    /// Where it is kept when each peer was last heard.
+    pub(super) places: Places,
     /// The outboxes in which bytes wait. `enlist` and `discharge` come with their own outbox's lock held, so
     /// no outbox is locked under this one: `fullest` lists first and looks afterwards.
     pub(super) waiting: Mutex<HashMap<ConnectionNumber, Weak<Outbox>>>,
@@ -27,7 +30,7 @@ impl Total {
     /// All outboxes of a replica, bounded to `limit` bytes.
     #[must_use]
     pub fn new(limit: usize) -> Arc<Self> {
-        Arc::new(Self { limit, used: AtomicUsize::new(0), waiting: Mutex::default() })
+        Arc::new(Self { limit, used: AtomicUsize::new(0), places: Places::default(), waiting: Mutex::default() })
     }
 
     /// The bytes that wait now.

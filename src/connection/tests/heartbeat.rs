@@ -34,7 +34,7 @@ impl Crowd {
         let start = clock::now_ms() + 1;
         let enrol = |number| {
             let outbox = Outbox::new(terms.clone(), ConnectionNumber(number), Pipe::with_room(room));
-            outbox.hear(start);
+            outbox.heard().note(start);
             let shared: Arc<Outbox> = outbox.clone();
             let enrolled = roster.enrol(&shared, pace.clone());
             (outbox, enrolled)
@@ -113,7 +113,7 @@ fn any_byte_is_a_sign_of_life_and_who_talks_is_not_pinged() {
     let crowd = Crowd::new(1, usize::MAX, &settings(""));
     crowd.beat(EVERY + 1);
     for second in 1..100 {
-        crowd.peers[0].0.hear(crowd.start + EVERY + second * 1000);
+        crowd.peers[0].0.heard().note(crowd.start + EVERY + second * 1000);
         crowd.beat(EVERY + second * 1000 + 500);
     }
     assert_eq!((crowd.duty(0), crowd.pings()), (Duty::Listen, 1));
