@@ -214,7 +214,7 @@ fn heartbeat_keys(heartbeat: &mut Heartbeat) -> Vec<Key<'_>> {
             "heartbeat.every",
             OrOff(Span::AboveZero),
             every,
-            "How long a silent client is left alone, the first time a part of it, the same for some who came together; \"off\" leaves half-open peers to TCP.",
+            "How long a silent client is left alone at most; three quarters of it at least, but for the first time; \"off\" leaves half-open peers to TCP.",
         ),
         key("heartbeat.timeout", Span::AboveZero, timeout, "How long its sign of life may then take."),
         key("heartbeat.text", any_text("a text in quotes"), text, "A text message in place of a ping; empty: a ping."),

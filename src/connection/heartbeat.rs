@@ -8,10 +8,10 @@ use bytes::{Bytes, BytesMut};
 use tokio_util::sync::CancellationToken;
 
 use super::roster::Roster;
+use super::turn::{last_turn, neighbourhood, next_turn, phase};
 use crate::clock;
 use crate::close::Close;
 use crate::frame::{self, Opcode};
-use crate::identity::ConnectionNumber;
 use crate::outbox::{Heard, Outbox, Total};
 use crate::settings::{Heartbeat, OffOr};
 
@@ -58,6 +58,8 @@ pub(super) struct Beat {
     /// Its own handle, so that a look at it leaves the outbox alone.
     heard: Heard,
     pace: Option<Arc<Pace>>,
+    /// Where in the pace its neighbourhood has its turns.
+    phase: u64,
     /// When to look at it next, in ms of [`clock::now_ms`].
     due: u64,
     /// When it was pinged and has not answered since; 0: not.
@@ -74,9 +76,10 @@ pub(super) enum Act {
 
 impl Beat {
     pub fn new(outbox: Arc<Outbox>, pace: Option<Arc<Pace>>) -> Self {
-        let turn = |pace: &Arc<Pace>| first_turn(neighbourhood(outbox.number()), clock::now_ms(), pace.every);
-        let due = pace.as_ref().map_or(u64::MAX, turn);
-        Self { heard: outbox.heard().clone(), outbox, pace, due, asked: 0, met: false }
+        let every = pace.as_ref().map_or(u64::MAX, |pace| pace.every.max(1));
+        let phase = phase(neighbourhood(outbox.number()), every);
+        let due = pace.as_ref().map_or(u64::MAX, |_| next_turn(phase, clock::now_ms(), every));
+        Self { heard: outbox.heard().clone(), outbox, pace, phase, due, asked: 0, met: false }
     }
 
     pub fn outbox(&self) -> Arc<Outbox> {
@@ -101,8 +104,9 @@ impl Beat {
             return late.then(|| Act::Evict(self.outbox.clone()));
         }
         self.asked = 0;
-        if std::mem::replace(&mut self.met, true) && heard + pace.every > now {
-            self.due = heard + pace.every;
+        let turn = last_turn(self.phase, heard + pace.every, pace.every);
+        if std::mem::replace(&mut self.met, true) && turn > now {
+            self.due = turn;
             return None;
         }
         self.asked = now;
@@ -120,25 +124,6 @@ impl Act {
     }
 }
 
-/// Connections that came one after the other, and so lie side by side in memory, ours and the kernel's: visited
-/// together, they bring it near once and not once each (load/CHOICES.md has the figures).
-const NEIGHBOURS: u64 = 64;
-
-/// Which neighbours it is one of.
-pub(super) fn neighbourhood(number: ConnectionNumber) -> u64 {
-    number.0 / NEIGHBOURS
-}
-
-/// When these neighbours are first visited after `now`, in ms. Their turns are spread evenly over the pace, each
-/// a golden section of it after the one before (Knuth's multiplicative hashing, TAOCP 3, 6.4), so that a crowd
-/// that came at once is not pinged at once for ever.
-fn first_turn(neighbourhood: u64, now: u64, every: u64) -> u64 {
-    let every = every.max(1);
-    let section = neighbourhood.wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    let phase = u64::try_from((u128::from(section) * u128::from(every)) >> 64).unwrap_or(0);
-    now + 1 + (phase + every - now % every) % every
-}
-
 /// Beats until told to stop: pings who is due, evicts who stayed silent, closes whose socket has stalled.
 pub async fn sweep(
     roster: Arc<Roster>,
@@ -150,7 +135,7 @@ pub async fn sweep(
     let mut tick = tokio::time::interval(interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
-        roster.beat(clock::now_ms()).await;
+        roster.beat(clock::now_ms).await;
         if let Some(stall) = stall {
             outboxes.close_stalled(stall);
         }

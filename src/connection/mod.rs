@@ -6,6 +6,7 @@
 mod ends;
 mod heartbeat;
 mod roster;
+mod turn;
 
 use std::cell::RefCell;
 use std::future::poll_fn;

@@ -8,12 +8,16 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use slab::Slab;
 
-use super::heartbeat::{Beat, Pace, neighbourhood};
+use super::heartbeat::{Act, Beat, Pace};
+use super::turn::neighbourhood;
 use crate::close::{Close, retry_hint};
 use crate::outbox::Outbox;
 
 /// How many locks the connections are spread over.
 const STRIPES: usize = 16;
+
+/// How many are pinged before others have their turn.
+const AT_ONCE: usize = 64;
 
 /// How long a client that came in while the house empties should stay away at least, in ms.
 const LATE_RETRY: u32 = 500;
@@ -73,15 +77,17 @@ impl Roster {
             .collect()
     }
 
-    /// Visits each connection that is due at `now` ms. What is written happens outside the lock, and other
-    /// tasks have their turn between the stripes: the pings of a large replica take their time.
-    pub(super) async fn beat(&self, now: u64) {
+    /// Visits each connection that is due by the clock `now`, in ms. What is written happens outside the lock, and
+    /// other tasks have their turn in between: the pings of a large replica take their time.
+    pub(super) async fn beat(&self, now: impl Fn() -> u64) {
         for stripe in &self.stripes {
-            let due: Vec<_> = stripe.lock().iter_mut().filter_map(|(_, beat)| beat.due(now)).collect();
-            for act in due {
-                act.carry_out();
+            let at = now();
+            let due: Vec<_> = stripe.lock().iter_mut().filter_map(|(_, beat)| beat.due(at)).collect();
+            let mut due = due.into_iter().peekable();
+            while due.peek().is_some() {
+                due.by_ref().take(AT_ONCE).for_each(Act::carry_out);
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
         }
     }
 

@@ -48,7 +48,7 @@ impl Crowd {
     }
 
     fn beat_at(&self, now: u64) {
-        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(self.roster.beat(now));
+        tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(self.roster.beat(|| now));
     }
 
     fn pings(&self) -> usize {
@@ -95,6 +95,25 @@ fn neighbours_are_pinged_together() {
     // Who came after the turn of its neighbours waits for the next.
     let apart = |look: &u64, other: u64| look.abs_diff(other).min(LOOKS - look.abs_diff(other)) > 1;
     assert!(pinged.chunks(64).all(|block| !block.iter().any(|look| apart(look, block[0]))), "{pinged:?}");
+}
+
+/// All say something at one moment, an answer to a broadcast: they are not pinged together for ever after.
+#[test]
+fn who_was_brought_into_step_is_not_pinged_in_step() {
+    let crowd = Crowd::new(4000, usize::MAX, &settings(""));
+    let (mut most, begun) = (0, 2 * EVERY);
+    for after in (EVERY..=begun + 9 * EVERY).step_by(500) {
+        let before: Vec<_> = crowd.peers.iter().map(|(outbox, _)| outbox.wire().writes()).collect();
+        crowd.beat(after);
+        let pinged = crowd.peers.iter().zip(&before).filter(|((outbox, _), before)| outbox.wire().writes() > **before);
+        let pinged: Vec<_> = pinged.map(|((outbox, _), _)| outbox).collect();
+        pinged.iter().for_each(|outbox| outbox.heard().note(crowd.start + after));
+        most = if after > begun + 8 * EVERY { most.max(pinged.len()) } else { 0 };
+        if after == begun {
+            crowd.peers.iter().for_each(|(outbox, _)| outbox.heard().note(crowd.start + after));
+        }
+    }
+    assert!((1..1200).contains(&most), "{most} of 4000 in one of twenty looks");
 }
 
 #[test]
@@ -181,7 +200,7 @@ async fn others_have_their_turn_between_the_pings_of_many() {
         pings_seen
     };
     let all = async {
-        crowd.roster.beat(crowd.start + 2 * EVERY).await;
+        crowd.roster.beat(|| crowd.start + 2 * EVERY).await;
         done.cancel();
     };
     let (seen, ()) = tokio::join!(other, all);
