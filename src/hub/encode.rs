@@ -26,7 +26,7 @@ pub(super) fn run(publications: &[Arc<Publication>], protocol: &dyn Protocol, ru
         .iter()
         .map(|publication| {
             protocol.publication(publication, &mut wire);
-            RunFrame { end: wire.len(), publication: publication.clone() }
+            RunFrame::new(wire.len(), publication.clone())
         })
         .collect();
     Run { joined: wire.freeze(), frames, rule }
@@ -51,7 +51,7 @@ pub(super) fn deflated(run: &Run, form: Form, least: usize) -> Run {
     let mut end = 0;
     let ends = pieces.iter().zip(&run.frames).map(|(both, frame)| {
         end += piece(both).len();
-        RunFrame { end, publication: frame.publication.clone() }
+        RunFrame::new(end, frame.publication.clone())
     });
     Run { joined, frames: ends.collect(), rule: run.rule }
 }

@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
-use super::{GATHER, Run, Total};
+use super::run::Origin;
+use super::{GATHER, Total};
 use crate::identity::ConnectionNumber;
-use crate::publication::Publication;
 use crate::settings::{OnFull, RuleIndex};
 use crate::topic::Topic;
 
@@ -28,7 +28,7 @@ pub(super) enum Kind {
     /// What is left of a frame whose first byte is out; it goes out whole.
     Begun,
     /// A publication, under the rule of its topic.
-    Publication { publication: Arc<Publication>, rule: RuleIndex, on_full: OnFull },
+    Publication { origin: Arc<Origin>, rule: RuleIndex, on_full: OnFull },
     /// "You may have missed something" of this topic, where the first dropped entry stood.
     Gap(Topic),
 }
@@ -42,9 +42,8 @@ impl Entry {
         Self { bytes, kind: Kind::Begun }
     }
 
-    pub fn publication(bytes: Bytes, run: &Run, publication: &Arc<Publication>) -> Self {
-        let (rule, on_full) = run.rule;
-        Self { bytes, kind: Kind::Publication { publication: publication.clone(), rule, on_full } }
+    pub fn publication(bytes: Bytes, (rule, on_full): (RuleIndex, OnFull), origin: Arc<Origin>) -> Self {
+        Self { bytes, kind: Kind::Publication { origin, rule, on_full } }
     }
 
     pub fn cost(&self) -> usize {

@@ -157,7 +157,7 @@ pub fn run(protocol: &dyn Protocol, rule: (u16, OnFull), publications: &[Arc<Pub
     let mut wire = BytesMut::new();
     let encode = |publication: &Arc<Publication>| {
         protocol.publication(publication, &mut wire);
-        RunFrame { end: wire.len(), publication: publication.clone() }
+        RunFrame::new(wire.len(), publication.clone())
     };
     let frames = publications.iter().map(encode).collect();
     Run { joined: wire.freeze(), frames, rule: (RuleIndex(rule.0), rule.1) }

@@ -5,18 +5,18 @@
 //! follow: it has not left yet, so whoever reads it and looks up what was missed looks later than all
 //! the drops it stands for.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use bytes::BytesMut;
 
 use super::Terms;
 use super::backlog::{Backlog, Entry, Kind};
+use super::run::Origin;
 use crate::clock;
 use crate::close::{Close, retry_hint};
 use crate::event::{Event, Gap, GapReason};
 use crate::metrics::Dropped;
 use crate::protocol::GapWord;
-use crate::publication::Publication;
 use crate::settings::{OnFull, RuleIndex};
 
 /// How long a client that was too slow should stay away at least, in ms.
@@ -65,13 +65,22 @@ impl Backlog {
     fn conflate(&mut self, entry: Entry, rule: RuleIndex, terms: &Terms) -> Result<bool, Close> {
         let superseded = self.superseded(&entry, rule);
         self.drop_all(&superseded, terms)?;
-        match self.has_room(&entry, terms) {
+        match self.has_room_beside_gaps(&entry, terms) {
             true => {
                 self.push(entry);
                 Ok(true)
             }
             false => Err(slow()),
         }
+    }
+
+    /// As [`Backlog::has_room`], but a gap does not count: else it would take the room of the one entry that was
+    /// dropped for the newer one's sake. They are as many as topics at most.
+    fn has_room_beside_gaps(&self, entry: &Entry, terms: &Terms) -> bool {
+        let gaps = self.entries.iter().filter(|entry| matches!(entry.kind, Kind::Gap(_)));
+        let gap_bytes: usize = gaps.map(Entry::cost).sum();
+        let fits = self.bytes() - gap_bytes + entry.cost() <= terms.bytes;
+        fits && self.entries.len() - self.told.len() < terms.messages || self.is_empty()
     }
 
     /// The places under the rule of which a newer one stands behind, or arrives; in order.
@@ -96,13 +105,14 @@ impl Backlog {
         }
         let mut places = places.iter().copied().peekable();
         let told_before = std::mem::take(&mut self.told).len();
-        for (place, entry) in std::mem::take(&mut self.entries).into_iter().enumerate() {
+        let kept = VecDeque::with_capacity(self.entries.len());
+        for (place, entry) in std::mem::replace(&mut self.entries, kept).into_iter().enumerate() {
             let drops = places.next_if_eq(&place).is_some();
             match &entry.kind {
-                Kind::Publication { publication, .. } if drops => {
+                Kind::Publication { origin, .. } if drops => {
                     self.refund(entry.cost());
-                    if word == GapWord::Told && !self.told.contains(&publication.topic) {
-                        self.stand_gap(self.entries.len(), publication, terms);
+                    if word == GapWord::Told && !self.told.contains(&origin.topic) {
+                        self.stand_gap(self.entries.len(), origin, terms);
                     }
                 }
                 // It stands earlier now.
@@ -121,7 +131,7 @@ impl Backlog {
 
     /// Counts a dropped publication and sees that its topic has one gap, at `place` or before.
     fn dropped(&mut self, place: usize, entry: &Entry, terms: &Terms) -> Result<(), Close> {
-        let Kind::Publication { publication, .. } = &entry.kind else {
+        let Kind::Publication { origin, .. } = &entry.kind else {
             return Ok(());
         };
         terms.metrics.dropped(Dropped::Slow).inc();
@@ -129,13 +139,13 @@ impl Backlog {
             GapWord::Silent => Ok(()),
             GapWord::Close => Err(Close::Gap),
             GapWord::Told => {
-                self.tell(place, publication, terms);
+                self.tell(place, origin, terms);
                 Ok(())
             }
         }
     }
 
-    fn tell(&mut self, place: usize, dropped: &Publication, terms: &Terms) {
+    fn tell(&mut self, place: usize, dropped: &Origin, terms: &Terms) {
         let topic = &dropped.topic;
         if !self.told.contains(topic) {
             terms.metrics.gaps(GapReason::Slow).inc();
@@ -151,7 +161,7 @@ impl Backlog {
         }
     }
 
-    fn stand_gap(&mut self, place: usize, dropped: &Publication, terms: &Terms) {
+    fn stand_gap(&mut self, place: usize, dropped: &Origin, terms: &Terms) {
         let (topic, until) = (&dropped.topic, clock::unix_ms());
         let since = clock::unix_ms_at(dropped.received);
         let gap = Gap { topics: vec![topic.clone()], reason: GapReason::Slow, since, until, spread_ms: 0 };
@@ -170,7 +180,7 @@ impl Entry {
     /// What `conflate` keeps the newest of: a topic, and the key its producer gave.
     fn subject(&self) -> Option<(&str, Option<&str>)> {
         match &self.kind {
-            Kind::Publication { publication, .. } => Some((publication.topic.as_str(), publication.key())),
+            Kind::Publication { origin, .. } => Some((origin.topic.as_str(), origin.key.as_deref())),
             Kind::Kept | Kind::Begun | Kind::Gap(_) => None,
         }
     }

@@ -1,13 +1,15 @@
 //! Publications of one topic that go together, encoded.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 use bytes::Bytes;
 
 use super::backlog::Entry;
 use crate::publication::Publication;
 use crate::settings::{OnFull, RuleIndex};
+use crate::topic::Topic;
 
 /// A run of publications of one topic in one encoded form, shared by all its subscribers.
 pub struct Run {
@@ -25,6 +27,36 @@ pub struct RunFrame {
     pub end: usize,
     /// What it carries.
     pub publication: Arc<Publication>,
+    /// Made by the first client with whom it waits, and shared with the others.
+    origin: OnceLock<Arc<Origin>>,
+}
+
+/// What a frame that waits must still know of its publication. It holds neither payload nor header nor compressed
+/// twins: they may be many times what the client is charged for, and the frame's own bytes say it all.
+pub(super) struct Origin {
+    pub topic: Topic,
+    /// What `conflate` goes by.
+    pub key: Option<Box<str>>,
+    pub received: Instant,
+}
+
+impl RunFrame {
+    /// The frame that ends at `end` and carries this.
+    #[must_use]
+    pub fn new(end: usize, publication: Arc<Publication>) -> Self {
+        Self { end, publication, origin: OnceLock::new() }
+    }
+
+    fn origin(&self) -> Arc<Origin> {
+        self.origin.get_or_init(|| Arc::new(Origin::of(&self.publication))).clone()
+    }
+}
+
+impl Origin {
+    fn of(publication: &Publication) -> Self {
+        let key = publication.key().map(Into::into);
+        Self { topic: publication.topic.clone(), key, received: publication.received }
+    }
 }
 
 impl Run {
@@ -36,7 +68,7 @@ impl Run {
         match written {
             _ if written >= frame.end => None,
             _ if written > start => Some(Entry::begun(self.joined.slice(written..frame.end))),
-            _ => Some(Entry::publication(self.keep(start..frame.end), self, &frame.publication)),
+            _ => Some(Entry::publication(self.keep(start..frame.end), self.rule, frame.origin())),
         }
     }
 

@@ -56,6 +56,10 @@ impl Pulse {
                 Ok(role) => {
                     backoff.reset();
                     self.state.met(if role == Role::Master { Commands::Answering } else { Commands::Replica });
+                    if role == Role::Replica {
+                        // Whoever was a master may have handed on: the name may lead to the new one by now.
+                        sender = None;
+                    }
                     canary::EVERY
                 }
                 Err(Unsent::Refused(error)) => {

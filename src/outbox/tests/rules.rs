@@ -106,6 +106,27 @@ fn conflate_keeps_no_run_alive_for_one_of_its_frames() {
     }
 }
 
+/// With each kind of overflow rule: a frame that waits keeps alive what it is charged for, and nothing else.
+#[test]
+fn what_waits_keeps_no_payload_alive() {
+    for on_full in [OnFull::Disconnect, OnFull::DropOldest, OnFull::DropNewest, OnFull::Conflate] {
+        let client = Client::json(0, usize::MAX, 5);
+        let publication = publication("p", Some("key"), "x");
+        assert_eq!(client.offer((0, on_full), std::slice::from_ref(&publication)), 1);
+        assert_eq!(std::sync::Arc::strong_count(&publication), 1, "{on_full:?}");
+    }
+}
+
+#[test]
+fn the_gap_of_what_conflate_drops_takes_no_room_from_the_newer_one() {
+    let client = Client::json(0, usize::MAX, 4);
+    for text in ["a1", "a2", "a3"] {
+        client.offer_one((0, OnFull::DropNewest), "a", None, text);
+    }
+    assert_eq!(["b1", "b2"].map(|text| client.offer_one((1, OnFull::Conflate), "b", None, text)), [1, 1]);
+    assert_eq!(client.drained(), ["a1", "a2", "a3", "gap:b", "b2"]);
+}
+
 #[test]
 fn conflate_closes_where_the_newest_alone_have_no_room() {
     let client = Client::json(0, usize::MAX, 3);

@@ -194,10 +194,18 @@ fn publish(line: &Line<'_>, id: Option<MessageId>, message: &Bytes) -> Result<Co
     })
 }
 
+/// A part of a message: its own where it is most of it, for a slice keeps the whole alive.
+fn part(message: &Bytes, part: &str) -> Bytes {
+    match part.len() > message.len() / 2 {
+        true => message.slice_ref(part.as_bytes()),
+        false => Bytes::copy_from_slice(part.as_bytes()),
+    }
+}
+
 /// What subscribers receive: `data` byte for byte as it stands in `message`.
 fn payload(line: &Line<'_>, message: &Bytes) -> Result<Bytes, Fault> {
     match (line.data, line.text, line.b64) {
-        (Some(data), None, None) => Ok(message.slice_ref(data.get().as_bytes())),
+        (Some(data), None, None) => Ok(part(message, data.get())),
         (None, Some(text), None) => Ok(line::string("\"text\"", text)?.into()),
         (None, None, Some(b64)) => match STANDARD.decode(line::string("\"b64\"", b64)?) {
             Ok(bytes) => Ok(bytes.into()),

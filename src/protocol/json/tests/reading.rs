@@ -38,6 +38,17 @@ fn refusal(text: &str) -> Refusal {
 }
 
 #[test]
+fn a_small_payload_does_not_keep_a_large_message_alive() {
+    for (blanks, is_shared) in [(0, true), (64 * 1024, false)] {
+        let text = format!(r#"{{"type":"publish","topic":"a","data":"{}"{}}}"#, "x".repeat(100), " ".repeat(blanks));
+        let message = Bytes::from(text);
+        let mut commands = Vec::new();
+        Json.commands(Payload::Text(message.clone()), &mut commands).unwrap();
+        assert_eq!((commands.len(), !message.is_unique()), (1, is_shared));
+    }
+}
+
+#[test]
 fn topics_are_named_alone_in_a_list_or_each_with_where_to_resume() {
     let understood: [(&str, &[Command]); 9] = [
         (r#"{"type":"subscribe","topic":"a"}"#, &[subscribe(&["a"], false, None)]),
