@@ -1,5 +1,6 @@
-//! What a publication costs before it is fanned out: in Redis, and on a replica.
+//! What a publication costs before it is fanned out, in Redis and on a replica; and what Redis pays for subscriptions.
 
+use super::subscriptions;
 use crate::{
     crowd::{Crowd, feed::Feed},
     scenario::account::micros,
@@ -13,11 +14,13 @@ use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use std::{net::SocketAddr, time::Duration};
 
-/// CPU µs.
+/// CPU in µs.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Costs {
-    /// A replica's, per publication that one of its clients gets.
+    /// A replica's, per publication that one of its clients gets, where many are outstanding.
     pub ingest_us: f64,
+    /// How long that was measured; all else is counted, not timed.
+    pub ingest_window_s: f64,
     /// Redis', per PUBLISH that comes alone, whoever hears it.
     pub redis_publish_us: f64,
     /// Redis', more for each link that hears one that comes alone.
@@ -25,6 +28,10 @@ pub struct Costs {
     /// Both, where fifty come in one write.
     pub redis_publish_together_us: f64,
     pub redis_push_together_us: f64,
+    /// Redis' memory for one channel of one link, in bytes.
+    pub redis_subscription_bytes: f64,
+    /// Redis' CPU for its SUBSCRIBE.
+    pub redis_subscribe_us: f64,
 }
 
 const PAYLOAD: [u8; 256] = [b'x'; 256];
@@ -42,8 +49,17 @@ impl Costs {
     pub fn measure(stage: &Stage) -> Result<Self> {
         let [redis_publish_us, redis_push_us] = redis_by(stage, 1)?;
         let [redis_publish_together_us, redis_push_together_us] = redis_by(stage, TOGETHER)?;
-        let ingest_us = ingest_us(stage)?;
-        Ok(Self { ingest_us, redis_publish_us, redis_push_us, redis_publish_together_us, redis_push_together_us })
+        let [redis_subscription_bytes, redis_subscribe_us] = subscriptions::measure(stage)?;
+        Ok(Self {
+            ingest_us: ingest_us(stage)?,
+            ingest_window_s: INGEST_TIME.as_secs_f64(),
+            redis_publish_us,
+            redis_push_us,
+            redis_publish_together_us,
+            redis_push_together_us,
+            redis_subscription_bytes,
+            redis_subscribe_us,
+        })
     }
 }
 
@@ -91,7 +107,7 @@ fn subscribed(redis: SocketAddr, channel: &[u8]) -> Result<Bus> {
 }
 
 /// Reads so many values, each of which must be as expected.
-fn take(bus: &mut Bus, many: usize, expected: impl Fn(&Value<'_>) -> bool) -> Result<()> {
+pub fn take(bus: &mut Bus, many: usize, expected: impl Fn(&Value<'_>) -> bool) -> Result<()> {
     let mut left = many;
     while left > 0 {
         stop::check()?;

@@ -120,6 +120,7 @@ impl Figures {
         line("ingest: CPU of a replica per publication", format!("{:.2} µs", self.costs.ingest_us));
         let Costs { redis_publish_us, redis_push_us, redis_publish_together_us, redis_push_together_us, .. } =
             self.costs;
+        let Costs { redis_subscription_bytes, redis_subscribe_us, .. } = self.costs;
         line(
             "Redis' CPU per PUBLISH that nobody hears",
             format!("{redis_publish_us:.2} µs alone, {redis_publish_together_us:.2} µs of fifty together"),
@@ -127,6 +128,10 @@ impl Figures {
         line(
             "Redis' CPU per link that hears it",
             format!("{redis_push_us:.2} µs alone, {redis_push_together_us:.2} µs of fifty together"),
+        );
+        line(
+            "Redis' memory and CPU per subscription",
+            format!("{redis_subscription_bytes:.0} B, {redis_subscribe_us:.2} µs"),
         );
         table
     }

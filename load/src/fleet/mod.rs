@@ -5,6 +5,7 @@ mod costs;
 mod figures;
 mod hall;
 mod kernel;
+mod subscriptions;
 
 use costs::Costs;
 
