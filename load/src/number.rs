@@ -11,6 +11,11 @@ pub fn within<const LEAST: u64, const MOST: u64>(text: &str) -> Result<f64, Stri
     from_to(text, LEAST as f64, MOST as f64)
 }
 
+/// A part of something that is divided by, and therefore never 0.
+pub fn share(text: &str) -> Result<f64, String> {
+    from_to(text, 0.01, 1.0)
+}
+
 /// Seconds of a measurement.
 pub fn seconds(text: &str) -> Result<Duration, String> {
     from_to(text, 0.01, 3600.0).map(Duration::from_secs_f64)
@@ -43,6 +48,7 @@ mod tests {
     fn only_numbers_that_mean_something_are_taken() {
         assert_eq!((within::<1, 1_000_000>("1e6"), within::<0, 8>("0.5")), (Ok(1e6), Ok(0.5)));
         assert_eq!((seconds("0.2"), payload("34")), (Ok(Duration::from_millis(200)), Ok(34)));
+        assert!(share("0.6") == Ok(0.6) && share("0").is_err() && share("60").is_err());
         for text in ["1e7", "-1", "NaN", "inf", "1e-30", "many"] {
             let error = within::<1, 1_000_000>(text).unwrap_err();
             assert!(error.contains("from 1 to 1000000"), "{text}: {error}");

@@ -2,7 +2,6 @@
 
 use anyhow::{Context, Result};
 use serde_json::Value;
-use std::{fs, path::Path};
 
 /// Measured costs. CPU in µs of one core, memory in KiB.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,8 +10,10 @@ pub struct Costs {
     pub delivery_us: f64,
     /// A delivery where eight publications of a topic wait together.
     pub joined_us: f64,
-    /// A publication's way from Redis' push to the hub, on each interested replica.
+    /// A publication's way from Redis' push to the hub, on each interested replica, where it comes alone: the dearer.
     pub ingest_us: f64,
+    /// The same where 512 are outstanding and reads are shared. For information.
+    pub ingest_together_us: f64,
     /// Accept, handshake and subscription, the topic new to the replica: the dearer of the two that are measured.
     pub connect_us: f64,
     /// A replica's memory per idle connection with one subscription, a topic each.
@@ -23,20 +24,18 @@ pub struct Costs {
     pub redis_publish_us: f64,
     /// Redis, more for each link that hears it.
     pub redis_push_us: f64,
+    /// Redis' memory for a channel of one link, in bytes.
+    pub redis_subscription_bytes: f64,
+    /// Redis' CPU for its SUBSCRIBE.
+    pub redis_subscribe_us: f64,
 }
 
-impl Costs {
-    /// Reads both files of a directory.
-    pub fn read(from: &Path) -> Result<Self> {
-        let json = |name: &str| -> Result<Value> {
-            let path = from.join(name);
-            let text = fs::read_to_string(&path).with_context(|| path.display().to_string())?;
-            serde_json::from_str(&text).with_context(|| path.display().to_string())
-        };
-        Self::of(&json("results.json")?, &json("fleet.json")?)
-    }
+/// Sockets of a topic in `topics`.
+const ROOM: f64 = 10.0;
 
-    fn of(results: &Value, fleet: &Value) -> Result<Self> {
+impl Costs {
+    /// Out of both files.
+    pub fn of(results: &Value, fleet: &Value) -> Result<Self> {
         let fleet = |pointer: &str| {
             fleet.pointer(pointer).and_then(Value::as_f64).with_context(|| format!("no {pointer} in fleet.json"))
         };
@@ -49,17 +48,28 @@ impl Costs {
         let measured = |words: &[&str]| -> Result<f64> {
             case(results, words)?["measured"].as_f64().with_context(|| format!("{words:?} was not measured"))
         };
+        let delivery_us = at_floor(&["gateway against floor: growth, 18000 sockets", " 1 in flight"])?;
+        let in_a_room = at_floor(&["gateway against floor: 1000 topics of 10 sockets in turn", " 1 in flight"])?;
+        let ingest_together_us = fleet("/costs/ingest_us")?;
         Ok(Self {
-            delivery_us: at_floor(&["gateway against floor: growth, 18000 sockets", " 1 in flight"])?,
+            delivery_us,
             joined_us: at_floor(&["gateway against floor: growth, 18000 sockets", " 8 in flight"])?,
-            ingest_us: fleet("/costs/ingest_us")?,
+            ingest_us: ingest_alone(in_a_room, delivery_us, ingest_together_us),
+            ingest_together_us,
             connect_us: measured(&["CPU per connect and subscribe", "a topic each"])?,
             connection_kib: measured(&["PSS per connection", "a topic each"])?,
             kernel_kib: fleet("/kernel_kib_per_connection")?,
             redis_publish_us: fleet("/costs/redis_publish_us")?,
             redis_push_us: fleet("/costs/redis_push_us")?,
+            redis_subscription_bytes: fleet("/costs/redis_subscription_bytes")?,
+            redis_subscribe_us: fleet("/costs/redis_subscribe_us")?,
         })
     }
+}
+
+/// What a publication to a room of ten costs beyond its ten deliveries; never less than where many come together.
+fn ingest_alone(delivery_in_a_room: f64, delivery: f64, together: f64) -> f64 {
+    (ROOM * (delivery_in_a_room - delivery)).max(together)
 }
 
 /// The case whose name begins and ends, or goes on, as said.
@@ -76,11 +86,20 @@ fn case<'a>(results: &'a Value, words: &[&str]) -> Result<&'a Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::measured::Measured;
+    use std::path::Path;
 
     #[test]
     fn the_committed_results_hold_every_cost() {
-        let costs = Costs::read(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let Measured { costs, .. } = Measured::read(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
         assert!(costs.joined_us < costs.delivery_us && costs.connection_kib > 0.0, "{costs:?}");
+        assert!(costs.ingest_us >= costs.ingest_together_us && costs.redis_subscription_bytes > 0.0, "{costs:?}");
+    }
+
+    #[test]
+    fn a_publication_that_comes_alone_is_what_a_room_of_ten_costs_beyond_its_deliveries() {
+        assert_eq!(ingest_alone(9.0, 8.0, 1.5), 10.0);
+        assert_eq!(ingest_alone(7.0, 8.0, 1.5), 1.5, "noise makes it no cheaper than where many come together");
     }
 
     #[test]

@@ -2,14 +2,17 @@
 //! SCALING.md is its page; the tables there are its output.
 
 mod costs;
+mod measured;
 mod plan;
+mod redis;
 mod table;
 mod workload;
 
 use crate::number::within;
 use anyhow::{Result, ensure};
-use costs::Costs;
+use measured::Measured;
 use std::path::PathBuf;
+use table::Shape;
 use workload::{Means, Workload, broadcast, chat, market};
 
 /// `fanline-load model`
@@ -36,12 +39,8 @@ pub struct Args {
     /// g: publications of one topic that wait together, 1 to 8
     #[arg(long, default_value_t = 1.0, requires = "connections", value_parser = within::<1, 8>)]
     together: f64,
-    /// C: cores of a replica
-    #[arg(long, default_value_t = Means::default().cores, value_parser = within::<1, 1024>)]
-    cores: f64,
-    /// W: everybody is to be back after so many seconds
-    #[arg(long, default_value_t = Means::default().storm_s, value_parser = within::<1, 86_400>)]
-    storm: f64,
+    #[command(flatten)]
+    means: Means,
 }
 
 /// Prints the tables.
@@ -52,30 +51,21 @@ pub fn run(args: &Args) -> Result<()> {
         args.per_connection,
         args.topics
     );
-    let costs = Costs::read(&args.from)?;
-    let means = Means { cores: args.cores, storm_s: args.storm, ..Means::default() };
+    let measured = Measured::read(&args.from)?;
     let Args { topics, per_connection, rate, payload, together, .. } = *args;
-    let named = match args.connections {
-        Some(connections) => {
-            vec![("yours", Workload { connections, topics, per_connection, rate, payload, together })]
-        }
-        None => shapes(),
+    // With other connections than said, everything else stays.
+    let yours = |connections| Workload { connections, topics, per_connection, rate, payload, together };
+    let fleets = match args.connections {
+        Some(connections) => table::fleets(&measured.costs, &args.means, &[("yours", &yours)], &[connections]),
+        None => table::fleets(&measured.costs, &args.means, SHAPES, SIZES),
     };
-    print!("{}\n{}", table::costs(&costs), table::fleets(&costs, &means, &named));
+    print!("{}\n{fleets}", table::costs(&measured));
     Ok(())
 }
 
-/// The workloads that SCALING.md works out.
-fn shapes() -> Vec<(&'static str, Workload)> {
-    let at = |connections| {
-        [
-            ("chat rooms", chat(connections)),
-            ("one broadcast", broadcast(connections)),
-            ("market data", market(connections)),
-        ]
-    };
-    [at(1e6), at(1e8)].concat()
-}
+/// The workloads that SCALING.md works out, and for how many connections.
+const SHAPES: &[Shape<'_>] = &[("chat rooms", &chat), ("one broadcast", &broadcast), ("market data", &market)];
+const SIZES: &[f64] = &[1e6, 1e8];
 
 #[cfg(test)]
 mod tests {
@@ -93,10 +83,10 @@ mod tests {
     #[test]
     fn the_tables_of_scaling_md_are_what_the_model_works_out_of_the_committed_costs() {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let (path, costs) = (folder.join("SCALING.md"), Costs::read(folder).unwrap());
+        let (path, measured) = (folder.join("SCALING.md"), Measured::read(folder).unwrap());
         let page = fs::read_to_string(&path).unwrap();
-        let fresh = with(&page, "costs", &table::costs(&costs));
-        let fresh = with(&fresh, "fleets", &table::fleets(&costs, &Means::default(), &shapes()));
+        let fresh = with(&page, "costs", &table::costs(&measured));
+        let fresh = with(&fresh, "fleets", &table::fleets(&measured.costs, &Means::default(), SHAPES, SIZES));
         if std::env::var_os("UPDATE_SCALING").is_some() {
             return fs::write(&path, fresh).unwrap();
         }

@@ -2,17 +2,16 @@
 
 use super::{
     costs::Costs,
+    redis::{Redis, redis},
     workload::{Means, Workload},
 };
 
 /// A frame's header, TCP, IP and Ethernet around a payload, in bytes, where each write is a segment of its own.
 const AROUND: f64 = 4.0 + 66.0;
-/// What RESP says around a pushed payload: `>3`, `message`, the channel's name, lengths.
-const RESP: f64 = 60.0;
 /// Publications that share a write when eight wait together.
 const EIGHT: f64 = 8.0;
-const KIB_PER_GIB: f64 = 1024.0 * 1024.0;
-const GBIT: f64 = 1e9 / 8.0;
+pub const KIB_PER_GIB: f64 = 1024.0 * 1024.0;
+pub const GBIT: f64 = 1e9 / 8.0;
 
 /// A fleet, and why it is so large.
 #[derive(Debug, Clone, PartialEq)]
@@ -22,7 +21,7 @@ pub struct Fleet {
     pub replicas: f64,
     /// Whether so many are enough; where not, no number is.
     pub suffices: bool,
-    /// What the number of replicas is for.
+    /// What the number of replicas is for; or that one Redis is not enough, and today's Fanline ends before.
     pub first_limit: Limit,
     /// What would be met next, and how many replicas it asks for.
     pub next_limit: (Limit, f64),
@@ -42,20 +41,10 @@ pub struct PerReplica {
     pub out_gbit: f64,
 }
 
-/// What Redis carries, over all nodes.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Redis {
-    /// Cores' worth of CPU; a node has one.
-    pub cpu: f64,
-    pub out_gbit: f64,
-    pub nodes: f64,
-    /// Nodes over which one topic's pushes must be spread: above 1 no placement of topics helps.
-    pub hottest: f64,
-}
-
-/// Why there are so many replicas.
+/// Why there are so many replicas, or why there cannot be such a fleet today.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Limit {
+    /// Of deliveries, and of what is taken in for them.
     Cpu,
     Memory,
     Nic,
@@ -64,18 +53,21 @@ pub enum Limit {
     Descriptors,
     /// With fewer, what each takes in from Redis alone would be more than its cores.
     Ingest,
+    /// One node is all there is today: spreading topics over several is designed and not built.
+    Redis,
 }
 
 impl Limit {
     pub fn name(self) -> &'static str {
         match self {
-            Self::Cpu => "CPU of deliveries",
+            Self::Cpu => "CPU",
             Self::Memory => "memory",
             Self::Nic => "network out",
             Self::Storm => "reconnect storm",
             Self::Ports => "balancers' ports",
             Self::Descriptors => "descriptors",
             Self::Ingest => "ingest",
+            Self::Redis => "one Redis",
         }
     }
 }
@@ -87,28 +79,25 @@ pub fn fleet(costs: &Costs, work: &Workload, means: &Means) -> Fleet {
     let is_enough = |replicas: f64| needed(replicas).1 <= replicas;
     let replicas = least(work.connections, is_enough);
     let suffices = is_enough(replicas);
-    // What one replica fewer would break.
-    let first_limit = needed((replicas - 1.0).max(1.0)).0;
-    let mut others = needs(costs, work, means, deliveries, replicas);
-    others.retain(|(limit, _)| *limit != first_limit);
-    let next_limit = most(&others);
     let interested = interested(work, replicas);
+    let redis = redis(costs, work, means, interested);
+    // What one replica fewer would break.
+    let own_limit = needed((replicas - 1.0).max(1.0)).0;
+    let (first_limit, next_limit) = match redis.nodes > 1.0 {
+        true => (Limit::Redis, (own_limit, if suffices { replicas } else { f64::INFINITY })),
+        false => {
+            let mut others = needs(costs, work, means, deliveries, replicas);
+            others.retain(|(limit, _)| *limit != own_limit);
+            (own_limit, most(&others))
+        }
+    };
     let per_replica = PerReplica {
         connections: work.connections / replicas,
         cpu: (deliveries / replicas * delivery_us(costs, work) + ingest_rate(work, replicas) * costs.ingest_us) / 1e6,
         memory_gib: memory_kib(costs, work, means) * work.connections / replicas / KIB_PER_GIB,
         out_gbit: deliveries / replicas * wire(work) / GBIT,
     };
-    Fleet {
-        deliveries,
-        replicas,
-        suffices,
-        first_limit,
-        next_limit,
-        per_replica,
-        interested,
-        redis: redis(costs, work, means, interested),
-    }
+    Fleet { deliveries, replicas, suffices, first_limit, next_limit, per_replica, interested, redis }
 }
 
 /// The least whole number that is enough, where every larger one is: replicas only ever share what there is. About
@@ -152,7 +141,8 @@ fn most(needs: &[(Limit, f64)]) -> (Limit, f64) {
 
 /// CPU µs of a delivery where so many share a write: the measured 1 and 8, and between them 1/n of what a write costs.
 pub fn delivery_us(costs: &Costs, work: &Workload) -> f64 {
-    let shared = (costs.delivery_us - costs.joined_us) / (1.0 - 1.0 / EIGHT);
+    // Noise may say that a write is more than the whole, or less than nothing.
+    let shared = ((costs.delivery_us - costs.joined_us) / (1.0 - 1.0 / EIGHT)).clamp(0.0, costs.delivery_us);
     let own = costs.delivery_us - shared;
     own + shared / work.together.clamp(1.0, EIGHT)
 }
@@ -179,32 +169,23 @@ fn ingest_rate(work: &Workload, replicas: f64) -> f64 {
     work.rate * interested(work, replicas) / replicas
 }
 
-fn redis(costs: &Costs, work: &Workload, means: &Means, interested: f64) -> Redis {
-    let cpu = |rate: f64| rate * (costs.redis_publish_us + interested * costs.redis_push_us) / 1e6;
-    let out = |rate: f64| rate * interested * (work.payload + RESP) / GBIT;
-    let nodes = |rate: f64| (cpu(rate) / means.redis_busy).max(out(rate) / (means.redis_nic_gbit * means.redis_busy));
-    Redis {
-        cpu: cpu(work.rate),
-        out_gbit: out(work.rate),
-        nodes: nodes(work.rate).ceil().max(1.0),
-        hottest: nodes(work.rate / work.topics),
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use super::*;
     use crate::model::workload::{broadcast, chat, market};
 
-    const COSTS: Costs = Costs {
+    pub const COSTS: Costs = Costs {
         delivery_us: 3.0,
         joined_us: 0.4,
         ingest_us: 1.6,
+        ingest_together_us: 1.4,
         connect_us: 60.0,
         connection_kib: 2.6,
         kernel_kib: 4.6,
         redis_publish_us: 0.5,
         redis_push_us: 0.2,
+        redis_subscription_bytes: 200.0,
+        redis_subscribe_us: 0.8,
     };
 
     #[test]
@@ -213,6 +194,21 @@ mod tests {
         assert!((by(1.0) - 3.0).abs() < 1e-9 && (by(8.0) - 0.4).abs() < 1e-9);
         assert!(by(4.0) < by(2.0) && by(4.0) > by(8.0));
         assert_eq!(by(100.0), by(8.0), "more than eight was not measured");
+    }
+
+    #[test]
+    fn no_noise_makes_a_part_of_a_delivery_cost_less_than_nothing() {
+        let by = |joined_us, together| delivery_us(&Costs { joined_us, ..COSTS }, &Workload { together, ..chat(1e6) });
+        assert_eq!([by(0.1, 1.0), by(0.1, 8.0)], [3.0, 3.0 / 8.0], "all of it is the write");
+        assert_eq!([by(3.1, 1.0), by(3.1, 8.0)], [3.0, 3.0], "none of it is");
+    }
+
+    #[test]
+    fn one_redis_that_is_not_enough_is_the_first_limit_and_the_replicas_own_the_next() {
+        let found = fleet(&COSTS, &chat(1e8), &Means::default());
+        assert_eq!((found.first_limit, found.next_limit.0), (Limit::Redis, Limit::Ports), "{found:?}");
+        assert_eq!(found.next_limit.1, found.replicas);
+        assert_eq!(fleet(&COSTS, &chat(1e6), &Means::default()).first_limit, Limit::Ports);
     }
 
     #[test]
@@ -240,14 +236,6 @@ mod tests {
     }
 
     #[test]
-    fn egress_of_redis_is_one_push_per_publication_and_interested_replica() {
-        let work = Workload { rate: 1000.0, payload: 940.0, ..broadcast(1e6) };
-        let found = redis(&COSTS, &work, &Means::default(), 10.0);
-        assert!((found.out_gbit - 0.08).abs() < 1e-9, "1,000/s × 10 × 1,000 B are 10 MB/s: {found:?}");
-        assert!((found.cpu - 0.0025).abs() < 1e-9, "1,000/s × (0.5 + 10 × 0.2) µs: {found:?}");
-    }
-
-    #[test]
     fn the_least_that_is_enough_is_found() {
         for wanted in [1.0, 2.0, 3.0, 9.0, 1000.0, 1025.0] {
             assert_eq!(least(1e9, |replicas| replicas >= wanted), wanted);
@@ -257,6 +245,7 @@ mod tests {
     #[test]
     fn what_no_replica_can_take_in_is_said() {
         let flood = Workload { rate: 1e7, topics: 1.0, ..market(1e6) };
-        assert_eq!(fleet(&COSTS, &flood, &Means::default()).first_limit, Limit::Ingest);
+        let found = fleet(&COSTS, &flood, &Means::default());
+        assert_eq!((found.first_limit, found.next_limit.0, found.suffices), (Limit::Redis, Limit::Ingest, false));
     }
 }

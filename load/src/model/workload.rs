@@ -1,4 +1,6 @@
-//! What clients do, in numbers.
+//! What clients do and machines give, in numbers.
+
+use crate::number::{share, within};
 
 /// What a fleet has to carry.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -17,30 +19,41 @@ pub struct Workload {
     pub together: f64,
 }
 
-/// What a machine and its operator give. Chosen, not measured.
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// What a machine and its operator give. Chosen, not measured; each field is a flag.
+#[derive(Debug, Clone, Copy, PartialEq, clap::Args)]
 pub struct Means {
-    /// Cores of a replica.
+    /// C: cores of a replica
+    #[arg(long, default_value_t = Self::default().cores, value_parser = within::<1, 1024>)]
     pub cores: f64,
-    /// How busy they may be, from 0 to 1; the rest is for bursts and for a neighbour's death.
+    /// u: how busy they and its network may be; the rest is for bursts and for a neighbour's death
+    #[arg(long, default_value_t = Self::default().busy, value_parser = share)]
     pub busy: f64,
-    /// Memory of a replica, for sockets and outboxes, in GiB.
+    /// M: memory of a replica for sockets and outboxes, in GiB
+    #[arg(long, default_value_t = Self::default().memory_gib, value_parser = within::<1, 65_536>)]
     pub memory_gib: f64,
-    /// Connections of a replica that descriptors allow.
+    /// F: connections of a replica that descriptors allow
+    #[arg(long, default_value_t = Self::default().descriptors, value_parser = within::<1, 1_000_000_000>)]
     pub descriptors: f64,
-    /// A replica's network, out, in Gbit/s.
+    /// B: a replica's network, out, in Gbit/s
+    #[arg(long, default_value_t = Self::default().nic_gbit, value_parser = within::<1, 10_000>)]
     pub nic_gbit: f64,
-    /// Redis is one thread: how busy it may be.
+    /// v: how busy Redis, one thread, and its network may be
+    #[arg(long, default_value_t = Self::default().redis_busy, value_parser = share)]
     pub redis_busy: f64,
-    /// A Redis node's network, out, in Gbit/s.
+    /// B′: a Redis node's network, out, in Gbit/s
+    #[arg(long, default_value_t = Self::default().redis_nic_gbit, value_parser = within::<1, 10_000>)]
     pub redis_nic_gbit: f64,
-    /// Everybody is to be back after so many seconds.
+    /// W: everybody is to be back after so many seconds
+    #[arg(long = "storm", default_value_t = Self::default().storm_s, value_parser = within::<1, 86_400>)]
     pub storm_s: f64,
-    /// Source addresses times ports of the load balancers, to one replica's one port.
+    /// P: source ports towards one replica, addresses of the balancers times ports of each
+    #[arg(long, default_value_t = Self::default().balancer_ports, value_parser = within::<1, 1_000_000_000>)]
     pub balancer_ports: f64,
-    /// Clients that read slowly, from 0 to 1, and what waits for each, in KiB: 256 in its outbox, and 200 in the kernel
-    /// (load/CHOICES.md).
+    /// f: clients that read slowly, from 0 to 1
+    #[arg(long, default_value_t = Self::default().slow, value_parser = within::<0, 1>)]
     pub slow: f64,
+    /// o: what waits for each of them, in KiB: 256 in its outbox and 200 in the kernel (CHOICES.md)
+    #[arg(long, default_value_t = Self::default().slow_kib, value_parser = within::<0, 1_048_576>)]
     pub slow_kib: f64,
 }
 
@@ -76,4 +89,32 @@ pub fn broadcast(connections: f64) -> Workload {
 /// A thousand instruments at ten prices a second each, of which everybody watches ten; a burst brings four together.
 pub fn market(connections: f64) -> Workload {
     Workload { connections, topics: 1_000.0, per_connection: 10.0, rate: 10_000.0, payload: 128.0, together: 4.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        means: Means,
+    }
+
+    fn means(words: &[&str]) -> Result<Means, clap::Error> {
+        Cli::try_parse_from([&["model"], words].concat()).map(|cli| cli.means)
+    }
+
+    #[test]
+    fn every_field_is_a_flag_with_its_default_and_its_bounds() {
+        assert_eq!(means(&[]).unwrap(), Means::default());
+        let flags =
+            "cores memory-gib descriptors nic-gbit redis-nic-gbit storm balancer-ports slow slow-kib busy redis-busy";
+        for flag in flags.split(' ').map(|name| format!("--{name}")) {
+            assert_ne!(means(&[&flag, "1"]).unwrap(), Means::default(), "{flag}");
+            assert!(means(&[&flag, "1e12"]).is_err() && means(&[&flag, "-1"]).is_err(), "{flag}");
+        }
+        assert!(means(&["--busy", "0"]).is_err() && means(&["--redis-busy", "0"]).is_err(), "nothing is divided by 0");
+    }
 }
