@@ -53,7 +53,7 @@ enum Command {
     Ingest(scenario::bench::Args),
     /// CPU of accept, handshake and subscribe. At most 4 min
     Connect(scenario::bench::Args),
-    /// What an idle connection holds, fresh and after a burst, and what its heartbeat costs. At most 5 min
+    /// What an idle connection holds, fresh and after a burst, and what its heartbeat costs. At most 8 min
     Idle(scenario::bench::Args),
     /// Connections that come and go all the time beside steady publishing. At most 4 min
     Churn(scenario::bench::Args),

@@ -97,6 +97,11 @@ fn idle_connections_hold_memory_before_and_after_a_burst() {
     let burst: Vec<&String> = lines.iter().filter(|line| line.contains("after a burst")).collect();
     // The floor keeps nothing for a full socket: only the gateway has a figure.
     assert!(burst.iter().all(|line| line.matches("KiB").count() == 2), "{lines:#?}");
+    // Several cycles, and what they lie between.
+    let range = |line: &str| {
+        line.split_whitespace().any(|cell| cell.split('-').filter(|end| end.parse::<f64>().is_ok()).count() == 2)
+    };
+    assert!(lines.iter().filter(|line| line.starts_with("heartbeat")).all(|line| range(line)), "{lines:#?}");
 }
 
 #[test]

@@ -84,7 +84,8 @@ impl Scenario {
         match self {
             Self::Fanout | Self::Growth => 15,
             Self::Topics => 10,
-            Self::Json | Self::Deflate | Self::Ingest | Self::Idle | Self::Slow => 5,
+            Self::Idle => 8,
+            Self::Json | Self::Deflate | Self::Ingest | Self::Slow => 5,
             Self::Connect | Self::Churn => 4,
             Self::Quiet | Self::Resubscribe => 3,
         }
