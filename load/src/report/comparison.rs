@@ -4,7 +4,8 @@ use crate::{
     crowd::faults::Faults,
     report::figures::Spread,
     report::{pictures, section},
-    scenario::pairs::{Outcome, Plan, TOLERANCE},
+    scenario::pairs::{Outcome, TOLERANCE},
+    scenario::plan::Plan,
     stage::machine::Machine,
 };
 use anyhow::{Context, Result};
@@ -204,7 +205,7 @@ mod tests {
         let comparison = |floor| {
             let rows = vec![row("floor", floor, 0), row("ws", 1.5, 0)];
             let second = std::time::Duration::from_secs(1);
-            let plan = Plan { pairs: 1, most_pairs: 1, window: second, warm_up: second, payload_bytes: 1 };
+            let plan = Plan::of(1, second, 1);
             let (noise, machine) = (rows[0].noise(), Machine::look(None));
             Comparison { machine, plan, connections: 1, noise, rows, absent: Vec::new(), curves: Vec::new() }
         };

@@ -1,10 +1,7 @@
 //! Cases with their bars, as a table, as RESULTS.md and as results.json.
 
 use crate::{
-    report::figures::Spread,
-    report::section,
-    scenario::pairs::{Outcome, Plan},
-    stage::machine::Machine,
+    report::figures::Spread, report::section, scenario::pairs::Outcome, scenario::plan::Plan, stage::machine::Machine,
 };
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -197,7 +194,7 @@ mod tests {
         assert_eq!([&name[..], &measured, &verdict], ["idle", "–", "FAILED: it ended:; - a bad key"]);
         let machine = Machine::look(None);
         let second = std::time::Duration::from_secs(1);
-        let plan = Plan { pairs: 1, most_pairs: 1, window: second, warm_up: second, payload_bytes: 1 };
+        let plan = Plan::of(1, second, 1);
         let results = Results { machine, plan, cases: vec![failed] };
         assert_eq!((results.has_failed(), results.has_missed()), (true, false));
     }

@@ -3,7 +3,7 @@
 use crate::{
     number,
     report::results::{Case, Results, table},
-    scenario::{Scenario, pairs::Plan},
+    scenario::{Scenario, plan::Plan},
     stage::{Gateway, Stage, machine::Machine},
     stop,
 };
@@ -20,11 +20,11 @@ pub struct Args {
     /// A flag more for `fanline serve`, repeatable
     #[arg(long = "gateway-arg", allow_hyphen_values = true)]
     gateway_args: Vec<String>,
-    /// Adjacent pairs per case; where the floor does not meet itself, up to three times as many
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    /// Adjacent pairs per case; where the floor does not meet itself, up to three times as many, at most 39
+    #[arg(long, default_value_t = 19, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
     /// Seconds of a window
-    #[arg(long, default_value = "2", value_parser = number::seconds)]
+    #[arg(long, default_value = "1", value_parser = number::seconds)]
     window: Duration,
     /// All sockets, topics and waiting times of the scenarios by this factor; bars are meant for 1
     #[arg(long, default_value_t = 1.0)]
@@ -60,13 +60,7 @@ impl Bench {
         let binary = args.gateway.as_ref().map(std::path::absolute).transpose()?;
         let machine = Machine::look(binary.as_deref());
         let gateway = binary.map(|binary| Gateway { binary, args: args.gateway_args.clone() });
-        let plan = Plan {
-            pairs: args.pairs as usize,
-            most_pairs: args.pairs as usize * 3,
-            window: args.window,
-            warm_up: args.window / 8,
-            payload_bytes: PAYLOAD_BYTES,
-        };
+        let plan = Plan::of(args.pairs, args.window, PAYLOAD_BYTES);
         Ok((Self { stage: Stage::set(gateway)?, plan, scale: args.scale }, machine))
     }
 

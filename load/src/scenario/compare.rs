@@ -9,7 +9,8 @@ use crate::{
     report::comparison::{Comparison, Cost, Curve, Point, Row},
     report::progress,
     scenario::account::settled_pss,
-    scenario::pairs::{self, Loss, Outcome, Plan, Side},
+    scenario::pairs::{self, Loss, Outcome, Side},
+    scenario::plan::Plan,
     stage::machine::Machine,
     stage::process,
     stage::{Gateway, Measured, PREFIX, Stage},
@@ -40,10 +41,10 @@ pub struct Args {
     #[arg(long, default_value_t = 128, value_parser = number::payload)]
     size: usize,
     /// Adjacent pairs per case
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 19, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
     /// Seconds of a window
-    #[arg(long, default_value = "2", value_parser = number::seconds)]
+    #[arg(long, default_value = "1", value_parser = number::seconds)]
     window: Duration,
     /// Measure the curves of the pictures too: 3 pairs of 0.4 s a point
     #[arg(long)]
@@ -92,13 +93,8 @@ pub fn run(args: &Args) -> Result<()> {
 }
 
 fn plan(args: &Args) -> Plan {
-    Plan {
-        pairs: args.pairs as usize,
-        most_pairs: args.pairs as usize,
-        window: args.window,
-        warm_up: args.window / 8,
-        payload_bytes: args.size,
-    }
+    let plan = Plan::of(args.pairs, args.window, args.size);
+    plan.exactly(plan.pairs)
 }
 
 fn look_for_peers(args: &Args) -> (Vec<Contender>, Vec<String>) {

@@ -11,7 +11,8 @@ use crate::{
         results::{Bar, Case},
     },
     scenario::bench::Bench,
-    scenario::pairs::{self, Outcome, Plan, Side, TOLERANCE},
+    scenario::pairs::{self, Outcome, Side, TOLERANCE},
+    scenario::plan::Plan,
     stage::Measured,
 };
 use anyhow::Result;

@@ -5,7 +5,7 @@ use crate::{
     report::results::{Bar, Case},
     scenario::bench::Bench,
     scenario::duel::{Work, against_the_floor},
-    scenario::pairs::Plan,
+    scenario::plan::Plan,
 };
 use anyhow::Result;
 

@@ -14,6 +14,7 @@ mod ingest;
 mod json;
 pub mod pair;
 pub mod pairs;
+pub mod plan;
 mod quiet;
 mod resubscribe;
 pub mod running;
@@ -93,7 +94,7 @@ impl Scenario {
 
     /// Measures it, within its time; a failure is a line too.
     pub fn measure(self, bench: &Bench) -> Vec<Case> {
-        let longer = (bench.plan.most_pairs as f64 * bench.plan.window.as_secs_f64() / 54.0).max(1.0);
+        let longer = (bench.plan.most_pairs as f64 * bench.plan.window.as_secs_f64() / 39.0).max(1.0);
         stop::within(Duration::from_secs(self.minutes() * 60).mul_f64(longer));
         progress::begin(self.name());
         let measured = self.cases(bench);

@@ -5,7 +5,8 @@ use crate::{
     crowd::feed::Feed,
     crowd::server::Server,
     number,
-    scenario::pairs::{self, Plan, Side},
+    scenario::pairs::{self, Side},
+    scenario::plan::Plan,
 };
 use anyhow::Result;
 use std::{net::SocketAddr, time::Duration};
@@ -41,10 +42,10 @@ pub struct Args {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     in_flight: u32,
     /// Adjacent pairs, in alternating order
-    #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, default_value_t = 19, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
     /// Seconds of a window
-    #[arg(long, default_value = "2", value_parser = number::seconds)]
+    #[arg(long, default_value = "1", value_parser = number::seconds)]
     window: Duration,
     /// One JSON object instead of lines
     #[arg(long)]
@@ -53,13 +54,8 @@ pub struct Args {
 
 /// Measures and prints the ratio of CPU per delivery, `url` by `against`.
 pub fn run(args: &Args) -> Result<()> {
-    let plan = Plan {
-        pairs: args.pairs as usize,
-        most_pairs: args.pairs as usize,
-        window: args.window,
-        warm_up: args.window / 8,
-        payload_bytes: args.size,
-    };
+    let plan = Plan::of(args.pairs, args.window, args.size);
+    let plan = plan.exactly(plan.pairs);
     let mut crowd = Crowd::new(args.redis, &args.prefix)?;
     let mut side = |server: &Server, pid, topic: &str| {
         let group = crowd.connect(server, &[topic.to_owned()], args.sockets as usize)?;

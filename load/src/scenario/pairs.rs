@@ -8,6 +8,7 @@ use crate::{
     report::figures::{Latency, Spread, ratios},
     report::progress,
     scenario::account::micros,
+    scenario::plan::Plan,
     stage::process,
     stop,
 };
@@ -31,18 +32,6 @@ pub enum Loss {
     Fails,
     /// What was delivered counts, and the loss is said beside it: for servers that are not ours.
     IsShown,
-}
-
-/// How long and how often.
-#[derive(Debug, Clone, Copy, Serialize)]
-pub struct Plan {
-    pub pairs: usize,
-    /// Where measuring longer ends.
-    pub most_pairs: usize,
-    pub window: Duration,
-    /// Unmeasured, before each window: caches come from the other server's window.
-    pub warm_up: Duration,
-    pub payload_bytes: usize,
 }
 
 /// What the pairs of one case have shown.
@@ -240,7 +229,7 @@ mod tests {
     #[test]
     fn windows_alternate_and_more_are_measured_until_it_is_enough() {
         let second = Duration::from_secs(1);
-        let plan = Plan { pairs: 2, most_pairs: 4, window: second, warm_up: second, payload_bytes: 1 };
+        let plan = Plan { most_pairs: 4, ..Plan::of(2, second, 1) };
         let mut order = Vec::new();
         let outcome = alternate(
             &plan,
