@@ -2,7 +2,7 @@
 
 use crate::{
     crowd::faults::Faults,
-    report::figures::Spread,
+    report::estimate::Estimate,
     report::{pictures, section},
     scenario::pairs::{Outcome, TOLERANCE},
     scenario::plan::Plan,
@@ -44,7 +44,7 @@ pub struct Row {
 /// CPU per delivery by the floor's, at the same feed.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Cost {
-    pub ratio: Spread,
+    pub ratio: Estimate,
     pub floor_us: f64,
     pub faults: Faults,
 }
@@ -77,8 +77,8 @@ impl Cost {
     }
 
     fn cell(&self) -> String {
-        let Spread { min, median, max } = self.ratio;
-        format!("{median:.2} × ({min:.2}-{max:.2})")
+        let Estimate { low, median, high, .. } = self.ratio;
+        format!("{median:.2} × ({low:.2}-{high:.2})")
     }
 }
 
@@ -161,7 +161,7 @@ impl Comparison {
         }
         writeln!(
             text,
-            "\nCPU per delivery of {payload_bytes} B by the floor's at the same feed: the median (min-max) of {pairs} adjacent pairs of {window:?}."
+            "\nCPU per delivery of {payload_bytes} B by the floor's at the same feed: the median (its 95 % bounds) of at least {pairs} adjacent pairs of {window:?}."
         )?;
         writeln!(
             text,
@@ -185,7 +185,7 @@ mod tests {
 
     fn row(name: &'static str, ratio: f64, lost: u64) -> Row {
         let cost = |lost| Cost {
-            ratio: Spread { min: 1.0, median: ratio, max: 2.0 },
+            ratio: Estimate { median: ratio, low: 1.0, high: 2.0, min: 0.5, max: 3.0 },
             floor_us: 2.0,
             faults: Faults { delivered: 900, lost, ..Faults::default() },
         };

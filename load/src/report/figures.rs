@@ -1,8 +1,7 @@
-//! From samples to figures: medians, ratios of pairs, percentiles of latency.
+//! From samples to figures: medians, percentiles of latency.
 
 use hdrhistogram::Histogram;
 use serde::Serialize;
-use std::fmt;
 
 /// Smallest, middle and largest of some samples.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
@@ -23,18 +22,6 @@ impl Spread {
             if sorted.len().is_multiple_of(2) { (sorted[half - 1] + sorted[half]) / 2.0 } else { sorted[half] };
         Some(Self { min, median, max })
     }
-}
-
-impl fmt::Display for Spread {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:.3} ({:.3}-{:.3})", self.median, self.min, self.max)
-    }
-}
-
-/// The ratio of each pair, first by second, never the ratio of two medians: what disturbs a machine for seconds
-/// disturbs both halves of a pair.
-pub fn ratios(pairs: &[(f64, f64)]) -> Option<Spread> {
-    Spread::of(pairs.iter().map(|(measured, floor)| measured / floor))
 }
 
 /// Milliseconds from PUBLISH to the read that completed the frame, over all deliveries.
@@ -62,15 +49,6 @@ mod tests {
         assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { min: 1.0, median: 2.0, max: 3.0 }));
         assert_eq!(Spread::of([4.0, 1.0, 2.0, 3.0]).map(|spread| spread.median), Some(2.5));
         assert_eq!(Spread::of([]), None);
-    }
-
-    #[test]
-    fn one_disturbed_pair_does_not_move_the_ratio() {
-        let calm = (2.0, 4.0);
-        let both_halves_disturbed = (20.0, 40.0);
-        let one_half_disturbed = (20.0, 4.0);
-        let spread = ratios(&[calm, both_halves_disturbed, calm, one_half_disturbed, calm]).unwrap();
-        assert_eq!(spread, Spread { min: 0.5, median: 0.5, max: 5.0 });
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! Cases with their bars, as a table, as RESULTS.md and as results.json.
 
 use crate::{
-    report::figures::Spread, report::section, scenario::pairs::Outcome, scenario::plan::Plan, stage::machine::Machine,
+    report::estimate::Estimate, report::section, scenario::pairs::Outcome, scenario::plan::Plan,
+    stage::machine::Machine,
 };
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -29,7 +30,7 @@ pub struct Case {
     pub measured: Option<Figure>,
     /// What it is held against, for orientation: CPU µs per delivery of pairs, or the case's own unit.
     pub floor: Option<Figure>,
-    pub spread: Option<Spread>,
+    pub spread: Option<Estimate>,
     pub pairs: Option<Outcome>,
     pub note: String,
 }
@@ -46,11 +47,11 @@ impl Case {
     /// A case of adjacent pairs: its figure is the median of their ratios.
     pub fn of_pairs(name: String, bar: Option<Bar>, outcome: &Outcome) -> Self {
         let floor = Some(outcome.second_us.median);
-        Self { floor, pairs: Some(outcome.clone()), ..Self::of_spread(name, "×", bar, outcome.ratio) }
+        Self { floor, pairs: Some(outcome.clone()), ..Self::of_estimate(name, "×", bar, outcome.ratio) }
     }
 
     /// A case measured several times, of which the median counts.
-    pub fn of_spread(name: String, unit: &'static str, bar: Option<Bar>, spread: Spread) -> Self {
+    pub fn of_estimate(name: String, unit: &'static str, bar: Option<Bar>, spread: Estimate) -> Self {
         Self { spread: Some(spread), ..Self::of_single(name, unit, bar, Some(spread.median), None) }
     }
 
@@ -84,15 +85,24 @@ impl Case {
         matches!((self.bar, self.measured), (Some(bar), Some(measured)) if measured.is_nan() || measured > bar.most)
     }
 
+    /// Whether another bench might well find the other side of the bar.
+    fn is_within_noise(&self) -> bool {
+        matches!((self.bar, self.spread), (Some(bar), Some(spread)) if spread.holds(bar.most))
+    }
+
     fn verdict(&self) -> &'static str {
         match (self.bar, self.measured) {
-            (Some(_), Some(_)) if self.is_missed() => "MISSED",
-            (Some(_), Some(_)) => "ok",
+            (Some(_), Some(_)) => match (self.is_missed(), self.is_within_noise()) {
+                (false, false) => "ok",
+                (false, true) => "ok, within noise",
+                (true, false) => "MISSED",
+                (true, true) => "MISSED, within noise",
+            },
             _ => "",
         }
     }
 
-    /// Case, bar, measured, spread, floor, verdict.
+    /// Case, bar, measured, bounds, floor, verdict.
     fn cells(&self) -> [String; 6] {
         let digits = if ["µs", "B"].contains(&self.unit) { 1 } else { 3 };
         let number = |figure: Figure| format!("{figure:.digits$}");
@@ -104,14 +114,14 @@ impl Case {
             self.name.clone(),
             self.bar.map_or_else(String::new, |bar| format!("≤ {} {}", bar.most, self.unit)),
             self.measured.map_or_else(|| "–".into(), |measured| format!("{} {}", number(measured), self.unit)),
-            self.spread.map_or_else(String::new, |spread| format!("{}-{}", number(spread.min), number(spread.max))),
+            self.spread.map_or_else(String::new, |spread| format!("{}-{}", number(spread.low), number(spread.high))),
             self.floor.map_or_else(String::new, floor),
             [self.verdict(), &self.note].join(" ").trim().to_owned(),
         ]
     }
 }
 
-const HEADS: [&str; 6] = ["case", "bar", "measured", "min-max", "floor", ""];
+const HEADS: [&str; 6] = ["case", "bar", "measured", "95 %", "floor", ""];
 
 /// For a terminal: columns as wide as they need to be.
 pub fn table(cases: &[Case]) -> String {
@@ -166,7 +176,10 @@ impl Results {
             text,
             "\nRatios (×) are medians over at least {pairs} adjacent pairs of {window:?}, CPU time per delivery of {payload_bytes} B where no other size is named,"
         )?;
-        writeln!(text, "the server alone on one core. They hold across machines; µs and KiB are this machine's:\n")?;
+        writeln!(
+            text,
+            "the server alone on one core. Ratios travel better than microseconds; cold caches and cold memory move them, too:\n"
+        )?;
         writeln!(text, "- {date}, Linux {kernel}, {cores} × {cpu}, load {load} at the start")?;
         writeln!(text, "- gateway: {gateway}\n- {redis}\n- fanline-load {harness}")?;
         Ok(text)
@@ -185,6 +198,26 @@ mod tests {
     fn a_bar_is_missed_above_it_and_not_on_it() {
         let verdicts = [Some(3.0), Some(3.01), Some(f64::NAN), None].map(|measured| case(measured).verdict());
         assert_eq!(verdicts, ["ok", "MISSED", "MISSED", ""]);
+    }
+
+    #[test]
+    fn a_bar_within_the_bounds_is_said_to_be_and_missed_all_the_same() {
+        let of = |samples: [f64; 7]| {
+            Case::of_estimate(String::new(), "×", Some(Bar { most: 3.0 }), Estimate::of(samples).unwrap())
+        };
+        let around = [of([1.0, 2.9, 2.9, 2.9, 2.9, 2.9, 3.1]), of([2.9, 3.1, 3.1, 3.1, 3.1, 3.1, 3.1])];
+        assert_eq!(around.each_ref().map(Case::verdict), ["ok, within noise", "MISSED, within noise"]);
+        assert_eq!(around.each_ref().map(Case::is_missed), [false, true]);
+        assert_eq!([of([2.9; 7]), of([3.1; 7])].each_ref().map(Case::verdict), ["ok", "MISSED"]);
+    }
+
+    #[test]
+    fn the_column_holds_the_bounds_of_the_median_and_the_smallest_and_largest_of_a_few() {
+        let column = |count: i32| {
+            let samples = Estimate::of((1..=count).map(f64::from)).unwrap();
+            Case::of_estimate(String::new(), "×", None, samples).cells()[3].clone()
+        };
+        assert_eq!([HEADS[3].into(), column(9), column(3)], ["95 %", "2.000-8.000", "1.000-3.000"]);
     }
 
     #[test]

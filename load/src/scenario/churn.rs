@@ -3,7 +3,7 @@
 
 use crate::{
     crowd::{Crowd, Group, feed::Feed},
-    report::figures::Spread,
+    report::estimate::Estimate,
     report::progress,
     report::results::{Bar, Case},
     scenario::account::{micros, settled_pss},
@@ -54,15 +54,15 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
             gateways.push(scene.replacement(bench, &mut crowd)?);
         }
     }
-    let floor_us = Spread::of(floors.iter().copied()).context("no windows")?;
+    let floor_us = Estimate::of(floors.iter().copied()).context("no windows")?;
     let name =
         |what: &str| format!("{what}: {} held, {} a second replaced", floor.group.sockets(), bench.rate(REPLACED));
     let Some(scene) = gateway else {
         return Ok(vec![Case::of_single(name("CPU per connect and close"), "µs", Some(COST), None, floor_us.median)]);
     };
-    let us = Spread::of(gateways.iter().copied()).context("no windows")?;
+    let us = Estimate::of(gateways.iter().copied()).context("no windows")?;
     let after = settled_pss(&mut crowd, scene.measured.pid())?;
-    let cost = Case::of_spread(name("CPU per connect and close"), "µs", Some(COST), us);
+    let cost = Case::of_estimate(name("CPU per connect and close"), "µs", Some(COST), us);
     Ok(vec![
         Case { floor: Some(floor_us.median), ..cost },
         beside_the_floor(name("the same against the floor"), &gateways, &floors),
@@ -76,8 +76,8 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
 fn beside_the_floor(name: String, gateways: &[f64], floors: &[f64]) -> Case {
     let pairs = || gateways.iter().zip(floors).filter(|&(&one, &other)| one > 0.0 && other > 0.0);
     let failed = gateways.len() - pairs().count();
-    let case = match Spread::of(pairs().map(|(one, other)| one / other)) {
-        Some(ratio) => Case::of_spread(name, "×", None, ratio),
+    let case = match Estimate::of(pairs().map(|(one, other)| one / other)) {
+        Some(ratio) => Case::of_estimate(name, "×", None, ratio),
         None => Case::of_single(name, "×", None, None, None),
     };
     match failed {

@@ -3,7 +3,7 @@
 use crate::{
     crowd::Crowd,
     crowd::server::Speech,
-    report::figures::Spread,
+    report::estimate::Estimate,
     report::progress,
     report::results::{Bar, Case},
     scenario::account::micros,
@@ -52,7 +52,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
         let gateway = opened(bench, comers, || bench.stage.gateway())?;
         let name = format!("CPU per connect and subscribe: {sockets} connections, {}", comers.what);
         cases.push(match gateway {
-            Some(us) => Case { floor, ..Case::of_spread(name, "µs", Some(BAR), us) },
+            Some(us) => Case { floor, ..Case::of_estimate(name, "µs", Some(BAR), us) },
             None => Case::of_single(name, "µs", Some(BAR), None, floor),
         });
     }
@@ -60,13 +60,13 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
 }
 
 /// CPU µs per connection, on a new server each time; `None` where there is none to start.
-fn opened(bench: &Bench, comers: Comers, start: impl Fn() -> Result<Option<Measured>>) -> Result<Option<Spread>> {
+fn opened(bench: &Bench, comers: Comers, start: impl Fn() -> Result<Option<Measured>>) -> Result<Option<Estimate>> {
     let mut rounds = Vec::new();
     for _ in 0..bench.plan.pairs.min(ROUNDS) {
         let Some(measured) = start()? else { return Ok(None) };
         rounds.push(once(bench, &measured, comers)?);
     }
-    Ok(Spread::of(rounds))
+    Ok(Estimate::of(rounds))
 }
 
 fn once(bench: &Bench, measured: &Measured, comers: Comers) -> Result<f64> {

@@ -33,6 +33,6 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     let outcome = case.pairs.as_ref().context("a case of pairs has an outcome")?;
     ensure!(outcome.first_deflated == 1.0, "{:.3} of the deliveries came compressed, not all", outcome.first_deflated);
     let name = format!("bytes on the wire, deflated against plain: {name}");
-    let bytes = Case::of_spread(name, "×", Some(BYTES), outcome.bytes_ratio);
+    let bytes = Case::of_estimate(name, "×", Some(BYTES), outcome.bytes_ratio);
     Ok(vec![calibration.case, case, bytes])
 }

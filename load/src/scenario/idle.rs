@@ -3,7 +3,7 @@
 use crate::{
     crowd::Crowd,
     crowd::feed::Feed,
-    report::figures::Spread,
+    report::estimate::Estimate,
     report::progress,
     report::results::{Bar, Case},
     scenario::account::settled_pss,
@@ -89,8 +89,8 @@ fn heartbeat(bench: &Bench, gateway: &Measured) -> Result<Case> {
     let percents = cycles(|time| share(gateway.pid(), &mut crowd, bench.time(time)))?;
     let still = gateway.scrape()?.sum("fanline_connections");
     anyhow::ensure!(still as usize == count, "{still} of {count} connections are left");
-    let percents = Spread::of(percents).context("no cycles")?;
-    Ok(Case::of_spread(format!("heartbeat of {count} idle connections"), "% of a core", Some(HEARTBEAT), percents))
+    let percents = Estimate::of(percents).context("no cycles")?;
+    Ok(Case::of_estimate(format!("heartbeat of {count} idle connections"), "% of a core", Some(HEARTBEAT), percents))
 }
 
 /// What whole cycles show, once they hold everything that a heartbeat does.

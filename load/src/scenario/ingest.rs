@@ -29,7 +29,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     if let Some(outcome) = cases.get(1).and_then(|case| case.pairs.clone()) {
         let name = format!("CPU per message: {name}");
         let floor = Some(outcome.second_us.median);
-        cases.push(Case { floor, ..Case::of_spread(name, "µs", Some(BAR), outcome.first_us) });
+        cases.push(Case { floor, ..Case::of_estimate(name, "µs", Some(BAR), outcome.first_us) });
     }
     Ok(cases)
 }

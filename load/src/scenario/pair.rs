@@ -69,7 +69,7 @@ pub fn run(args: &Args) -> Result<()> {
         println!("{}", serde_json::to_string(&outcome)?);
         return Ok(());
     }
-    println!("median (min-max) of {} pairs, CPU per delivery", outcome.pairs);
+    println!("median (its 95 % bounds) of {} pairs, CPU per delivery", outcome.pairs);
     println!("ratio    {}", outcome.ratio);
     println!("first    {} µs", outcome.first_us);
     println!("second   {} µs", outcome.second_us);

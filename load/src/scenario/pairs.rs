@@ -5,7 +5,8 @@ use crate::{
     crowd::faults::Faults,
     crowd::feed::Feed,
     crowd::{Crowd, Group, Tally},
-    report::figures::{Latency, Spread, ratios},
+    report::estimate::Estimate,
+    report::figures::Latency,
     report::progress,
     scenario::account::micros,
     scenario::plan::Plan,
@@ -39,16 +40,16 @@ pub enum Loss {
 pub struct Outcome {
     pub pairs: usize,
     /// First by second, CPU per delivery.
-    pub ratio: Spread,
+    pub ratio: Estimate,
     /// First by second, the 99th percentile of latency.
-    pub p99_ratio: Spread,
+    pub p99_ratio: Estimate,
     /// First by second, bytes on the wire per delivery.
-    pub bytes_ratio: Spread,
+    pub bytes_ratio: Estimate,
     /// How much of the first's deliveries came compressed, from 0 to 1.
     pub first_deflated: f64,
     /// CPU µs per delivery.
-    pub first_us: Spread,
-    pub second_us: Spread,
+    pub first_us: Estimate,
+    pub second_us: Estimate,
     pub first_latency: Option<Latency>,
     pub second_latency: Option<Latency>,
     /// Of all windows.
@@ -62,10 +63,10 @@ impl Outcome {
     }
 
     fn of(windows: &[(Window, Window)]) -> Result<Self> {
-        let spread = |of: &dyn Fn(&(Window, Window)) -> f64| Spread::of(windows.iter().map(of)).context("no pairs");
+        let estimate = |of: &dyn Fn(&(Window, Window)) -> f64| Estimate::of(windows.iter().map(of)).context("no pairs");
         let ratio = |of: fn(&Window) -> f64| {
             let pairs: Vec<(f64, f64)> = windows.iter().map(|(first, second)| (of(first), of(second))).collect();
-            ratios(&pairs).context("no pairs")
+            Estimate::of_ratios(&pairs).context("no pairs")
         };
         let (firsts, seconds) = (windows.iter().map(|pair| &pair.0), windows.iter().map(|pair| &pair.1));
         Ok(Self {
@@ -73,9 +74,9 @@ impl Outcome {
             ratio: ratio(|window| window.us_per_delivery)?,
             p99_ratio: ratio(|window| window.latency_ns.value_at_quantile(0.99) as f64)?,
             bytes_ratio: ratio(|window| window.bytes_per_delivery)?,
-            first_deflated: spread(&|pair| pair.0.deflated)?.min,
-            first_us: spread(&|pair| pair.0.us_per_delivery)?,
-            second_us: spread(&|pair| pair.1.us_per_delivery)?,
+            first_deflated: estimate(&|pair| pair.0.deflated)?.min,
+            first_us: estimate(&|pair| pair.0.us_per_delivery)?,
+            second_us: estimate(&|pair| pair.1.us_per_delivery)?,
             first_faults: firsts.clone().map(|window| window.faults).sum(),
             first_latency: latency(firsts),
             second_latency: latency(seconds),

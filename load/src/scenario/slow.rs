@@ -62,7 +62,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     ensure!(left as usize == sockets, "{left} of {sockets} connections are left");
     drop(stuck);
     let kept = scrape.sum("fanline_outbox_bytes") / (count as f64 * OUTBOX);
-    let p99 = Case::of_spread(format!("p99 of latency: {name}"), "×", Some(P99), outcome.p99_ratio);
+    let p99 = Case::of_estimate(format!("p99 of latency: {name}"), "×", Some(P99), outcome.p99_ratio);
     Ok(vec![
         Case { pairs: Some(outcome.clone()), ..p99 },
         Case::of_pairs(format!("CPU per delivery: {name}"), None, &outcome).noted("floor: none stuck"),
