@@ -116,7 +116,7 @@ impl Case {
             self.measured.map_or_else(|| "–".into(), |measured| format!("{} {}", number(measured), self.unit)),
             self.spread.map_or_else(String::new, |spread| format!("{}-{}", number(spread.low), number(spread.high))),
             self.floor.map_or_else(String::new, floor),
-            [self.verdict(), &self.note].join(" ").trim().to_owned(),
+            [self.verdict(), &self.note].into_iter().filter(|text| !text.is_empty()).collect::<Vec<_>>().join("; "),
         ]
     }
 }

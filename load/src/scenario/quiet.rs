@@ -22,6 +22,8 @@ const QUIET: Feed = Feed::Rate(50.0);
 const TIME: Duration = Duration::from_secs(20);
 /// Of one pass over the huge topic.
 const BAR: Bar = Bar { most: 0.1 };
+/// Windows of which the shortest pass counts.
+const WINDOWS: usize = 3;
 const HISTOGRAM: &str = "fanline_broadcast_seconds";
 
 pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
@@ -36,7 +38,7 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
 
     let size = bench.plan.payload_bytes;
     progress::step("one pass over the huge topic");
-    let pass = one_pass(bench, &gateway, &mut crowd, &huge)?;
+    let pass = shortest(|| one_pass(bench, &gateway, &mut crowd, &huge))?;
 
     progress::step("the quiet topic beside it");
     let before = observed(&gateway)?;
@@ -68,6 +70,13 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
     Ok(vec![by_histogram(0.5, None), by_histogram(0.99, Some(BAR)).noted(note), end.noted(note_end)])
 }
 
+/// The shortest of several windows, behind one that only warms up: what connecting leaves in the caches is no part of a
+/// pass.
+fn shortest(mut pass: impl FnMut() -> Result<f64>) -> Result<f64> {
+    pass()?;
+    (0..WINDOWS).try_fold(f64::INFINITY, |least, _| Ok(pass()?.min(least)))
+}
+
 /// The CPU time of one publication to the huge topic, in seconds: a pass without what else the machine does meanwhile,
 /// so the shortest that it can be.
 fn one_pass(bench: &Bench, gateway: &Measured, crowd: &mut Crowd, huge: &Group) -> Result<f64> {
@@ -79,4 +88,17 @@ fn one_pass(bench: &Bench, gateway: &Measured, crowd: &mut Crowd, huge: &Group) 
 
 fn observed(gateway: &Measured) -> Result<Buckets> {
     Ok(gateway.scrape()?.buckets(HISTOGRAM))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::Context;
+
+    #[test]
+    fn a_pass_is_the_shortest_of_three_windows_behind_a_warm_up() {
+        let mut windows = [1.0, 9.0, 7.0, 8.0].into_iter();
+        assert_eq!(shortest(|| windows.next().context("a window too many")).unwrap(), 7.0);
+        assert_eq!(windows.next(), None);
+    }
 }
