@@ -111,7 +111,7 @@ fn connections_come_and_go_without_losing_anybody_else_s_messages() {
 
 #[test]
 fn stuck_sockets_stay_and_are_dropped_for() {
-    judged("slow", 2);
+    judged("slow", 3);
 }
 
 #[test]
