@@ -71,7 +71,7 @@ enum Command {
     Fleet(fleet::Args),
     /// What a fleet of any size takes, worked out from measured costs; SCALING.md says how
     Model(model::Args),
-    /// The gateway and other servers on this machine beside the floor, in one table. At most 30 min
+    /// The gateway and other servers on this machine beside the floor, in one table. At most 45 min
     Compare(scenario::compare::Args),
     /// Put two running servers beside each other, window by window
     Pair(scenario::pair::Args),

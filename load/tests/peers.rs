@@ -50,7 +50,12 @@ fn peers_on_node_deliver_everything_beside_the_floor() {
         let sound = ["lost", "twice", "misordered", "closed"].iter().all(|fault| faults[fault] == 0);
         assert!(sound && cost["ratio"]["median"].as_f64().unwrap() > 0.0, "{cost}");
     }
+    // As many as it took the floor to meet itself.
+    let pairs = |name: &str| rows.iter().map(|row| row[name]["pairs"].as_u64().unwrap()).collect::<Vec<_>>();
+    let are_as_many = |pairs: Vec<u64>| (1..=3).contains(&pairs[0]) && pairs.iter().all(|one| *one == pairs[0]);
+    assert!(["one", "eight"].into_iter().all(|name| are_as_many(pairs(name))), "{rows:#?}");
     let results = fs::read_to_string(out.path().join("RESULTS.md")).unwrap();
+    assert!(results.contains("- **floor**, once more behind all others: "), "{results}");
     assert!(results.contains("## Beside its peers") && results.contains("`node ws.js "), "{results}");
 }
 

@@ -22,8 +22,13 @@ pub struct Comparison {
     /// Why the figures are worth less than they look; `None` where the floor met itself.
     pub noise: Option<String>,
     pub rows: Vec<Row>,
+    /// The floor against itself once more, behind everybody else, at one and at eight in flight.
+    pub again: [Cost; 2],
     /// Peers that are not on this machine, each with what installs it.
     pub absent: Vec<String>,
+    /// Whether the section has pictures: new ones, or where the machine was too noisy the former.
+    #[serde(skip)]
+    pub growth: bool,
     pub curves: Vec<Curve>,
 }
 
@@ -44,6 +49,7 @@ pub struct Row {
 /// CPU per delivery by the floor's, at the same feed.
 #[derive(Debug, Clone, Copy, Serialize)]
 pub struct Cost {
+    pub pairs: usize,
     pub ratio: Estimate,
     pub floor_us: f64,
     pub faults: Faults,
@@ -73,7 +79,8 @@ pub struct Point {
 impl Cost {
     /// The first side of some pairs by the second.
     pub fn of(outcome: &Outcome) -> Self {
-        Self { ratio: outcome.ratio, floor_us: outcome.second_us.median, faults: outcome.first_faults }
+        let Outcome { pairs, ratio, first_faults: faults, .. } = *outcome;
+        Self { pairs, ratio, floor_us: outcome.second_us.median, faults }
     }
 
     fn cell(&self) -> String {
@@ -82,17 +89,24 @@ impl Cost {
     }
 }
 
+/// What is wrong with the machine, by the floor against itself: before everybody else, and behind.
+pub fn noise(first: [Cost; 2], again: Option<[Cost; 2]>) -> Option<String> {
+    let looks = [("", Some(first)), (" at the end", again)];
+    looks.into_iter().find_map(|(when, costs)| {
+        let [one, eight] = costs?.map(|cost| cost.ratio.median);
+        let is_level = [one, eight].iter().all(|ratio| (ratio - 1.0).abs() <= TOLERANCE);
+        (!is_level).then(|| format!("noisy machine: floor against floor{when} {one:.2} × and {eight:.2} ×"))
+    })
+}
+
 impl Row {
     fn loss(&self) -> String {
         [self.one.faults, self.eight.faults].into_iter().sum::<Faults>().in_short()
     }
 
-    /// Of a server that is held against one that is the same, what is wrong with the machine.
-    pub fn noise(&self) -> Option<String> {
-        let [one, eight] = [self.one.ratio.median, self.eight.ratio.median];
-        let is_level = [one, eight].iter().all(|ratio| (ratio - 1.0).abs() <= TOLERANCE);
-        let same = self.name;
-        (!is_level).then(|| format!("noisy machine: {same} against {same} {one:.2} × and {eight:.2} ×"))
+    /// At one and at eight in flight.
+    pub fn costs(&self) -> [Cost; 2] {
+        [self.one, self.eight]
     }
 
     /// Server, 1 in flight, 8 in flight, PSS, loss, version, note.
@@ -132,7 +146,7 @@ impl Comparison {
         lines.collect()
     }
 
-    /// Writes peers.json, the section of RESULTS.md, and the pictures where curves were measured.
+    /// Writes peers.json, the section of RESULTS.md, and the pictures where curves were measured and not for nothing.
     pub fn write(&self, out: &Path) -> Result<()> {
         let save = |name: &str, text: &str| {
             let path = out.join(name);
@@ -140,13 +154,38 @@ impl Comparison {
         };
         fs::create_dir_all(out.join("pictures")).with_context(|| format!("creating {}", out.display()))?;
         save("peers.json", &(serde_json::to_string_pretty(self)? + "\n"))?;
-        for (name, svg) in pictures::of(&self.curves) {
+        for (name, svg) in self.drawn() {
             save(&format!("pictures/{name}.svg"), &svg)?;
         }
-        section::COMPARISON.write(out, &self.section()?)
+        section::COMPARISON.write(out, &self.section(out)?)
     }
 
-    fn section(&self) -> Result<String> {
+    /// A picture does not say how noisy its machine was, so a noisy one draws none.
+    fn drawn(&self) -> Vec<(&'static str, String)> {
+        match &self.noise {
+            None => pictures::of(&self.curves),
+            Some(noise) if self.growth => {
+                eprintln!("{noise}: no new pictures are drawn, the former ones stay");
+                Vec::new()
+            }
+            Some(_) => Vec::new(),
+        }
+    }
+
+    /// The pictures of the section, as far as they are there.
+    fn captions(&self, out: &Path) -> String {
+        let is_there = |name: &str| out.join(format!("pictures/{name}.svg")).exists();
+        let shown = pictures::captions().filter(|(_, name)| self.growth && is_there(name));
+        let captions: String = shown.map(|(title, name)| format!("\n![{title}](pictures/{name}.svg)\n")).collect();
+        match &self.noise {
+            Some(_) if !captions.is_empty() => {
+                format!("\nThe pictures are an earlier run's: this one was too noisy.\n{captions}")
+            }
+            _ => captions,
+        }
+    }
+
+    fn section(&self, out: &Path) -> Result<String> {
         let Machine { date, kernel, cpu, cores, load, redis, .. } = &self.machine;
         let Plan { pairs, window, payload_bytes, .. } = self.plan;
         let mut text = section::COMPARISON.heading.to_owned();
@@ -172,10 +211,9 @@ impl Comparison {
             writeln!(text, "- **{}** `{}`{note}", row.name, row.command)?;
         }
         self.absent.iter().try_for_each(|line| writeln!(text, "- not measured: {line}"))?;
-        for (title, name) in pictures::captions(&self.curves) {
-            writeln!(text, "\n![{title}](pictures/{name}.svg)")?;
-        }
-        Ok(text)
+        let [one, eight] = self.again.map(|cost| cost.cell());
+        writeln!(text, "- **floor**, once more behind all others: {one} and {eight}")?;
+        Ok(text + &self.captions(out))
     }
 }
 
@@ -185,6 +223,7 @@ mod tests {
 
     fn row(name: &'static str, ratio: f64, lost: u64) -> Row {
         let cost = |lost| Cost {
+            pairs: 3,
             ratio: Estimate { median: ratio, low: 1.0, high: 2.0, min: 0.5, max: 3.0 },
             floor_us: 2.0,
             faults: Faults { delivered: 900, lost, ..Faults::default() },
@@ -200,19 +239,51 @@ mod tests {
         assert_eq!(row("ws", 1.5, 200).cells(None)[4], "200 lost of 2000");
     }
 
+    fn comparison(floor: f64) -> Comparison {
+        let rows = vec![row("floor", floor, 0), row("ws", 1.5, 0)];
+        let (again, machine) = (rows[0].costs(), Machine::look(None));
+        let plan = Plan::of(1, std::time::Duration::from_secs(1), 1);
+        let points = || vec![Point { x: 100, y: 1.0 }, Point { x: 1_000, y: 1.5 }];
+        let curve = Curve { name: "ws", by_sockets: points(), by_in_flight: points(), idle: points(), held: points() };
+        let (noise, absent, curves) = (noise(again, None), Vec::new(), vec![curve]);
+        Comparison { machine, plan, connections: 1, noise, rows, again, absent, growth: true, curves }
+    }
+
     #[test]
     fn a_floor_that_does_not_meet_itself_is_said_on_every_row_and_below_the_table() {
-        let comparison = |floor| {
-            let rows = vec![row("floor", floor, 0), row("ws", 1.5, 0)];
-            let second = std::time::Duration::from_secs(1);
-            let plan = Plan::of(1, second, 1);
-            let (noise, machine) = (rows[0].noise(), Machine::look(None));
-            Comparison { machine, plan, connections: 1, noise, rows, absent: Vec::new(), curves: Vec::new() }
-        };
+        let nowhere = Path::new("nowhere");
         let said = |text: &str| text.matches("noisy machine: floor against floor 1.03 × and 1.03 ×").count();
         let noisy = comparison(1.03);
-        assert_eq!((said(&noisy.table()), said(&noisy.section().unwrap())), (2, 3));
+        assert_eq!((said(&noisy.table()), said(&noisy.section(nowhere).unwrap())), (2, 3));
         let (quiet, nothing) = (comparison(0.985), "noisy");
-        assert!(!quiet.table().contains(nothing) && !quiet.section().unwrap().contains(nothing));
+        assert!(!quiet.table().contains(nothing) && !quiet.section(nowhere).unwrap().contains(nothing));
+    }
+
+    #[test]
+    fn a_floor_that_meets_itself_before_all_others_and_not_behind_them_is_noise_too() {
+        let [level, off] = [0.99, 1.03].map(|floor| row("floor", floor, 0).costs());
+        assert_eq!((noise(level, None), noise(level, Some(level))), (None, None));
+        let said = "noisy machine: floor against floor at the end 1.03 × and 1.03 ×";
+        assert_eq!(noise(level, Some(off)).as_deref(), Some(said));
+        assert!(noise(off, Some(level)).is_some());
+    }
+
+    #[test]
+    fn a_noisy_machine_draws_no_pictures_and_keeps_the_former() {
+        let out = tempfile::tempdir().unwrap();
+        let picture = out.path().join("pictures/cost-by-connections.svg");
+        let written = |floor| {
+            comparison(floor).write(out.path()).unwrap();
+            fs::read_to_string(out.path().join("RESULTS.md")).unwrap()
+        };
+        assert!(!written(1.03).contains("pictures/") && !picture.exists());
+        fs::write(&picture, "former").unwrap();
+        let results = written(1.03);
+        assert!(
+            results.contains("(pictures/cost-by-connections.svg)") && results.contains("an earlier run's"),
+            "{results}"
+        );
+        assert_eq!(fs::read_to_string(&picture).unwrap(), "former");
+        assert!(!written(1.0).contains("an earlier run's") && fs::read_to_string(&picture).unwrap().contains("<svg"));
     }
 }

@@ -6,7 +6,7 @@ use crate::{
     crowd::feed::Feed,
     number,
     peers::{KINDS, Kind, Peer},
-    report::comparison::{Comparison, Cost, Curve, Point, Row},
+    report::comparison::{self, Comparison, Cost, Curve, Point, Row},
     report::progress,
     scenario::account::settled_pss,
     scenario::pairs::{self, Loss, Outcome, Side},
@@ -40,13 +40,13 @@ pub struct Args {
     /// Bytes of a payload
     #[arg(long, default_value_t = 128, value_parser = number::payload)]
     size: usize,
-    /// Adjacent pairs per case
+    /// Adjacent pairs per case; where the floor does not meet itself, up to three times as many, at most 39
     #[arg(long, default_value_t = 19, value_parser = clap::value_parser!(u32).range(1..))]
     pairs: u32,
     /// Seconds of a window
     #[arg(long, default_value = "1", value_parser = number::seconds)]
     window: Duration,
-    /// Measure the curves of the pictures too: 3 pairs of 0.4 s a point
+    /// Measure the curves of the pictures too: 5 pairs of 0.4 s a point
     #[arg(long)]
     growth: bool,
     /// Where peers.json, the section in RESULTS.md and pictures/ go
@@ -62,10 +62,10 @@ const RUN_IN: Duration = Duration::from_secs(1);
 const SIZES: [u32; 3] = [100, 1_000, 10_000];
 const IN_FLIGHT: [u32; 6] = [1, 2, 4, 8, 16, 32];
 /// Pairs and window of a curve's point: enough for a picture, not for a table.
-const CURVE: (usize, Duration) = (3, Duration::from_millis(400));
+const CURVE: (usize, Duration) = (5, Duration::from_millis(400));
 
 /// Beyond, it is given up; about twice what six servers take with the curves.
-const AT_MOST: Duration = Duration::from_secs(30 * 60);
+const AT_MOST: Duration = Duration::from_secs(45 * 60);
 
 /// Measures everybody, prints the table, writes results and pictures.
 pub fn run(args: &Args) -> Result<()> {
@@ -79,22 +79,20 @@ pub fn run(args: &Args) -> Result<()> {
     let contenders: Vec<Contender> = ours.into_iter().chain(here).collect();
     stop::within(AT_MOST);
     progress::begin("compare");
-    let comparer = Comparer { stage, args, plan: plan(args) };
-    let rows = contenders.iter().map(|one| comparer.row(one, &machine)).collect::<Result<Vec<Row>>>()?;
-    let curves =
-        if args.growth { contenders.iter().map(|one| comparer.curve(one)).collect::<Result<_>>()? } else { Vec::new() };
-    progress::end();
+    let comparer = Comparer { stage, args, plan: Plan::of(args.pairs, args.window, args.size) };
+    let rows = comparer.rows(&contenders, &machine)?;
     // The floor stands first, and so tells of the machine before anybody is held against it.
-    let noise = rows.first().and_then(Row::noise);
-    let (plan, connections) = (comparer.plan, args.connections);
-    let comparison = Comparison { machine, plan, connections, noise, rows, absent, curves };
+    let first = rows.first().context("nobody to compare")?.costs();
+    // What would not be drawn need not be measured.
+    let is_drawn = args.growth && comparison::noise(first, None).is_none();
+    let curves = contenders.iter().filter(|_| is_drawn).map(|one| comparer.curve(one)).collect::<Result<_>>()?;
+    let again = comparer.costs(&Contender::Floor, &comparer.as_many(first))?;
+    progress::end();
+    let (plan, connections, growth) = (comparer.plan, args.connections, args.growth);
+    let noise = comparison::noise(first, Some(again));
+    let comparison = Comparison { machine, plan, connections, noise, rows, again, absent, growth, curves };
     print!("{}", comparison.table());
     comparison.write(&args.out)
-}
-
-fn plan(args: &Args) -> Plan {
-    let plan = Plan::of(args.pairs, args.window, args.size);
-    plan.exactly(plan.pairs)
 }
 
 fn look_for_peers(args: &Args) -> (Vec<Contender>, Vec<String>) {
@@ -159,26 +157,39 @@ struct Comparer<'a> {
 }
 
 impl Comparer<'_> {
-    fn row(&self, contender: &Contender, machine: &Machine) -> Result<Row> {
+    /// Everybody in turn. The floor, which is the first, is measured until it meets itself; the others get as many pairs
+    /// as that took.
+    fn rows(&self, contenders: &[Contender], machine: &Machine) -> Result<Vec<Row>> {
+        let (mut rows, mut plans) = (Vec::new(), [self.plan; 2]);
+        for contender in contenders {
+            let row = self.row(contender, machine, &plans)?;
+            plans = self.as_many(row.costs());
+            rows.push(row);
+        }
+        Ok(rows)
+    }
+
+    /// Plans of as many pairs as these took.
+    fn as_many(&self, costs: [Cost; 2]) -> [Plan; 2] {
+        costs.map(|cost| self.plan.exactly(cost.pairs))
+    }
+
+    fn row(&self, contender: &Contender, machine: &Machine, plans: &[Plan; 2]) -> Result<Row> {
         let [version, command, note] = contender.describe(machine);
-        let mut duel = self.duel(contender, self.args.sockets)?;
-        let (one, eight) = (duel.run(1, &self.plan)?, duel.run(8, &self.plan)?);
-        drop(duel);
+        let [one, eight] = self.costs(contender, plans)?;
         let pss_kib = self.idle(contender, self.args.connections)?;
-        Ok(Row {
-            name: contender.name(),
-            version,
-            command,
-            note,
-            one: Cost::of(&one),
-            eight: Cost::of(&eight),
-            pss_kib,
-        })
+        Ok(Row { name: contender.name(), version, command, note, one, eight, pss_kib })
+    }
+
+    /// At one and at eight in flight.
+    fn costs(&self, contender: &Contender, [one, eight]: &[Plan; 2]) -> Result<[Cost; 2]> {
+        let mut duel = self.duel(contender, self.args.sockets)?;
+        Ok([Cost::of(&duel.run(1, one)?), Cost::of(&duel.run(8, eight)?)])
     }
 
     /// The points of the pictures. The floor's cost by its own is 1 without being measured.
     fn curve(&self, contender: &Contender) -> Result<Curve> {
-        let plan = Plan { pairs: CURVE.0, most_pairs: CURVE.0, window: CURVE.1, warm_up: CURVE.1 / 4, ..self.plan };
+        let plan = Plan { window: CURVE.1, warm_up: CURVE.1 / 4, ..self.plan.exactly(CURVE.0) };
         let idle = SIZES.iter().map(|&count| Ok(Point { x: count, y: self.idle(contender, count)? }));
         let mut curve = Curve { name: contender.name(), idle: idle.collect::<Result<_>>()?, ..Curve::default() };
         if matches!(contender, Contender::Floor) {

@@ -115,7 +115,8 @@ pub fn measure_apart(
     })
 }
 
-/// The same for a first side that may lose something where that is to be shown. The second may never.
+/// The same for a first side that may lose something where that is to be shown; the second may never. More than the
+/// plan's pairs are measured until the two are level, or the plan's end.
 pub fn measure_in_spite_of(
     loss: Loss,
     crowds: &mut [Apart; 2],
@@ -123,15 +124,10 @@ pub fn measure_in_spite_of(
     feed: Feed,
     plan: &Plan,
 ) -> Result<Outcome> {
-    alternate(
-        plan,
-        plan.pairs,
-        |_| true,
-        |place| {
-            let (side, loss) = (sides[place], [loss, Loss::Fails][place]);
-            window(side.pid, plan, loss, |time| crowds[place].run(&side.group, feed, plan.payload_bytes, time))
-        },
-    )
+    alternate(plan, plan.pairs, Outcome::is_level, |place| {
+        let (side, loss) = (sides[place], [loss, Loss::Fails][place]);
+        window(side.pid, plan, loss, |time| crowds[place].run(&side.group, feed, plan.payload_bytes, time))
+    })
 }
 
 /// The order of windows: first and second in turn, and in every other pair the second begins.
