@@ -16,9 +16,10 @@ run: ## builds and starts the gateway, in-process or on Redis: REDIS_URL=redis:/
 test: ## installs what the tests need, then runs every check; OFFLINE=1 skips by name what cannot run
 	tests/run.sh
 
-bench: ## measures the gateway against the floor, then beside whatever peers are on the machine
+bench: ## measures the gateway against the floor, then a fleet of it, then it beside whatever peers are on the machine
 	cargo build --locked --release --workspace
 	$(TARGET)/release/fanline-load bench --gateway $(TARGET)/release/fanline; questions=$$?; \
+	$(TARGET)/release/fanline-load fleet --gateway $(TARGET)/release/fanline --out load || questions=$$?; \
 	$(TARGET)/release/fanline-load compare --gateway $(TARGET)/release/fanline --growth && exit $$questions
 
 compare: ## only the latter: Bun, nchan, ws, Socket.IO, in one table and pictures

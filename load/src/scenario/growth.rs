@@ -13,7 +13,7 @@ use crate::{
 };
 use anyhow::Result;
 
-/// Up to what one client process opens.
+/// Up to what one client process opens. Two of them are sizes of `fanout` too: measured twice, independently.
 const SIZES: [usize; 4] = [100, 1_000, 10_000, PER_PROCESS];
 /// One alone; and, where connections are most, as many as share a write.
 const IN_FLIGHT: [usize; 2] = [1, 8];
