@@ -5,10 +5,11 @@ use crate::{
     crowd::apart::{Apart, Priority},
     crowd::feed::Feed,
     number,
-    peers::{KINDS, Kind, Peer},
+    peers::{KINDS, Kind},
     report::comparison::{self, Comparison, Cost, Curve, Point, Row},
     report::progress,
     scenario::account::settled_pss,
+    scenario::contender::Contender,
     scenario::pairs::{self, Loss, Outcome, Side},
     scenario::plan::Plan,
     stage::machine::Machine,
@@ -104,50 +105,6 @@ fn look_for_peers(args: &Args) -> (Vec<Contender>, Vec<String>) {
         }
     }
     (here, absent)
-}
-
-/// Who is put beside the floor; the floor too, because that shows how well the machine repeats itself.
-enum Contender {
-    Floor,
-    Gateway,
-    Peer(Peer),
-}
-
-impl Contender {
-    fn name(&self) -> &'static str {
-        match self {
-            Contender::Floor => "floor",
-            Contender::Gateway => "Fanline",
-            Contender::Peer(peer) => peer.kind.name(),
-        }
-    }
-
-    fn start(&self, stage: &Stage) -> Result<Measured> {
-        match self {
-            Contender::Floor => stage.floor(),
-            Contender::Gateway => stage.gateway()?.context("no gateway was given"),
-            Contender::Peer(peer) => peer.start(stage),
-        }
-    }
-
-    /// Version, command line and note.
-    fn describe(&self, machine: &Machine) -> [String; 3] {
-        match self {
-            Contender::Floor => {
-                let command = "fanline-load floor --listen ADDRESS --redis ADDRESS --prefix fanline:".into();
-                [machine.harness.into(), command, "the floor against itself: how well this machine repeats".into()]
-            }
-            Contender::Gateway => {
-                let command = "fanline serve --redis-url URL --set public.listen=ADDRESS --set internal.listen=ADDRESS";
-                [machine.gateway.trim_start_matches("fanline ").into(), command.into(), String::new()]
-            }
-            Contender::Peer(peer) => [peer.version.clone(), peer.command_line(), peer.kind.note().into()],
-        }
-    }
-
-    fn loss(&self) -> Loss {
-        if matches!(self, Contender::Peer(_)) { Loss::IsShown } else { Loss::Fails }
-    }
 }
 
 struct Comparer<'a> {

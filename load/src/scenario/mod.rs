@@ -5,6 +5,7 @@ pub mod bench;
 mod churn;
 pub mod compare;
 mod connect;
+mod contender;
 mod deflate;
 mod duel;
 mod fanout;
