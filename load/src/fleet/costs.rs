@@ -19,6 +19,8 @@ use std::{net::SocketAddr, time::Duration};
 pub struct Costs {
     /// A replica's, per publication that one of its clients gets, where many are outstanding.
     pub ingest_us: f64,
+    /// The same, where each comes alone.
+    pub ingest_alone_us: f64,
     /// How long that was measured; all else is counted, not timed.
     pub ingest_window_s: f64,
     /// Redis', per PUBLISH that comes alone, whoever hears it.
@@ -51,7 +53,8 @@ impl Costs {
         let [redis_publish_together_us, redis_push_together_us] = redis_by(stage, TOGETHER)?;
         let [redis_subscription_bytes, redis_subscribe_us] = subscriptions::measure(stage)?;
         Ok(Self {
-            ingest_us: ingest_us(stage)?,
+            ingest_us: ingest_us(stage, OUTSTANDING)?,
+            ingest_alone_us: ingest_us(stage, 1)?,
             ingest_window_s: INGEST_TIME.as_secs_f64(),
             redis_publish_us,
             redis_push_us,
@@ -63,13 +66,13 @@ impl Costs {
     }
 }
 
-fn ingest_us(stage: &Stage) -> Result<f64> {
+fn ingest_us(stage: &Stage, outstanding: usize) -> Result<f64> {
     let gateway = stage.gateway()?.context("no gateway")?;
     let mut crowd = Crowd::new(stage.redis, PREFIX)?;
     let group = crowd.connect(&gateway.server, &["load:ingest".into()], 1)?;
-    crowd.run(&group, Feed::InFlight(OUTSTANDING), PAYLOAD.len(), INGEST_TIME / 6)?;
+    crowd.run(&group, Feed::InFlight(outstanding), PAYLOAD.len(), INGEST_TIME / 6)?;
     let begun = process::cpu(gateway.pid())?;
-    let (tally, _) = crowd.run(&group, Feed::InFlight(OUTSTANDING), PAYLOAD.len(), INGEST_TIME)?;
+    let (tally, _) = crowd.run(&group, Feed::InFlight(outstanding), PAYLOAD.len(), INGEST_TIME)?;
     ensure_clean(&tally)?;
     Ok(micros(process::cpu(gateway.pid())? - begun) / tally.deliveries as f64)
 }

@@ -10,7 +10,7 @@ pub struct Costs {
     pub delivery_us: f64,
     /// A delivery where eight publications of a topic wait together.
     pub joined_us: f64,
-    /// A publication's way from Redis' push to the hub, on each interested replica, where it comes alone: the dearer.
+    /// A publication's way from Redis' push to one socket, on each interested replica, where it comes alone: the dearer.
     pub ingest_us: f64,
     /// The same where 512 are outstanding and reads are shared. For information.
     pub ingest_together_us: f64,
@@ -30,9 +30,6 @@ pub struct Costs {
     pub redis_subscribe_us: f64,
 }
 
-/// Sockets of a topic in `topics`.
-const ROOM: f64 = 10.0;
-
 impl Costs {
     /// Out of both files.
     pub fn of(results: &Value, fleet: &Value) -> Result<Self> {
@@ -49,13 +46,11 @@ impl Costs {
             case(results, words)?["measured"].as_f64().with_context(|| format!("{words:?} was not measured"))
         };
         let delivery_us = at_floor(&["gateway against floor: growth, 18000 sockets", " 1 in flight"])?;
-        let in_a_room = at_floor(&["gateway against floor: 1000 topics of 10 sockets in turn", " 1 in flight"])?;
-        let ingest_together_us = fleet("/costs/ingest_us")?;
         Ok(Self {
             delivery_us,
             joined_us: at_floor(&["gateway against floor: growth, 18000 sockets", " 8 in flight"])?,
-            ingest_us: ingest_alone(in_a_room, delivery_us, ingest_together_us),
-            ingest_together_us,
+            ingest_us: fleet("/costs/ingest_alone_us")?,
+            ingest_together_us: fleet("/costs/ingest_us")?,
             connect_us: measured(&["CPU per connect and subscribe", "a topic each"])?,
             connection_kib: measured(&["PSS per connection", "a topic each"])?,
             kernel_kib: fleet("/kernel_kib_per_connection")?,
@@ -65,11 +60,6 @@ impl Costs {
             redis_subscribe_us: fleet("/costs/redis_subscribe_us")?,
         })
     }
-}
-
-/// What a publication to a room of ten costs beyond its ten deliveries; never less than where many come together.
-fn ingest_alone(delivery_in_a_room: f64, delivery: f64, together: f64) -> f64 {
-    (ROOM * (delivery_in_a_room - delivery)).max(together)
 }
 
 /// The case whose name begins and ends, or goes on, as said.
@@ -94,12 +84,6 @@ mod tests {
         let Measured { costs, .. } = Measured::read(Path::new(env!("CARGO_MANIFEST_DIR"))).unwrap();
         assert!(costs.joined_us < costs.delivery_us && costs.connection_kib > 0.0, "{costs:?}");
         assert!(costs.ingest_us >= costs.ingest_together_us && costs.redis_subscription_bytes > 0.0, "{costs:?}");
-    }
-
-    #[test]
-    fn a_publication_that_comes_alone_is_what_a_room_of_ten_costs_beyond_its_deliveries() {
-        assert_eq!(ingest_alone(9.0, 8.0, 1.5), 10.0);
-        assert_eq!(ingest_alone(7.0, 8.0, 1.5), 1.5, "noise makes it no cheaper than where many come together");
     }
 
     #[test]

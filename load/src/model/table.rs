@@ -28,7 +28,7 @@ pub fn costs(Measured { costs, origin: [results, fleet] }: &Measured) -> String 
             "a publication taken in by a replica, coming alone",
             costs.ingest_us,
             "µs",
-            "results.json, `topics`, 1 in flight, less d₁; at least i₅₁₂",
+            "fleet.json, 1 in flight to one socket",
         ),
         ("i₅₁₂", "the same, many together; for information", costs.ingest_together_us, "µs", "fleet.json"),
         ("h", "connect, handshake, subscribe to a new topic", costs.connect_us, "µs", "results.json, `connect`"),
