@@ -293,6 +293,30 @@ async fn a_redis_that_becomes_a_replica_is_left_and_one_that_becomes_master_agai
     replica.end().await;
 }
 
+/// A failover that closes no connection: the name leads elsewhere, and the old master has become a replica.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_redis_that_has_handed_on_is_asked_no_further() {
+    let (Some(old), Some(new)) = (RedisServer::start(), RedisServer::start()) else { return };
+    let proxy = Proxy::start(old.port()).await;
+    let replica = Replicated::open(&proxy.url()).await;
+    let room = topic("room:42");
+    replica.subscribed(std::slice::from_ref(&room)).await;
+    proxy.lead_to(new.port());
+    let canaries = || {
+        let stats = old.cli(&["INFO", "commandstats"]);
+        let calls = stats.split("cmdstat_publish:calls=").nth(1).unwrap().split(',').next().unwrap();
+        calls.parse::<usize>().unwrap()
+    };
+    old.cli(&["REPLICAOF", "127.0.0.1", &new.port().to_string()]);
+    let before = canaries();
+    replica.hub.until("lost", || !replica.hub.is_live(&room)).await;
+    replica.hub.until("live", || replica.hub.is_live(&room)).await;
+    let after = canaries() - before;
+    assert!(after <= 1, "the old one was asked {after} times");
+    assert_eq!(new.cli(&["PUBLISH", "fanline:room:42", "hi"]), "1");
+    replica.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn several_links_share_the_topics_and_lose_only_their_own() {
     let Some(redis) = RedisServer::start() else { return };

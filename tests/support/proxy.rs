@@ -2,7 +2,7 @@
 //! subscribe from all others by what they send.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -44,6 +44,7 @@ struct Rules {
 /// A proxy on a port of its own; everything through it ends when it is dropped.
 pub struct Proxy {
     port: u16,
+    target: Arc<AtomicU16>,
     rules: watch::Sender<Rules>,
     refusing: Arc<AtomicBool>,
     accepted: Arc<AtomicUsize>,
@@ -57,18 +58,19 @@ impl Proxy {
         let port = listener.local_addr().unwrap().port();
         let (rules, watched) = watch::channel(Rules::default());
         let (refusing, accepted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let (refuses, counts) = (refusing.clone(), accepted.clone());
+        let target = Arc::new(AtomicU16::new(target));
+        let (refuses, counts, leads) = (refusing.clone(), accepted.clone(), target.clone());
         let accepting = tokio::spawn(async move {
             loop {
                 let Ok((client, _)) = listener.accept().await else { continue };
                 counts.fetch_add(1, Ordering::Relaxed);
                 if !refuses.load(Ordering::Relaxed) {
                     // Ends with its sockets, or when the proxy and with it `rules` is dropped.
-                    tokio::spawn(carry(client, target, watched.clone()));
+                    tokio::spawn(carry(client, leads.load(Ordering::Relaxed), watched.clone()));
                 }
             }
         });
-        Self { port, rules, refusing, accepted, accepting }
+        Self { port, target, rules, refusing, accepted, accepting }
     }
 
     pub fn url(&self) -> String {
@@ -94,6 +96,11 @@ impl Proxy {
     /// Whether new connections are hung up on at once.
     pub fn refuse(&self, refuse: bool) {
         self.refusing.store(refuse, Ordering::Relaxed);
+    }
+
+    /// Leads new connections to 127.0.0.1:`target`; those that are there stay where they are.
+    pub fn lead_to(&self, target: u16) {
+        self.target.store(target, Ordering::Relaxed);
     }
 
     /// How many connections were accepted so far.
