@@ -82,7 +82,11 @@ pub(super) enum Load {
     /// The topic's publications flow again; after an outage, with the gap that tells so.
     Live(Option<Gap>),
     Lost,
-    Gap(Gap),
+    /// Something was dropped, for the last time before what has the sequence number `through`.
+    Gap {
+        gap: Gap,
+        through: u64,
+    },
 }
 
 /// A run of publications, in each form that a subscriber needed so far.
@@ -199,6 +203,12 @@ impl Pass {
                     Effort::Compression => turn.end(),
                 };
             }
+            Load::Gap { gap, through } => {
+                // Who never was live cannot have missed it.
+                if seat.from <= *through && matches!(seat.told, Told::Live | Told::Lost) {
+                    tell_gap(seat, gap, turn, tools);
+                }
+            }
             // Joined after this was noted: it knows already.
             _ if seat.from > self.first => {}
             Load::Live(gap) => tell_live(topic, seat, gap.as_ref(), turn, tools),
@@ -208,12 +218,6 @@ impl Pass {
                     if tools.news.live(&seat.outbox, topic, false) {
                         turn.spend();
                     }
-                }
-            }
-            Load::Gap(gap) => {
-                // Who never was live cannot have missed it.
-                if matches!(seat.told, Told::Live | Told::Lost) {
-                    tell_gap(seat, gap, turn, tools);
                 }
             }
         }

@@ -265,7 +265,8 @@ impl Shard {
         if version > state.version {
             state.version = version;
             let load = load(state);
-            self.enqueue(key, Work::Notice(load));
+            state.enqueue_flip(load);
+            self.schedule(key);
         }
     }
 

@@ -11,7 +11,7 @@ use super::order::{Answer, Arrivals};
 use super::pass::{Batch, Load, Pass, Turn};
 use super::replies::Replies;
 use super::roll::Roll;
-use crate::event::{Event, Gap};
+use crate::event::{Event, Gap, GapReason};
 use crate::frame::Extension;
 use crate::identity::{ConnectionNumber, Replica};
 use crate::metrics::Metrics;
@@ -67,6 +67,8 @@ pub(super) struct TopicState {
     /// Subscribers that asked while the topic was not live, and are to be told once it is.
     waiting: HashMap<ConnectionNumber, Waiting>,
     queue: VecDeque<Work>,
+    /// Where the last gap of each reason was put since the last flip, by its sequence number.
+    gaps: Vec<(GapReason, u64)>,
     /// The sequence number of the queue's head.
     base: u64,
     pass: Option<Box<Pass>>,
@@ -75,7 +77,7 @@ pub(super) struct TopicState {
 /// What waits to be delivered.
 pub(super) enum Work {
     Publication(Arc<Publication>),
-    Notice(Load),
+    Notice(Box<Load>),
 }
 
 /// What a pass needs of its shard.
@@ -99,6 +101,7 @@ impl TopicState {
             scheduled: false,
             waiting: HashMap::new(),
             queue: VecDeque::new(),
+            gaps: Vec::new(),
             base: 0,
             pass: None,
         }
@@ -109,7 +112,7 @@ impl TopicState {
     pub fn join(&mut self, replies: &mut Replies<'_>, answer: &Answer, until: Instant) -> u32 {
         let outbox = replies.outbox;
         let told = if self.live { Told::Live } else { Told::Waiting };
-        let from = self.base + self.queue.len() as u64;
+        let from = self.end();
         let (form, extension) = (outbox.protocol().form(), outbox.extension());
         let place = self.seats.insert(Seat { outbox: outbox.clone(), from, told, form, extension });
         match self.live {
@@ -161,17 +164,42 @@ impl TopicState {
         self.queue.push_back(work);
     }
 
-    /// Notes a gap. Where one of its reason still waits, that one stands for this one, too: it is told after all that was
-    /// dropped by now, so whoever looks up what was missed finds it. So at most one per reason waits.
+    /// Notes a flip of liveness. No gap before it stands for what is dropped after it: who becomes live by the flip
+    /// is not when that gap is told.
+    pub fn enqueue_flip(&mut self, load: Load) {
+        self.gaps.clear();
+        self.enqueue(Work::Notice(Box::new(load)));
+    }
+
+    /// Notes a gap. Where one of its reason still waits, that one stands for this one, too, and for who joined
+    /// meanwhile: it is told after all that was dropped by now, so whoever looks up what was missed finds it. So at
+    /// most one per reason waits between two flips.
     pub fn enqueue_gap(&mut self, gap: Gap) {
-        let waiting = self.queue.iter_mut().find_map(|work| match work {
-            Work::Notice(Load::Gap(waiting)) if waiting.reason == gap.reason => Some(waiting),
-            _ => None,
-        });
-        match waiting {
-            Some(waiting) => waiting.until = gap.until,
-            None => self.enqueue(Work::Notice(Load::Gap(gap))),
+        let end = self.end();
+        if let Some((waiting, through)) = self.waiting_gap(gap.reason) {
+            *waiting = Gap { since: waiting.since, ..gap };
+            *through = end;
+        } else {
+            self.gaps.retain(|&(reason, _)| reason != gap.reason);
+            self.gaps.push((gap.reason, end));
+            self.enqueue(Work::Notice(Box::new(Load::Gap { gap, through: end })));
         }
+    }
+
+    /// The gap of a reason that still waits behind the last flip. It is not looked for: thousands may stand before it.
+    fn waiting_gap(&mut self, reason: GapReason) -> Option<(&mut Gap, &mut u64)> {
+        let &(_, noted) = self.gaps.iter().find(|(noted, _)| *noted == reason)?;
+        let place = usize::try_from(noted.checked_sub(self.base)?).ok()?;
+        let Work::Notice(load) = self.queue.get_mut(place)? else { return None };
+        match &mut **load {
+            Load::Gap { gap, through } => Some((gap, through)),
+            Load::Publications(_) | Load::Live(_) | Load::Lost => None,
+        }
+    }
+
+    /// The sequence number of what is put into the queue next.
+    fn end(&self) -> u64 {
+        self.base + self.queue.len() as u64
     }
 
     pub fn has_work(&self) -> bool {
@@ -208,7 +236,7 @@ impl TopicState {
     fn begin(&mut self, tools: &Tools<'_>) -> Option<Box<Pass>> {
         let first = self.base;
         let load = match self.queue.pop_front()? {
-            Work::Notice(load) => load,
+            Work::Notice(load) => *load,
             Work::Publication(head) => {
                 let (index, rule) = tools.rules.find(self.name.as_str());
                 let batch = Batch::new(self.run(head), (index, rule.on_full), tools);
@@ -258,7 +286,7 @@ fn finish(pass: Pass, metrics: &Metrics) -> Option<Vec<Arc<Publication>>> {
             batch.count(metrics);
             Some(batch.publications)
         }
-        Load::Live(_) | Load::Lost | Load::Gap(_) => None,
+        Load::Live(_) | Load::Lost | Load::Gap { .. } => None,
     }
 }
 

@@ -27,43 +27,6 @@ fn an_inbox_too_full_drops_the_newest_tells_one_gap_in_its_place_and_delivers_th
     assert_eq!(house.interest.held(), 0);
 }
 
-#[test]
-fn what_is_too_large_or_malformed_is_told_in_its_place() {
-    let mut house = House::new(true);
-    let client = house.json(1);
-    house.subscribe(&client, &["t"]);
-    house.publish("t", "m1");
-    house.publish("t", &"x".repeat(512 * 1024 + 1));
-    house.publish("t", "m2");
-    house.settle();
-    house.interest.gap(&topic("t"), GapReason::Malformed);
-    house.publish("t", "m3");
-    house.settle();
-    assert_eq!(client.told(), ["subscribed:true", "m1", "gap:too_large", "m2", "gap:malformed", "m3"]);
-    let counted = [Dropped::TooLarge, Dropped::Malformed].map(|reason| house.metrics.dropped(reason).get());
-    assert_eq!(counted, [1, 0], "the broker counts what it could not read");
-}
-
-#[test]
-fn gaps_of_a_topic_that_is_behind_are_one_per_reason() {
-    let mut house = House::new(true);
-    let clients: Vec<_> = (0..20).map(|n| house.json(n)).collect();
-    clients.iter().for_each(|client| house.subscribe(client, &["t"]));
-    for nth in 0..50 {
-        // Taken out of the inbox each time, while the pass over the first is under way.
-        house.publish("t", "m");
-        let reason = [GapReason::Overflow, GapReason::Malformed][nth % 2];
-        house.interest.gap(&topic("t"), reason);
-        house.turn(1);
-    }
-    house.settle();
-    let told = clients[0].told();
-    assert_eq!(told.iter().filter(|text| *text == "m").count(), 50);
-    let gaps = |reason: &str| told.iter().filter(|text| *text == reason).count();
-    assert!((1..=5).contains(&gaps("gap:overflow")), "{told:?}");
-    assert!((1..=5).contains(&gaps("gap:malformed")), "{told:?}");
-}
-
 /// A pass that writes to nobody ends its turns, too.
 #[test]
 fn a_turn_looks_at_so_many_subscribers_at_most() {
@@ -75,16 +38,6 @@ fn a_turn_looks_at_so_many_subscribers_at_most() {
     assert_eq!(house.shard.census().2, 1, "2,000 are more than one turn looks at");
     house.turn(64);
     assert_eq!(house.shard.census().2, 0);
-}
-
-#[test]
-fn who_never_was_live_hears_of_no_gap() {
-    let mut house = House::new(false);
-    let client = house.json(1);
-    house.subscribe(&client, &["t"]);
-    house.interest.gap(&topic("t"), GapReason::Malformed);
-    house.settle();
-    assert_eq!(client.told().len(), 0);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod bounds;
 mod deflate;
 mod delivery;
+mod gaps;
 mod liveness;
 mod model;
 mod news;

@@ -1,5 +1,6 @@
 //! Joins, leaves, publications and flips of the road, with passes cut anywhere: each subscriber is told exactly
-//! what happened during its stay, in order and once.
+//! what happened during its stay, in order and once. A gap may stand for several drops, so of each it must hear one
+//! afterwards, wherever it stands.
 
 use proptest::prelude::*;
 
@@ -8,12 +9,16 @@ use super::*;
 const CLIENTS: usize = 5;
 const TOPICS: [&str; 2] = ["t", "u"];
 
+/// What is told of a drop.
+const DROPPED: &str = "gap:overflow";
+
 #[derive(Debug, Clone)]
 enum Act {
     Join(usize, usize),
     Unsubscribe(usize, usize),
     Leave(usize),
     Publish(usize, Option<usize>),
+    Drop(usize),
     Flip,
     Overdue,
     Turn(u32),
@@ -25,6 +30,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         8 => (client.clone(), topic.clone()).prop_map(|(client, topic)| Act::Join(client, topic)),
         3 => (client.clone(), topic.clone()).prop_map(|(client, topic)| Act::Unsubscribe(client, topic)),
         2 => client.clone().prop_map(Act::Leave),
+        3 => topic.clone().prop_map(Act::Drop),
         12 => (topic, proptest::option::of(client)).prop_map(|(topic, except)| Act::Publish(topic, except)),
         2 => Just(Act::Flip),
         1 => Just(Act::Overdue),
@@ -46,6 +52,8 @@ struct Stay {
     knows: Knows,
     due: Vec<String>,
     joined_live: bool,
+    /// How many gaps it has been told at the end, at least.
+    gaps: usize,
 }
 
 /// One client and its stays by topic, the running one last; what it was told before is checked already.
@@ -66,6 +74,17 @@ impl Guest {
         self.client.told_of(TOPICS[topic]).split_off(self.seen[topic])
     }
 
+    /// How many drops it was told of, in all its stays.
+    fn gaps(&self, topic: usize) -> usize {
+        self.client.told_of(TOPICS[topic]).iter().filter(|word| *word == DROPPED).count()
+    }
+
+    /// Something was dropped: a gap must follow.
+    fn drop_one(&mut self, topic: usize) {
+        let heard = self.gaps(topic);
+        self.stays[topic].iter_mut().for_each(|stay| stay.gaps = heard + 1);
+    }
+
     /// The stay ends: it may have missed the end of it, and nothing else.
     fn depart(&mut self, topic: usize, word: Option<&str>) {
         let Some(stay) = self.stays[topic].take() else { return };
@@ -74,6 +93,7 @@ impl Guest {
         if let Some(word) = word {
             assert_eq!(news.pop().as_deref(), Some(word));
         }
+        news.retain(|word| word != DROPPED);
         let unanswered = !stay.joined_live && news == ["subscribed:false"];
         assert!(unanswered || stay.due.starts_with(&news), "due {:?}, told {news:?}", stay.due);
     }
@@ -82,7 +102,7 @@ impl Guest {
 impl Stay {
     fn new(live: bool) -> Self {
         let due = if live { vec!["subscribed:true".into()] } else { Vec::new() };
-        Self { knows: if live { Knows::Live } else { Knows::Nothing }, due, joined_live: live }
+        Self { knows: if live { Knows::Live } else { Knows::Nothing }, due, joined_live: live, gaps: 0 }
     }
 
     fn flip(&mut self, up: bool) {
@@ -128,6 +148,11 @@ fn play(acts: Vec<Act>) {
                     guest.stays[topic].iter_mut().for_each(|stay| stay.due.push(text.clone()));
                 }
             }
+            Act::Drop(place) if up => {
+                house.interest.gap(&topic(TOPICS[place]), GapReason::Overflow);
+                house.shard.take_inbox();
+                guests.iter_mut().for_each(|guest| guest.drop_one(place));
+            }
             Act::Flip => {
                 up = !up;
                 house.road(up, &TOPICS);
@@ -144,7 +169,7 @@ fn play(acts: Vec<Act>) {
                 }
             }
             Act::Turn(sockets) => house.turn(sockets),
-            Act::Join(..) | Act::Unsubscribe(..) | Act::Publish(..) => {}
+            Act::Join(..) | Act::Unsubscribe(..) | Act::Publish(..) | Act::Drop(..) => {}
         }
         let after = guests.iter().fold(crowd, count);
         for (topic, name) in TOPICS.iter().enumerate() {
@@ -162,7 +187,10 @@ fn play(acts: Vec<Act>) {
     for guest in &mut guests {
         for topic in 0..TOPICS.len() {
             if let Some(stay) = &guest.stays[topic] {
-                assert_eq!(guest.news(topic), stay.due);
+                let mut news = guest.news(topic);
+                news.retain(|word| word != DROPPED);
+                assert_eq!(news, stay.due);
+                assert!(guest.gaps(topic) >= stay.gaps, "a drop was not told");
             }
         }
         house.leave(&guest.client);

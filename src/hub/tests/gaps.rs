@@ -1,0 +1,84 @@
+//! Who hears that something was dropped.
+
+use super::*;
+use crate::metrics::Dropped;
+
+#[test]
+fn what_is_too_large_or_malformed_is_told_in_its_place() {
+    let mut house = House::new(true);
+    let client = house.json(1);
+    house.subscribe(&client, &["t"]);
+    house.publish("t", "m1");
+    house.publish("t", &"x".repeat(512 * 1024 + 1));
+    house.publish("t", "m2");
+    house.settle();
+    house.interest.gap(&topic("t"), GapReason::Malformed);
+    house.publish("t", "m3");
+    house.settle();
+    assert_eq!(client.told(), ["subscribed:true", "m1", "gap:too_large", "m2", "gap:malformed", "m3"]);
+    let counted = [Dropped::TooLarge, Dropped::Malformed].map(|reason| house.metrics.dropped(reason).get());
+    assert_eq!(counted, [1, 0], "the broker counts what it could not read");
+}
+
+#[test]
+fn gaps_of_a_topic_that_is_behind_are_one_per_reason() {
+    let mut house = House::new(true);
+    let clients: Vec<_> = (0..20).map(|n| house.json(n)).collect();
+    clients.iter().for_each(|client| house.subscribe(client, &["t"]));
+    for nth in 0..50 {
+        // Taken out of the inbox each time, while the pass over the first is under way.
+        house.publish("t", "m");
+        let reason = [GapReason::Overflow, GapReason::Malformed][nth % 2];
+        house.interest.gap(&topic("t"), reason);
+        house.turn(1);
+    }
+    house.settle();
+    let told = clients[0].told();
+    assert_eq!(told.iter().filter(|text| *text == "m").count(), 50);
+    let gaps = |reason: &str| told.iter().filter(|text| *text == reason).count();
+    assert!((1..=5).contains(&gaps("gap:overflow")), "{told:?}");
+    assert!((1..=5).contains(&gaps("gap:malformed")), "{told:?}");
+}
+
+/// A gap that waits stands for a later drop, too; so who joined between the two must hear of it.
+#[test]
+fn who_joined_before_a_drop_hears_of_it_though_an_earlier_gap_still_waits() {
+    let mut house = House::new(true);
+    let (old, late) = (house.json(1), house.json(2));
+    house.subscribe(&old, &["t"]);
+    house.interest.gap(&topic("t"), GapReason::Overflow);
+    house.shard.take_inbox();
+    house.subscribe(&late, &["t"]);
+    house.interest.gap(&topic("t"), GapReason::Overflow);
+    house.settle();
+    assert_eq!(late.told(), ["subscribed:true", "gap:overflow"]);
+    assert_eq!(old.told(), ["subscribed:true", "gap:overflow"], "one stands for both");
+}
+
+/// Nor does it stand for a drop behind a flip: who was answered by that flip was not live when it waited.
+#[test]
+fn who_joined_while_the_road_was_down_hears_of_a_drop_after_it_though_an_earlier_gap_still_waits() {
+    let mut house = House::new(true);
+    let (old, late) = (house.json(1), house.json(2));
+    house.subscribe(&old, &["t"]);
+    house.interest.gap(&topic("t"), GapReason::Overflow);
+    house.road(false, &["t"]);
+    house.shard.take_inbox();
+    house.subscribe(&late, &["t"]);
+    house.road(true, &["t"]);
+    house.shard.take_inbox();
+    house.interest.gap(&topic("t"), GapReason::Overflow);
+    house.settle();
+    assert_eq!(late.told(), ["subscribed:true", "gap:overflow"]);
+    assert_eq!(old.told(), ["subscribed:true", "gap:overflow", "live:false", "gap:reconnected", "gap:overflow"]);
+}
+
+#[test]
+fn who_never_was_live_hears_of_no_gap() {
+    let mut house = House::new(false);
+    let client = house.json(1);
+    house.subscribe(&client, &["t"]);
+    house.interest.gap(&topic("t"), GapReason::Malformed);
+    house.settle();
+    assert_eq!(client.told().len(), 0);
+}
