@@ -29,11 +29,12 @@ pub(super) struct Inbox {
 
 #[derive(Default)]
 struct Queue {
-    /// Publications are bounded by `held`, gaps by `flagged` (and behind it by one per reason that waits in the topic); a topic flips at most twice per link and back-off.
+    /// Publications are bounded by `held`, gaps by `flagged` (and behind it by one per reason that waits in the
+    /// topic between two flips); a topic flips at most twice per link and back-off.
     items: Vec<Item>,
-    /// Topics with a gap among the items. One each is enough: it is told after all that was dropped
-    /// behind it, so whoever looks up what was missed finds that too.
-    flagged: HashSet<Topic>,
+    /// Topics with a gap among the items, and why. One for each reason is enough: it is told after all that was
+    /// dropped behind it, so whoever looks up what was missed finds that too.
+    flagged: HashSet<(Topic, GapReason)>,
 }
 
 /// One thing that happened on the road.
@@ -78,7 +79,7 @@ impl Inbox {
 
     pub fn flag(&self, topic: &Topic, reason: GapReason) {
         let mut queue = self.queue.lock();
-        if queue.flagged.insert(topic.clone()) {
+        if queue.flagged.insert((topic.clone(), reason)) {
             let since = crate::clock::unix_ms();
             queue.items.push(Item::Gap { topic: topic.clone(), reason, since });
             self.wake.notify_one();

@@ -21,6 +21,20 @@ fn what_is_too_large_or_malformed_is_told_in_its_place() {
 }
 
 #[test]
+fn each_reason_for_which_something_was_dropped_is_told_and_counted() {
+    let mut house = House::new(true);
+    let client = house.json(1);
+    house.subscribe(&client, &["t"]);
+    [GapReason::TooLarge, GapReason::Overflow, GapReason::TooLarge]
+        .into_iter()
+        .for_each(|reason| house.interest.gap(&topic("t"), reason));
+    house.settle();
+    assert_eq!(client.told(), ["subscribed:true", "gap:too_large", "gap:overflow"]);
+    let counted = [GapReason::TooLarge, GapReason::Overflow].map(|reason| house.metrics.gaps(reason).get());
+    assert_eq!(counted, [1, 1]);
+}
+
+#[test]
 fn gaps_of_a_topic_that_is_behind_are_one_per_reason() {
     let mut house = House::new(true);
     let clients: Vec<_> = (0..20).map(|n| house.json(n)).collect();
