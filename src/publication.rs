@@ -43,6 +43,11 @@ pub struct Publication {
 pub struct Deflated(OnceLock<Box<[OnceLock<Option<Bytes>>; Form::COUNT]>>);
 
 impl Deflated {
+    /// Whether the frame of a form was made, or found not to be worth it.
+    pub fn has(&self, form: Form) -> bool {
+        self.0.get().is_some_and(|frames| frames[form as usize].get().is_some())
+    }
+
     /// The compressed frame of a form, made now if it was not; none where `make` says that it is not worth it.
     /// A shard that comes while another makes it waits: making it too would take as long.
     pub fn frame(&self, form: Form, make: impl FnOnce() -> Option<Bytes>) -> Option<Bytes> {

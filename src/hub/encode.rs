@@ -34,11 +34,13 @@ pub(super) fn run(publications: &[Arc<Publication>], protocol: &dyn Protocol, ru
 
 /// The same run for clients that take compressed frames: each publication as the first shard that needed it has
 /// compressed it, or as it is where that saves nothing. `least` is the smallest that is tried, in bytes.
-pub(super) fn deflated(run: &Run, form: Form, least: usize) -> Run {
-    let mut start = 0;
+/// Also whether anything was compressed for it now.
+pub(super) fn deflated(run: &Run, form: Form, least: usize) -> (Run, bool) {
+    let (mut start, mut compressed) = (0, false);
     let pieces = run.frames.iter().map(|frame| {
         let whole = run.joined.slice(std::mem::replace(&mut start, frame.end)..frame.end);
-        let twin = twin(&frame.publication, &whole, form, least);
+        let (twin, made) = twin(&frame.publication, &whole, form, least);
+        compressed |= made;
         (whole, twin)
     });
     let pieces: Vec<_> = pieces.collect();
@@ -53,7 +55,7 @@ pub(super) fn deflated(run: &Run, form: Form, least: usize) -> Run {
         end += piece(both).len();
         RunFrame::new(end, frame.publication.clone())
     });
-    Run { joined, frames: ends.collect(), rule: run.rule }
+    (Run { joined, frames: ends.collect(), rule: run.rule }, compressed)
 }
 
 /// What goes out of a frame and its twin.
@@ -62,9 +64,12 @@ fn piece((whole, twin): &(Bytes, Option<Bytes>)) -> &[u8] {
 }
 
 /// The compressed twin of a publication's frame, if it is of a size to have one: the payload's, which is the same in
-/// every form.
-fn twin(publication: &Publication, whole: &[u8], form: Form, least: usize) -> Option<Bytes> {
+/// every form. Also whether it was not there yet; to wait for a shard that makes it takes as long as to make it.
+fn twin(publication: &Publication, whole: &[u8], form: Form, least: usize) -> (Option<Bytes>, bool) {
     // Asked first: what is out of bounds has no room made for twins.
-    let fits = (least..=LARGEST).contains(&publication.payload.len());
-    fits.then(|| publication.deflated.frame(form, || frame::deflated(whole))).flatten()
+    if !(least..=LARGEST).contains(&publication.payload.len()) {
+        return (None, false);
+    }
+    let missing = !publication.deflated.has(form);
+    (publication.deflated.frame(form, || frame::deflated(whole)), missing)
 }

@@ -151,8 +151,11 @@ impl Batch {
         let run = match seat.extension {
             Extension::None => plain,
             Extension::Deflate => self.deflated[form].get_or_insert_with(|| {
-                effort = Effort::Compression;
-                encode::deflated(plain, seat.form, self.least)
+                let (run, compressed) = encode::deflated(plain, seat.form, self.least);
+                if compressed {
+                    effort = Effort::Compression;
+                }
+                run
             }),
         };
         let number = seat.outbox.number();

@@ -72,7 +72,7 @@ fn a_publication_is_compressed_once_for_all_shards_and_only_where_somebody_needs
     let run = || encode::run(&publications, &Json, (RuleIndex(0), OnFull::Disconnect));
     let (one, two) = (run(), run());
     let made = |run| publications[0].deflated.frame(Form::Json, run);
-    let [first, second] = [&one, &two].map(|run| encode::deflated(run, Form::Json, 1));
+    let [first, second] = [&one, &two].map(|run| encode::deflated(run, Form::Json, 1).0);
     assert!(first.joined.len() < one.joined.len());
     assert_eq!(first.joined.as_ptr(), second.joined.as_ptr(), "the second shard took what the first had made");
     assert_eq!(made(|| None).unwrap().as_ptr(), first.joined.as_ptr());
@@ -94,7 +94,7 @@ fn a_shard_without_such_a_client_compresses_nothing() {
 /// The run of `publications`, as it is and compressed.
 fn runs(publications: &[Arc<Publication>], protocol: &dyn Protocol, least: usize) -> [Run; 2] {
     let run = encode::run(publications, protocol, (RuleIndex(0), OnFull::Disconnect));
-    let deflated = encode::deflated(&run, protocol.form(), least);
+    let (deflated, _) = encode::deflated(&run, protocol.form(), least);
     [run, deflated]
 }
 
@@ -109,6 +109,37 @@ fn the_publication_is_judged_by_its_payload_whatever_frame_it_has() {
             assert_eq!(deflated.joined.len() < run.joined.len(), expected, "{size} bytes, {:?}", protocol.form());
         }
     }
+}
+
+/// To compress takes long, so other topics' turns follow; where nothing was compressed they need not wait.
+#[test]
+fn a_turn_ends_where_something_was_compressed_in_it_and_only_there() {
+    let mut house = House::new(true);
+    let clients: Vec<_> = (0..64).map(|n| house.deflating(n, Box::new(Plain::new(OnGap::Ignore)))).collect();
+    let names: Vec<_> = (0..64).map(|n| format!("t{n}")).collect();
+    clients.iter().zip(&names).for_each(|(client, name)| house.subscribe(client, &[name]));
+    names.iter().for_each(|name| house.publish(name, "short"));
+    house.turn(64);
+    assert_eq!(house.shard.census().2, 0);
+    assert!(clients.iter().all(|client| client.told() == ["short"]));
+    names.iter().for_each(|name| house.publish(name, LONG));
+    house.turn(64);
+    assert_eq!(house.shard.census().2, 63);
+}
+
+#[test]
+fn what_another_shard_has_compressed_ends_no_turn() {
+    let mut house = House::new(true);
+    let client = house.deflating(1, Box::new(Plain::new(OnGap::Ignore)));
+    house.subscribe(&client, &["t", "u"]);
+    for name in ["t", "u"] {
+        let made = publication(name, None, LONG);
+        let _ = runs(std::slice::from_ref(&made), &Plain::new(OnGap::Ignore), 1);
+        assert!(house.shard.inbox.offer(&made));
+    }
+    house.turn(64);
+    assert_eq!(house.shard.census().2, 0);
+    assert!(client.pipe.wire().frames().iter().all(|frame| frame.compressed));
 }
 
 #[test]
