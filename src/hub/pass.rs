@@ -61,7 +61,7 @@ impl Turn {
         self.sockets = 0;
     }
 
-    /// A subscriber was looked at and not written to.
+    /// A place was looked at, and nobody there written to.
     pub fn glance(&mut self) {
         self.glances += 1;
         if self.glances >= GLANCES || self.glances.is_multiple_of(LOOK_EVERY) && Instant::now() >= self.until {

@@ -136,9 +136,12 @@ impl Shard {
             for publication in state.turn(turn, &mut tools).into_iter().flatten() {
                 self.inbox.release(&publication);
             }
+            if !state.is_under_way() {
+                compact(state, key, &mut self.members);
+            }
             match state.has_work() {
                 true => self.ready.push_back(key),
-                false => rest(state, key, &mut self.members),
+                false => state.scheduled = false,
             }
         }
     }
@@ -290,6 +293,12 @@ impl Shard {
         (self.topics.len(), self.members.len(), ready)
     }
 
+    /// How many places a topic keeps for its subscribers.
+    #[cfg(test)]
+    pub fn places(&self, name: &str) -> usize {
+        self.names.iter().find(|(topic, _)| topic.as_str() == name).map_or(0, |(_, &key)| self.topics[key].seats.end())
+    }
+
     fn enqueue(&mut self, key: usize, work: Work) {
         self.topics[key].enqueue(work);
         self.schedule(key);
@@ -303,9 +312,9 @@ impl Shard {
     }
 }
 
-/// A topic without work leaves the ring; no cursor stands in its roll.
-fn rest(state: &mut TopicState, key: usize, members: &mut HashMap<ConnectionNumber, Vec<Place>>) {
-    state.scheduled = false;
+/// Gives vacant places back between two passes: no cursor stands in the roll. A topic with many publications never
+/// rests for longer.
+fn compact(state: &mut TopicState, key: usize, members: &mut HashMap<ConnectionNumber, Vec<Place>>) {
     state.seats.compact(|seat, moved| {
         let places = members.get_mut(&seat.outbox.number()).into_iter().flatten();
         for place in places.filter(|place| place.topic == key) {

@@ -206,6 +206,11 @@ impl TopicState {
         self.pass.is_some() || !self.queue.is_empty()
     }
 
+    /// Whether a pass rests with its cursor in the roll.
+    pub fn is_under_way(&self) -> bool {
+        self.pass.is_some()
+    }
+
     /// Works on for one turn. Answers the publications that every subscriber has got now.
     pub fn turn(&mut self, turn: &mut Turn, tools: &mut Tools<'_>) -> Option<Vec<Arc<Publication>>> {
         let mut pass = match self.pass.take() {
@@ -218,7 +223,10 @@ impl TopicState {
             if let Some(next) = self.seats.at(place + 1) {
                 prefetch(&next.outbox);
             }
-            let Some(seat) = self.seats.at(place) else { continue };
+            let Some(seat) = self.seats.at(place) else {
+                turn.glance();
+                continue;
+            };
             let may_wait = matches!(pass.load, Load::Live(_)) && seat.from <= pass.first;
             if may_wait && answer_waiting(&mut self.waiting, &self.name, seat) {
                 turn.spend();

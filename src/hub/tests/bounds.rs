@@ -27,6 +27,42 @@ fn an_inbox_too_full_drops_the_newest_tells_one_gap_in_its_place_and_delivers_th
     assert_eq!(house.interest.held(), 0);
 }
 
+/// A topic that always has something to deliver must not keep the places of all who ever were there.
+#[test]
+fn a_topic_that_never_rests_gives_the_places_of_who_left_back() {
+    let mut house = House::new(true);
+    let crowd: Vec<_> = (0..200).map(|n| house.json(n)).collect();
+    crowd.iter().for_each(|client| house.subscribe(client, &["t"]));
+    house.publish("t", "m0");
+    house.turn(1);
+    crowd[..190].iter().for_each(|client| house.leave(client));
+    for n in 1..=20 {
+        house.publish("t", &format!("m{n}"));
+        house.turn(6);
+        assert_eq!(house.shard.census().2, 1, "it never rests");
+    }
+    assert_eq!(house.shard.places("t"), 10);
+    house.settle();
+    let expected: Vec<_> = (0..=20).map(|n| format!("m{n}")).collect();
+    assert!(crowd[190..].iter().all(|client| client.told()[1..] == expected));
+    crowd[190..].iter().for_each(|client| house.leave(client));
+    house.assert_empty();
+}
+
+#[test]
+fn a_turn_walks_over_so_many_vacant_places_at_most() {
+    let mut house = House::new(true);
+    let crowd: Vec<_> = (0..3000).map(|n| house.plain(n)).collect();
+    crowd.iter().for_each(|client| house.subscribe(client, &["t"]));
+    house.publish("t", "m");
+    house.turn(1);
+    crowd[..2999].iter().for_each(|client| house.leave(client));
+    house.turn(64);
+    assert_eq!(house.shard.census().2, 1, "2,998 are more than one turn walks over");
+    house.settle();
+    assert_eq!(crowd[2999].told(), ["m"]);
+}
+
 /// A pass that writes to nobody ends its turns, too.
 #[test]
 fn a_turn_looks_at_so_many_subscribers_at_most() {
