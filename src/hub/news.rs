@@ -40,8 +40,13 @@ struct Sheet {
 }
 
 enum Item {
-    Live { topics: Vec<Topic>, live: bool },
+    Live {
+        topics: Vec<Topic>,
+        live: bool,
+    },
     Gap(Gap),
+    /// Says nothing: an outage lay between two gaps, in a language without a word for it.
+    Outage,
 }
 
 impl News {
@@ -52,6 +57,9 @@ impl News {
     /// Notes whether publications of a topic flow to this client. Whether it was told something, to make room.
     pub fn live(&mut self, outbox: &Arc<Outbox>, topic: &Topic, live: bool) -> bool {
         if !outbox.protocol().says_live() {
+            if !live {
+                self.part_gaps(outbox.number());
+            }
             return false;
         }
         let (sheet, told) = self.sheet(outbox);
@@ -75,6 +83,14 @@ impl News {
             }
         }
         told
+    }
+
+    /// What reconnects from here on belongs to another outage, and so to another gap.
+    fn part_gaps(&mut self, number: ConnectionNumber) {
+        let Some(sheet) = self.clients.get_mut(&number) else { return };
+        if matches!(sheet.items.last(), Some(Item::Gap(gap)) if gap.reason == GapReason::Reconnected) {
+            sheet.items.push(Item::Outage);
+        }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -133,6 +149,7 @@ impl Sheet {
             match item {
                 Item::Live { topics, live } => replies.say(&Event::Live { topics, live: *live }),
                 Item::Gap(gap) => replies.say(&Event::Gap(gap)),
+                Item::Outage => {}
             }
         }
     }

@@ -157,6 +157,21 @@ fn a_topic_that_gets_what_cannot_be_read_again_and_again_is_named_once_an_event(
     assert!(gaps.len() <= 2, "{gaps:?}");
 }
 
+/// It hears nothing of the outage between two gaps, and yet they are two.
+#[test]
+fn a_link_that_flaps_names_a_topic_once_a_gap_to_who_has_a_word_for_gaps_alone() {
+    let mut house = House::new(true);
+    let client = house.client(1, Box::new(Plain::new(OnGap::Notify)));
+    house.subscribe(&client, &["t0", "t1"]);
+    for up in [false, true, false, true] {
+        house.road(up, &["t0", "t1"]);
+    }
+    house.turn(64);
+    let named: Vec<_> = client.pipe.wire().frames().iter().map(|frame| frame.json()["topics"].clone()).collect();
+    let both = serde_json::json!(["t0", "t1"]);
+    assert_eq!(named, [both.clone(), both]);
+}
+
 #[test]
 fn who_has_no_word_for_it_has_no_news() {
     let mut house = House::new(true);
