@@ -102,6 +102,11 @@ impl Inbox {
         self.held_bytes.fetch_sub(publication.payload.len(), Ordering::Relaxed);
     }
 
+    /// Whether what is left, a quarter, is for those who are not far behind.
+    pub fn is_tight(&self) -> bool {
+        self.held() > INBOX_PUBLICATIONS / 4 * 3
+    }
+
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }

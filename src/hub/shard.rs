@@ -19,7 +19,7 @@ use crate::broker::Broker;
 use crate::command::MessageId;
 use crate::event::{Event, GapReason, Refusal, RefusalCode};
 use crate::identity::{ConnectionNumber, Replica};
-use crate::metrics::Metrics;
+use crate::metrics::{Dropped, Metrics};
 use crate::outbox::Outbox;
 use crate::publication::Publication;
 use crate::settings::TopicRules;
@@ -256,9 +256,17 @@ impl Shard {
 
     fn queue(&mut self, publication: Arc<Publication>) {
         match self.names.get(&publication.topic) {
+            Some(&key) if self.inbox.is_tight() && self.topics[key].is_far_behind() => self.shed(&publication),
             Some(&key) => self.enqueue(key, Work::Publication(publication)),
             None => self.inbox.release(&publication),
         }
+    }
+
+    /// Drops a publication of a topic that is far behind, so that the others keep some room.
+    fn shed(&mut self, publication: &Publication) {
+        self.inbox.release(publication);
+        self.metrics.dropped(Dropped::Overflow).inc();
+        self.note_gap(&publication.topic, GapReason::Overflow, crate::clock::unix_ms());
     }
 
     /// Notes a flip of liveness, unless it is older than what is known.

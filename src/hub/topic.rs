@@ -5,6 +5,7 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::inbox::INBOX_PUBLICATIONS;
 use super::interest::Standing;
 use super::news::News;
 use super::order::{Answer, Arrivals};
@@ -200,6 +201,11 @@ impl TopicState {
     /// The sequence number of what is put into the queue next.
     fn end(&self) -> u64 {
         self.base + self.queue.len() as u64
+    }
+
+    /// Whether it holds more than half of what all topics of its shard may hold.
+    pub fn is_far_behind(&self) -> bool {
+        self.queue.len() > INBOX_PUBLICATIONS / 2
     }
 
     pub fn has_work(&self) -> bool {

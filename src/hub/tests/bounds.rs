@@ -9,21 +9,41 @@ use crate::metrics::Dropped;
 
 #[test]
 fn an_inbox_too_full_drops_the_newest_tells_one_gap_in_its_place_and_delivers_the_rest() {
+    const HALF: usize = INBOX_PUBLICATIONS / 2;
     let mut house = House::new(true);
-    let client = house.json(1);
+    let (client, other) = (house.json(1), house.plain(2));
     house.subscribe(&client, &["t"]);
-    for n in 0..INBOX_PUBLICATIONS + 3 {
-        house.publish("t", &n.to_string());
-    }
+    house.subscribe(&other, &["u"]);
+    (0..HALF).for_each(|_| house.publish("u", ""));
+    (0..HALF + 3).for_each(|n| house.publish("t", &n.to_string()));
     assert_eq!(house.interest.held(), INBOX_PUBLICATIONS);
     house.settle();
     house.publish("t", "after");
     house.settle();
     let told = client.told();
-    assert_eq!(told.len(), 1 + INBOX_PUBLICATIONS + 2);
-    assert!(told[1..=INBOX_PUBLICATIONS].iter().enumerate().all(|(n, text)| *text == n.to_string()));
-    assert_eq!(told[INBOX_PUBLICATIONS + 1..], ["gap:overflow", "after"]);
+    assert_eq!(told.len(), 1 + HALF + 2);
+    assert!(told[1..=HALF].iter().enumerate().all(|(n, text)| *text == n.to_string()));
+    assert_eq!(told[HALF + 1..], ["gap:overflow", "after"]);
     assert_eq!(house.metrics.dropped(Dropped::Overflow).get(), 3);
+    assert_eq!(house.interest.held(), 0);
+}
+
+#[test]
+fn a_topic_that_is_far_behind_leaves_room_for_the_others() {
+    let mut house = House::new(true);
+    let (behind, quiet) = (house.json(1), house.json(2));
+    house.subscribe(&behind, &["hot"]);
+    house.subscribe(&quiet, &["quiet"]);
+    (0..INBOX_PUBLICATIONS).for_each(|_| house.publish("hot", "m"));
+    house.shard.take_inbox();
+    house.publish("quiet", "here");
+    house.settle();
+    assert_eq!(quiet.told(), ["subscribed:true", "here"]);
+    let told = behind.told();
+    let got = told.iter().filter(|text| *text == "m").count();
+    assert_eq!(got, INBOX_PUBLICATIONS / 4 * 3);
+    assert_eq!(told.iter().filter(|text| *text == "gap:overflow").count(), 1);
+    assert_eq!(house.metrics.dropped(Dropped::Overflow).get(), (INBOX_PUBLICATIONS - got) as u64);
     assert_eq!(house.interest.held(), 0);
 }
 
