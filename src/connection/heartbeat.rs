@@ -76,9 +76,9 @@ pub(super) enum Act {
 
 impl Beat {
     pub fn new(outbox: Arc<Outbox>, pace: Option<Arc<Pace>>) -> Self {
-        let every = pace.as_ref().map_or(u64::MAX, |pace| pace.every.max(1));
-        let phase = phase(neighbourhood(outbox.number()), every);
-        let due = pace.as_ref().map_or(u64::MAX, |_| next_turn(phase, clock::now_ms(), every));
+        let every = pace.as_ref().map(|pace| pace.every.max(1));
+        let phase = every.map_or(0, |every| phase(neighbourhood(outbox.number()), every));
+        let due = every.map_or(u64::MAX, |every| next_turn(phase, clock::now_ms(), every));
         Self { heard: outbox.heard().clone(), outbox, pace, phase, due, asked: 0, met: false }
     }
 
@@ -116,9 +116,9 @@ impl Beat {
 }
 
 impl Act {
-    pub fn carry_out(self) {
+    pub fn carry_out(&self) {
         match self {
-            Self::Ask(outbox, frame) => outbox.send(&frame),
+            Self::Ask(outbox, frame) => outbox.send(frame),
             Self::Evict(outbox) => outbox.close(Close::NoPong),
         }
     }

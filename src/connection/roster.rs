@@ -83,9 +83,8 @@ impl Roster {
         for stripe in &self.stripes {
             let at = now();
             let due: Vec<_> = stripe.lock().iter_mut().filter_map(|(_, beat)| beat.due(at)).collect();
-            let mut due = due.into_iter().peekable();
-            while due.peek().is_some() {
-                due.by_ref().take(AT_ONCE).for_each(Act::carry_out);
+            for some in due.chunks(AT_ONCE) {
+                some.iter().for_each(Act::carry_out);
                 tokio::task::yield_now().await;
             }
         }
