@@ -2,21 +2,40 @@
 
 use bytes::Bytes;
 
+use crate::position::Position;
 use crate::topic::Topic;
 
 /// A client's own name for a command, as JSON text (a string or a number); its answer repeats it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MessageId(pub Box<str>);
 
+/// A topic that a client wants to listen to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its name.
+    pub topic: Topic,
+    /// What it wants of the past; nothing: what comes from now on.
+    pub resume: Option<Resume>,
+}
+
+/// What a client wants of a topic's past, before what comes from now on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Resume {
+    /// What followed this publication.
+    After(Position),
+    /// What was published at this time, in ms since 1970, or later.
+    Since(u64),
+    /// The newest so many.
+    Last(u32),
+}
+
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
     /// Listen to topics.
     Subscribe {
-        /// What to listen to.
-        topics: Vec<Topic>,
-        /// Asked to resume; topics without history answer `recovered: false`.
-        resume: bool,
+        /// What to listen to, and where to take each up again.
+        topics: Vec<Wanted>,
         /// Repeated in every answer.
         id: Option<MessageId>,
     },
@@ -65,5 +84,13 @@ impl Payload {
         match self {
             Self::Text(bytes) | Self::Binary(bytes) => bytes,
         }
+    }
+}
+
+impl Wanted {
+    /// A topic from now on.
+    #[must_use]
+    pub fn fresh(topic: Topic) -> Self {
+        Self { topic, resume: None }
     }
 }

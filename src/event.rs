@@ -3,6 +3,7 @@
 use crate::close::Close;
 use crate::command::{MessageId, Payload};
 use crate::identity::ConnectionId;
+use crate::position::Position;
 use crate::topic::Topic;
 
 /// What we say to one client.
@@ -25,6 +26,8 @@ pub enum Event<'a> {
         live: bool,
         /// Whether what it missed follows; told where it asked to resume.
         recovered: Option<bool>,
+        /// Behind what the first message stands that follows, where a history is kept.
+        position: Option<Position>,
     },
     /// It listens no longer.
     Unsubscribed {
@@ -37,6 +40,8 @@ pub enum Event<'a> {
     Published {
         /// The command it answers.
         id: Option<&'a MessageId>,
+        /// Where it stands in the topic's history, where one is kept.
+        position: Option<Position>,
     },
     /// It may have missed something.
     Gap(&'a Gap),
@@ -89,11 +94,32 @@ pub enum GapReason {
     TooLarge,
     /// A publication with a broken header.
     Malformed,
+    /// The history reaches back less far than what was missed.
+    Trimmed,
+    /// The history was set back to an earlier time: some of what was delivered is not in it any more.
+    Rewound,
+    /// The history is gone, or cannot be read.
+    Lost,
 }
 
 impl GapReason {
     /// Every reason, in the order of their labels' first use.
-    pub const ALL: [Self; 5] = [Self::Reconnected, Self::Overflow, Self::Slow, Self::TooLarge, Self::Malformed];
+    pub const ALL: [Self; 8] = [
+        Self::Reconnected,
+        Self::Overflow,
+        Self::Slow,
+        Self::TooLarge,
+        Self::Malformed,
+        Self::Trimmed,
+        Self::Rewound,
+        Self::Lost,
+    ];
+
+    /// Whether it is a hole in a history, which has a place between two positions.
+    #[must_use]
+    pub fn is_of_history(self) -> bool {
+        matches!(self, Self::Trimmed | Self::Rewound | Self::Lost)
+    }
 
     /// The word on the wire and in metrics.
     #[must_use]
@@ -104,6 +130,9 @@ impl GapReason {
             Self::Slow => "slow",
             Self::TooLarge => "too_large",
             Self::Malformed => "malformed",
+            Self::Trimmed => "trimmed",
+            Self::Rewound => "rewound",
+            Self::Lost => "lost",
         }
     }
 }

@@ -29,6 +29,7 @@ pub mod command;
 pub mod event;
 pub mod frame;
 pub mod identity;
+pub mod position;
 pub mod protocol;
 pub mod publication;
 pub mod settings;

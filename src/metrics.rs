@@ -1,123 +1,19 @@
 //! Every metric on one page: its name, its closed label set, its help. `tests/readme.rs` compares it
 //! with the README's table.
 
+mod labels;
+
 use prometheus::core::Collector;
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry};
 
 use crate::event::GapReason;
 use crate::protocol::Form;
 
+pub use labels::{Dropped, Handshake, Inbound, Recovered, Source};
+
 /// Buckets for what takes between 50 µs and 10 s.
 const SECONDS: &[f64] =
     &[0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0];
-
-/// Why a publication was dropped, or a subscriber skipped; the label of `fanline_dropped_total{reason}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dropped {
-    /// The shard's inbox was full.
-    Overflow,
-    /// The client's outbox was full.
-    Slow,
-    /// Above the topic's limit.
-    TooLarge,
-    /// A broken header.
-    Malformed,
-}
-
-impl Dropped {
-    const ALL: [Self; 4] = [Self::Overflow, Self::Slow, Self::TooLarge, Self::Malformed];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Overflow => "overflow",
-            Self::Slow => "slow",
-            Self::TooLarge => "too_large",
-            Self::Malformed => "malformed",
-        }
-    }
-}
-
-/// What became of a handshake; the label of `fanline_handshakes_total{outcome}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Handshake {
-    /// 101.
-    Accepted,
-    /// 4xx: no HTTP, not a WebSocket handshake, no such path, a bad topic.
-    BadRequest,
-    /// 403: origin or rule.
-    Forbidden,
-    /// 503: too many connections, handshakes in flight, or handshakes a second.
-    Busy,
-    /// Closed without an answer: the head did not come in time, or the socket broke.
-    Timeout,
-    /// Closed at accept, because even a 503 had no room.
-    Dropped,
-}
-
-impl Handshake {
-    const ALL: [Self; 6] =
-        [Self::Accepted, Self::BadRequest, Self::Forbidden, Self::Busy, Self::Timeout, Self::Dropped];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::BadRequest => "bad_request",
-            Self::Forbidden => "forbidden",
-            Self::Busy => "busy",
-            Self::Timeout => "timeout",
-            Self::Dropped => "dropped",
-        }
-    }
-}
-
-/// What became of a client's message; the label of `fanline_inbound_messages_total{outcome}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Inbound {
-    /// Carried out.
-    Accepted,
-    /// Answered by an error, or the client was closed.
-    Refused,
-    /// The route ignores what clients send.
-    Ignored,
-    /// Above the rate limit.
-    RateLimited,
-}
-
-impl Inbound {
-    const ALL: [Self; 4] = [Self::Accepted, Self::Refused, Self::Ignored, Self::RateLimited];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Accepted => "accepted",
-            Self::Refused => "refused",
-            Self::Ignored => "ignored",
-            Self::RateLimited => "rate_limited",
-        }
-    }
-}
-
-/// Where a publication came from; the label of `fanline_publications_total{source}`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
-    /// The bus.
-    Broker,
-    /// A client of this replica.
-    Client,
-    /// `POST /api/publish` on this replica.
-    Api,
-}
-
-impl Source {
-    const ALL: [Self; 3] = [Self::Broker, Self::Client, Self::Api];
-
-    fn label(self) -> &'static str {
-        match self {
-            Self::Broker => "broker",
-            Self::Client => "client",
-            Self::Api => "api",
-        }
-    }
-}
 
 /// Every label of `fanline_connections_closed_total{reason}`: those of `Close::label`.
 pub const CLOSE_REASONS: &[&str] = &[
@@ -168,6 +64,7 @@ pub struct Metrics {
     pub outbox_bytes: IntGauge,
     dropped: [IntCounter; Dropped::ALL.len()],
     gaps: [IntCounter; GapReason::ALL.len()],
+    recovered: [IntCounter; Recovered::ALL.len()],
     /// Links to Redis that are up.
     pub redis_connected: IntGauge,
     /// Links made again after a loss.
@@ -252,6 +149,12 @@ impl Metrics {
                 "reason",
                 GapReason::ALL.map(GapReason::label),
             ),
+            recovered: page.children(
+                "recovered_total",
+                "What was missed on topics with history: clients that resumed or were refused, topics healed or lost.",
+                "outcome",
+                Recovered::ALL.map(Recovered::label),
+            ),
             redis_connected: page.gauge("redis_connected", "Links to Redis that are up."),
             redis_reconnects: page.counter("redis_reconnects_total", "Links to Redis made again after a loss."),
             redis_resubscribe_seconds: page
@@ -303,6 +206,11 @@ impl Metrics {
     /// The counter of gaps announced.
     pub fn gaps(&self, reason: GapReason) -> &IntCounter {
         &self.gaps[reason as usize]
+    }
+
+    /// The counter of what became of what was missed.
+    pub fn recovered(&self, outcome: Recovered) -> &IntCounter {
+        &self.recovered[outcome as usize]
     }
 
     /// The counter of clients' messages.

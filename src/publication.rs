@@ -1,12 +1,13 @@
 //! One message on a topic, and the optional header line before its payload on the bus.
 
 use std::sync::OnceLock;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::position::Position;
 use crate::protocol::Form;
 use crate::topic::Topic;
 
@@ -16,11 +17,15 @@ pub const MAGIC: &[u8; 4] = b"\x1eFL1";
 /// The longest `event` or `key` that the gateway's own doors take, in bytes.
 pub const MAX_NAME: usize = 200;
 
+/// How long a publication's own name is remembered.
+pub const ONCE: Duration = Duration::from_secs(300);
+
 /// The longest header line that is written or read, in bytes from after [`MAGIC`] to the line feed, which counts.
 pub const MAX_HEADER: usize = 64 * 1024;
 
-/// What a header line has besides its strings: the fields' names, `ts`, braces, the line feed. It is 60 bytes.
-const LINE_ROOM: usize = 64;
+/// What a header line has besides its strings: the fields' names, `ts`, the positions, braces, the line feed. It is at
+/// most 160 bytes.
+const LINE_ROOM: usize = 176;
 
 /// One message on a topic, as it came from the bus.
 #[derive(Debug, Clone)]
@@ -33,6 +38,8 @@ pub struct Publication {
     pub payload: Bytes,
     /// When it arrived on this replica.
     pub received: Instant,
+    /// Its number among what was delivered on this topic here, where history is kept: set by the hub.
+    pub ordinal: u64,
     /// Its compressed frames.
     pub deflated: Deflated,
 }
@@ -73,6 +80,15 @@ pub struct Header {
     /// Ids of connections that must not get it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<Box<str>>,
+    /// The publication's own name: what is published again under it within [`ONCE`] is not published.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<Box<str>>,
+    /// Its place in the topic's history. Only what appends it to the history writes it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pos: Option<Position>,
+    /// The place of the publication before it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prev: Option<Position>,
 }
 
 /// Why bytes that begin like a header are none.
@@ -136,7 +152,7 @@ impl Header {
     /// # Errors
     /// The line would be longer than any replica reads.
     pub fn check(&self) -> Result<(), HeaderTooLong> {
-        let names = [&self.event, &self.key].into_iter().flatten();
+        let names = [&self.event, &self.key, &self.id].into_iter().flatten();
         // JSON writes no byte as more than six; quotes and a comma stand around each id.
         let most: usize = names.map(|name| 6 * name.len()).chain(self.except.iter().map(|id| 6 * id.len() + 3)).sum();
         if LINE_ROOM + most <= MAX_HEADER {
@@ -147,6 +163,12 @@ impl Header {
 }
 
 impl Publication {
+    /// A publication that arrived at this moment.
+    #[must_use]
+    pub fn new(topic: Topic, header: Option<Box<Header>>, payload: Bytes, received: Instant) -> Self {
+        Self { topic, header, payload, received, ordinal: 0, deflated: Deflated::default() }
+    }
+
     /// The key that `conflate` goes by.
     #[must_use]
     pub fn key(&self) -> Option<&str> {
@@ -157,6 +179,19 @@ impl Publication {
     #[must_use]
     pub fn event(&self) -> Option<&str> {
         self.header.as_ref()?.event.as_deref()
+    }
+
+    /// Its place in the topic's history, where one is kept.
+    #[must_use]
+    pub fn position(&self) -> Option<Position> {
+        self.header.as_ref()?.pos
+    }
+
+    /// The place of the publication before it, and its own.
+    #[must_use]
+    pub fn step(&self) -> Option<(Position, Position)> {
+        let header = self.header.as_ref()?;
+        Some((header.prev?, header.pos?))
     }
 
     /// When it was published, in ms since 1970.
@@ -200,8 +235,15 @@ mod tests {
             event: Some("chat".into()),
             key: Some("k".into()),
             except: vec!["r.1".into()],
+            id: Some("order-17".into()),
+            pos: Some(Position { ms: 1_700_000_000_001, number: 2 }),
+            prev: Some(Position::at(1_700_000_000_000)),
         };
-        let line = b"\x1eFL1{\"ts\":1700000000000,\"event\":\"chat\",\"key\":\"k\",\"except\":[\"r.1\"]}\nhi";
+        let line = concat!(
+            "\x1eFL1{\"ts\":1700000000000,\"event\":\"chat\",\"key\":\"k\",\"except\":[\"r.1\"],\"id\":\"order-17\",",
+            "\"pos\":\"1700000000001-2\",\"prev\":\"1700000000000-0\"}\nhi"
+        )
+        .as_bytes();
         assert_eq!(header.join(b"hi").unwrap(), line);
         assert_eq!(split(line), Ok((Some(Box::new(header)), Bytes::from_static(b"hi"))));
         assert_eq!(Header::default().join(b"").unwrap(), b"\x1eFL1{}\n");
@@ -256,7 +298,7 @@ mod tests {
         #[test]
         fn a_header_passes_the_check_where_it_can_be_written(ts: Option<u64>, name in "[a\u{1}\"é]*", length in 0..20_000_usize, ids in 0..900_usize) {
             let name: Box<str> = name.chars().cycle().take(length).collect::<String>().into();
-            let header = Header { ts, event: Some(name.clone()), key: Some(name), except: vec!["replica\u{1}.1234".into(); ids] };
+            let header = Header { ts, event: Some(name.clone()), key: Some(name), except: vec!["replica\u{1}.1234".into(); ids], ..Header::default() };
             prop_assert_eq!(header.check(), header.join(b"").map(drop));
         }
 

@@ -5,7 +5,19 @@ use std::path::{Path, PathBuf};
 
 /// Who may import whom: a room imports rooms of lower floors, and words import words.
 const FLOORS: &[&[&str]] = &[
-    &["clock", "topic", "identity", "publication", "command", "event", "close", "frame", "protocol", "settings"],
+    &[
+        "clock",
+        "topic",
+        "identity",
+        "position",
+        "publication",
+        "command",
+        "event",
+        "close",
+        "frame",
+        "protocol",
+        "settings",
+    ],
     &["metrics"],
     &["outbox", "link"],
     &["broker"],

@@ -39,7 +39,8 @@ impl Replicated {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let replica = Replica::new("test-1");
         let broker =
-            RedisBroker::start(settings, &replica, hub.clone(), metrics.clone(), &tasks, stop.clone()).unwrap();
+            RedisBroker::start(settings, Arc::default(), &replica, hub.clone(), metrics.clone(), &tasks, stop.clone())
+                .unwrap();
         Self { broker, hub, metrics, tasks, stop }
     }
 

@@ -62,7 +62,8 @@ async fn a_hundred_thousand_topics_are_live_two_seconds_after_redis_answers_agai
     let settings = settings::Redis { url: Secret::new(redis.url()), ..Default::default() };
     let replica = Replica::new("test-1");
     let broker =
-        RedisBroker::start(&settings, &replica, counter.clone(), Metrics::new(), &tasks, stop.clone()).unwrap();
+        RedisBroker::start(&settings, Arc::default(), &replica, counter.clone(), Metrics::new(), &tasks, stop.clone())
+            .unwrap();
     for n in 0..TOPICS {
         broker.subscribe(&Topic::parse(&format!("room:{n}")).unwrap());
     }

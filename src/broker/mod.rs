@@ -3,15 +3,19 @@
 //! A broker with no other replica to talk to is [`memory`]; [`redis`] carries publications over
 //! Redis pub/sub. Both pass the conformance suite in `tests/broker_conformance.rs`.
 
+pub mod history;
 pub mod memory;
 pub mod redis;
 
 use bytes::Bytes;
-use futures_util::future::BoxFuture;
+use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::event::GapReason;
+use crate::position::Position;
 use crate::publication::{Header, HeaderTooLong, Publication};
 use crate::topic::Topic;
+
+pub use history::{HistoryError, Page, Part, Read};
 
 /// The road between replicas.
 ///
@@ -36,6 +40,17 @@ pub trait Broker: Send + Sync + 'static {
         payload: Bytes,
     ) -> BoxFuture<'a, Result<Receipt, PublishError>>;
 
+    /// The position of the newest publication on each of these topics, in their order; [`Position::START`] where nothing
+    /// is known of any. They all keep a history. A broker that keeps none refuses.
+    fn positions<'a>(&'a self, _: &'a [Topic]) -> BoxFuture<'a, Result<Vec<Position>, HistoryError>> {
+        async { Err(HistoryError::Refused(NONE.into())) }.boxed()
+    }
+
+    /// Reads a part of a topic's history. A broker that keeps none refuses.
+    fn read<'a>(&'a self, _: &'a Topic, _: Read) -> BoxFuture<'a, Result<Page, HistoryError>> {
+        async { Err(HistoryError::Refused(NONE.into())) }.boxed()
+    }
+
     /// How the road is just now.
     fn health(&self) -> Health;
 
@@ -53,6 +68,9 @@ pub trait Broker: Send + Sync + 'static {
 
 /// The longest a publisher waits for the other side.
 pub const PUBLISH_WAIT: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// Why a broker without histories reads none.
+const NONE: &str = "it keeps no history";
 
 /// What a broker tells the hub. Plain calls: none of them waits.
 ///
@@ -86,6 +104,18 @@ pub enum Liveness {
 pub struct Receipt {
     /// How many replicas listened; 0 is no error. In a Redis Cluster it counts one node's only.
     pub replicas: u64,
+    /// Where it stands in its topic's history, where one is kept.
+    pub position: Option<Position>,
+    /// It was published before under the same name, and now was not: the position is that of the first time.
+    pub repeated: bool,
+}
+
+impl Receipt {
+    /// Of what is in no history, and so many replicas heard.
+    #[must_use]
+    pub fn heard(replicas: u64) -> Self {
+        Self { replicas, position: None, repeated: false }
+    }
 }
 
 /// Why nothing was published.

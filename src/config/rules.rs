@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::keys::{Key, LARGEST, heartbeat_every, key, message_size, rate, topic_count};
-use super::kinds::{Flag, List, Maybe, Size, Span, Text, Words, any_text};
+use super::kinds::{Flag, List, Maybe, Size, Span, Text, Whole, Words, any_text};
 use crate::settings::{
     ByteSize, Grant, Heartbeat, Limits, OffOr, OnFull, OnGap, OnMessage, ProtocolChoice, Route, Template, TopicRule,
 };
@@ -12,7 +12,7 @@ use crate::topic::Topic;
 /// The keys of one `[[topics]]` rule.
 pub(super) fn topic_keys(rule: &mut TopicRule) -> Vec<Key<'_>> {
     const GRANTS: Words<Grant> = Words(&[("anyone", Grant::Anyone), ("none", Grant::None)]);
-    let TopicRule { matches, publication, on_full, subscribe, publish } = rule;
+    let TopicRule { matches, publication, on_full, subscribe, publish, history_size, history_ttl } = rule;
     vec![
         key(
             "match",
@@ -34,6 +34,13 @@ pub(super) fn topic_keys(rule: &mut TopicRule) -> Vec<Key<'_>> {
         ),
         key("subscribe", GRANTS, subscribe, "Who may listen by name: anyone or none."),
         key("publish", GRANTS, publish, "Which clients may publish: anyone or none."),
+        key(
+            "history_size",
+            Whole(0, 1_000_000),
+            history_size,
+            "How many of its newest publications a topic keeps, so that clients can resume; 0: none.",
+        ),
+        key("history_ttl", Span::AboveZero, history_ttl, "How long they are kept after the last of them."),
     ]
     .into_iter()
     .map(Key::live)

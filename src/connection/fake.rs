@@ -17,6 +17,7 @@ use super::{Connection, Pace, Roster, Socket};
 use crate::broker::Broker;
 use crate::broker::memory::MemoryBroker;
 use crate::close::Close;
+use crate::command::Wanted;
 use crate::frame::{Opcode, encode_masked};
 use crate::hub::{Hub, Interest, Parts};
 use crate::identity::Replica;
@@ -187,7 +188,7 @@ impl House {
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let (metrics, live, replica) = (Arc::new(Metrics::new()), Live::new(settings), Replica::new("here"));
         let interest = Interest::new(1, live.rules(), metrics.clone());
-        let broker = road.unwrap_or_else(|| MemoryBroker::new(interest.clone()));
+        let broker = road.unwrap_or_else(|| MemoryBroker::new(interest.clone(), live.rules()));
         let rules = live.rules();
         let parts = Parts {
             broker: broker.clone(),
@@ -217,7 +218,7 @@ impl House {
         let slot = self.rooms.slots.take().unwrap();
         let terms = terms(protocol, 1 << 20, 10_000, &self.total);
         let socket = Outbox::new(terms, slot.number(), Line::with_room(room));
-        let wish = Wish { route: 0, topics: vec![topic("t")] };
+        let wish = Wish { route: 0, topics: vec![Wanted::fresh(topic("t"))] };
         let greeting = Greeting::begin(&self.rooms, slot, socket.clone(), wish).await;
         let session = greeting.open(Duration::from_secs(1)).await;
         let mut connection = Connection::new(socket.clone(), session);

@@ -24,7 +24,7 @@ const MAX_EXCEPT: usize = 400;
 const MAX_CONNECTION: usize = 128;
 
 /// What the query of a raw body may say; `except` is a list with commas, or repeated.
-const PARAMETERS: [&str; 4] = ["topic", "event", "key", "except"];
+const PARAMETERS: [&str; 5] = ["topic", "event", "key", "idempotency_key", "except"];
 
 /// The JSON form of a request.
 #[derive(Deserialize)]
@@ -38,6 +38,7 @@ struct Form {
     b64: Option<String>,
     event: Option<Box<str>>,
     key: Option<Box<str>>,
+    idempotency_key: Option<Box<str>>,
     #[serde(default)]
     except: Vec<Box<str>>,
 }
@@ -60,7 +61,7 @@ impl Order {
     pub(super) fn from_json(body: &[u8]) -> Result<Self, Problem> {
         let bad = |error: serde_json::Error| {
             let detail = format!(
-                "expected {{\"topic\": \"…\", \"data\": …}} (or topics; text or b64; event, key, except), or a raw \
+                "expected {{\"topic\": \"…\", \"data\": …}} (or topics; text or b64; event, key, idempotency_key, except), or a raw \
                  body with ?topic=…: {error}"
             );
             Problem::field(StatusCode::BAD_REQUEST, "body", detail)
@@ -84,7 +85,8 @@ impl Order {
                 .map_err(|error| Problem::field(StatusCode::BAD_REQUEST, "b64", format!("not base64: {error}")))?,
             _ => return Err(Problem::field(StatusCode::BAD_REQUEST, "data", "give one of data, text and b64")),
         };
-        let header = Header { ts: None, event: form.event, key: form.key, except: form.except };
+        let (id, except) = (form.idempotency_key, form.except);
+        let header = Header { event: form.event, key: form.key, id, except, ..Header::default() };
         Self::new(&names, payload, header)
     }
 
@@ -94,7 +96,9 @@ impl Order {
         let query = Query::parse(query).map_err(|error| bad(error.to_string()))?;
         if let Some(stranger) = query.names().find(|name| !PARAMETERS.contains(name)) {
             let stranger: String = stranger.chars().take(MAX_NAME).collect();
-            return Err(bad(format!("{stranger:?} is no parameter here: there are topic, event, key and except")));
+            return Err(bad(format!(
+                "{stranger:?} is no parameter here: there are topic, event, key, idempotency_key and except"
+            )));
         }
         let names: Vec<_> = query.all("topic").map(ToOwned::to_owned).collect();
         if names.is_empty() {
@@ -102,10 +106,11 @@ impl Order {
         }
         let except = query.all("except").flat_map(|ids| ids.split(',')).filter(|id| !id.is_empty());
         let header = Header {
-            ts: None,
             event: query.first("event").map(Into::into),
             key: query.first("key").map(Into::into),
+            id: query.first("idempotency_key").map(Into::into),
             except: except.map(Into::into).collect(),
+            ..Header::default()
         };
         Self::new(&names, body, header)
     }
@@ -122,6 +127,7 @@ impl Order {
         let topics = names.iter().map(parse).collect::<Result<_, _>>()?;
         check_name("event", header.event.as_deref())?;
         check_name("key", header.key.as_deref())?;
+        check_name("idempotency_key", header.id.as_deref())?;
         check_except(&header.except)?;
         let header = Header { ts: Some(crate::clock::unix_ms()), ..header };
         Ok(Self { topics, payload, header })

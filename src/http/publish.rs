@@ -16,7 +16,7 @@ use super::authorize::authorize;
 use super::order::Order;
 use super::problem::Problem;
 use crate::accept::Peer;
-use crate::broker::PublishError;
+use crate::broker::{PublishError, Receipt};
 use crate::metrics::Source;
 use crate::topic::Topic;
 
@@ -26,7 +26,7 @@ const BODY_ROOM: usize = 96 * 1024;
 /// How long a body may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-/// Publishes, and answers how many replicas listened on each topic.
+/// Publishes, and answers how many replicas listened on each topic, and where the publication stands in its history.
 pub async fn publish(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, request: Request) -> Response {
     match try_publish(&desk, *peer, request).await {
         Ok(response) => response,
@@ -44,7 +44,7 @@ async fn try_publish(desk: &Desk, peer: Peer, request: Request) -> Result<Respon
     for topic in &order.topics {
         let receipt = desk.rooms.broker.publish(topic, &order.header, order.payload.clone()).await;
         match receipt {
-            Ok(receipt) => receipts.insert(topic.to_string(), json!({ "replicas": receipt.replicas })),
+            Ok(receipt) => receipts.insert(topic.to_string(), told(&receipt)),
             Err(error) => return Err(failed(topic, &error).after(Value::Object(receipts))),
         };
         desk.rooms.metrics.publications(Source::Api).inc();
@@ -59,6 +59,18 @@ async fn read(desk: &Desk, body: Body) -> Result<Bytes, Problem> {
     let read = tokio::time::timeout(BODY_TIME, to_bytes(body, most)).await;
     let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {BODY_TIME:?}"));
     read.map_err(slow)?.map_err(too_large)
+}
+
+/// A receipt as it is answered.
+fn told(receipt: &Receipt) -> Value {
+    let mut told = json!({ "replicas": receipt.replicas });
+    if let Some(position) = receipt.position {
+        told["position"] = position.to_string().into();
+    }
+    if receipt.repeated {
+        told["repeated"] = true.into();
+    }
+    told
 }
 
 fn failed(topic: &Topic, error: &PublishError) -> Problem {

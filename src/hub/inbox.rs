@@ -9,6 +9,9 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::event::GapReason;
+use crate::identity::ConnectionNumber;
+use crate::outbox::Thirst;
+use crate::position::Position;
 use crate::publication::Publication;
 use crate::topic::Topic;
 
@@ -30,7 +33,7 @@ pub(super) struct Inbox {
 #[derive(Default)]
 struct Queue {
     /// Publications are bounded by `held`, gaps by `flagged` (and behind it by one per reason that waits in the
-    /// topic between two flips); a topic flips at most twice per link and back-off.
+    /// topic between two flips); a topic flips at most twice per link and back-off; the rest by who resumes.
     items: Vec<Item>,
     /// Topics with a gap among the items, and why. One for each reason is enough: it is told after all that was
     /// dropped behind it, so whoever looks up what was missed finds that too.
@@ -45,17 +48,27 @@ pub(super) enum Item {
         topic: Topic,
         version: u64,
         lost_since: Option<u64>,
+        /// Behind what they stand, where a history is kept.
+        position: Option<Position>,
     },
     Lost {
         topic: Topic,
         version: u64,
+        /// What is missed will be read: who listens need not know.
+        heals: bool,
     },
     /// A publication could not be taken here.
     Gap {
         topic: Topic,
         reason: GapReason,
         since: u64,
+        /// Behind what the next publication stands, where that is known.
+        position: Option<Position>,
     },
+    /// More of the topic's past is there, or it is known that there is none: for those who resume.
+    Logged(Topic),
+    /// What waited for this client's socket is out.
+    Drained(ConnectionNumber),
 }
 
 impl Inbox {
@@ -81,7 +94,7 @@ impl Inbox {
         let mut queue = self.queue.lock();
         if queue.flagged.insert((topic.clone(), reason)) {
             let since = crate::clock::unix_ms();
-            queue.items.push(Item::Gap { topic: topic.clone(), reason, since });
+            queue.items.push(Item::Gap { topic: topic.clone(), reason, since, position: None });
             self.wake.notify_one();
         }
     }
@@ -112,17 +125,21 @@ impl Inbox {
     }
 }
 
+impl Thirst for Inbox {
+    fn drained(&self, number: ConnectionNumber) {
+        self.push(Item::Drained(number));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::publication::Deflated;
     use bytes::Bytes;
     use std::time::Instant;
 
     fn publication(len: usize) -> Arc<Publication> {
         let topic = Topic::parse("t").unwrap();
-        let (payload, received) = (Bytes::from(vec![0; len]), Instant::now());
-        Arc::new(Publication { topic, header: None, payload, received, deflated: Deflated::default() })
+        Arc::new(Publication::new(topic, None, Bytes::from(vec![0; len]), Instant::now()))
     }
 
     #[test]

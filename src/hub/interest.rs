@@ -8,10 +8,13 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
+use super::asks::Asks;
 use super::inbox::{Inbox, Item};
+use super::past::Past;
 use crate::broker::{Broker, Deliver, Liveness};
 use crate::event::GapReason;
 use crate::metrics::{Dropped, Metrics, Source};
+use crate::position::Position;
 use crate::publication::Publication;
 use crate::settings::TopicRules;
 use crate::topic::Topic;
@@ -24,19 +27,24 @@ const STRIPES: usize = 16;
 
 /// Which shards want which topics.
 pub struct Interest {
-    /// Each lock guards lookups and flips of its topics' entries, and the pushes that must be in their order.
+    /// Each lock guards lookups and flips of its topics' entries, and the pushes that must be in their order; now and
+    /// then, a page that was read from a topic's history.
     stripes: [Mutex<HashMap<Topic, Entry>>; STRIPES],
     inboxes: Box<[Arc<Inbox>]>,
+    /// What must be read from the histories.
+    pub(super) asks: Asks,
     hasher: std::hash::RandomState,
     rules: Arc<ArcSwap<TopicRules>>,
-    metrics: Arc<Metrics>,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 #[derive(Default)]
-struct Entry {
+pub(super) struct Entry {
     /// One bit per interested shard.
-    shards: u64,
+    pub shards: u64,
     live: bool,
+    /// What is known of its past, where a history is kept.
+    pub past: Option<Box<Past>>,
     /// Since when publications may have been missed, if the topic was live before.
     lost_since: Option<u64>,
     /// Counts the flips, so that a shard that left and came back ignores older ones.
@@ -47,6 +55,9 @@ struct Entry {
 pub(super) struct Standing {
     pub live: bool,
     pub version: u64,
+    /// Behind what its publications stand, where a history is kept.
+    pub position: Option<Position>,
+    pub keeps_history: bool,
 }
 
 impl Interest {
@@ -57,6 +68,7 @@ impl Interest {
         Arc::new(Self {
             stripes: Default::default(),
             inboxes: (0..shards).map(|_| Arc::new(Inbox::default())).collect(),
+            asks: Asks::default(),
             hasher: std::hash::RandomState::new(),
             rules,
             metrics,
@@ -88,11 +100,20 @@ impl Interest {
             Entry { version: crate::clock::next_version(), ..Entry::default() }
         });
         if entry.shards == 0 {
-            entry.live = broker.subscribe(topic) == Liveness::Live;
+            let flows = broker.subscribe(topic) == Liveness::Live;
+            let rules = self.rules.load();
+            entry.past = rules.rule(topic.as_str()).keeps_history().then(Box::default);
+            match &mut entry.past {
+                // It is live once it is known where it stands.
+                Some(past) if flows => self.open(topic, past),
+                Some(_) => {}
+                None => entry.live = flows,
+            }
             self.metrics.live_topics.add(i64::from(entry.live));
         }
         entry.shards |= 1 << shard;
-        Standing { live: entry.live, version: entry.version }
+        let position = entry.past.as_ref().and_then(|past| past.last()).filter(|_| entry.live);
+        Standing { live: entry.live, version: entry.version, position, keeps_history: entry.past.is_some() }
     }
 
     /// A shard's last subscriber of a topic left.
@@ -108,12 +129,40 @@ impl Interest {
         }
     }
 
-    fn stripe(&self, topic: &Topic) -> &Mutex<HashMap<Topic, Entry>> {
+    /// Puts a publication into the inboxes of these shards.
+    pub(super) fn hand_out(&self, shards: u64, publication: Arc<Publication>) {
+        if publication.payload.len() > self.rules.load().rule(publication.topic.as_str()).publication.0 {
+            self.metrics.dropped(Dropped::TooLarge).inc();
+            return self.each(shards, |inbox| inbox.flag(&publication.topic, GapReason::TooLarge));
+        }
+        self.each(shards, |inbox| {
+            if !inbox.offer(&publication) {
+                self.metrics.dropped(Dropped::Overflow).inc();
+                inbox.flag(&publication.topic, GapReason::Overflow);
+            }
+        });
+    }
+
+    /// From here on a topic's publications flow, behind this position where a history is kept.
+    pub(super) fn flip_live(&self, topic: &Topic, entry: &mut Entry, position: Option<Position>) {
+        if entry.live {
+            return;
+        }
+        entry.live = true;
+        entry.version = crate::clock::next_version();
+        self.metrics.live_topics.inc();
+        let (version, lost_since) = (entry.version, entry.lost_since.take());
+        // What was read is not missed; what is in no history may be.
+        let lost_since = lost_since.filter(|_| entry.past.as_ref().is_none_or(|past| past.has_strays));
+        self.each(entry.shards, |inbox| inbox.push(Item::Live { topic: topic.clone(), version, lost_since, position }));
+    }
+
+    pub(super) fn stripe(&self, topic: &Topic) -> &Mutex<HashMap<Topic, Entry>> {
         let hash = self.hasher.hash_one(topic.as_str());
         &self.stripes[usize::try_from(hash % STRIPES as u64).unwrap_or(0)]
     }
 
-    fn each(&self, shards: u64, mut act: impl FnMut(&Inbox)) {
+    pub(super) fn each(&self, shards: u64, mut act: impl FnMut(&Inbox)) {
         for (index, inbox) in self.inboxes.iter().enumerate() {
             if shards & (1 << index) != 0 {
                 act(inbox);
@@ -125,44 +174,40 @@ impl Interest {
 impl Deliver for Interest {
     fn deliver(&self, publication: Publication) {
         self.metrics.publications(Source::Broker).inc();
-        let stripe = self.stripe(&publication.topic).lock();
-        let Some(entry) = stripe.get(&publication.topic) else { return };
-        if publication.payload.len() > self.rules.load().rule(publication.topic.as_str()).publication.0 {
-            self.metrics.dropped(Dropped::TooLarge).inc();
-            return self.each(entry.shards, |inbox| inbox.flag(&publication.topic, GapReason::TooLarge));
-        }
-        let publication = Arc::new(publication);
-        self.each(entry.shards, |inbox| {
-            if !inbox.offer(&publication) {
-                self.metrics.dropped(Dropped::Overflow).inc();
-                inbox.flag(&publication.topic, GapReason::Overflow);
+        let mut stripe = self.stripe(&publication.topic).lock();
+        let Some(entry) = stripe.get_mut(&publication.topic) else { return };
+        match &entry.past {
+            None => self.hand_out(entry.shards, Arc::new(publication)),
+            Some(_) => {
+                let topic = publication.topic.clone();
+                self.advance(&topic, entry, |sequence| sequence.came(publication));
             }
-        });
+        }
     }
 
     fn live(&self, topic: &Topic) {
         let mut stripe = self.stripe(topic).lock();
         let Some(entry) = stripe.get_mut(topic) else { return };
-        if entry.live {
-            return;
+        match &mut entry.past {
+            Some(past) => self.open(topic, past),
+            None => self.flip_live(topic, entry, None),
         }
-        entry.live = true;
-        entry.version = crate::clock::next_version();
-        self.metrics.live_topics.inc();
-        let (version, lost_since) = (entry.version, entry.lost_since.take());
-        self.each(entry.shards, |inbox| inbox.push(Item::Live { topic: topic.clone(), version, lost_since }));
     }
 
     fn lost(&self, topics: &[Topic], since: u64) {
         for topic in topics {
             let mut stripe = self.stripe(topic).lock();
-            let Some(entry) = stripe.get_mut(topic).filter(|entry| entry.live) else { continue };
+            let Some(entry) = stripe.get_mut(topic) else { continue };
+            entry.past.iter_mut().for_each(|past| past.closed());
+            if !entry.live {
+                continue;
+            }
             entry.live = false;
             entry.version = crate::clock::next_version();
             entry.lost_since.get_or_insert(since);
             self.metrics.live_topics.dec();
-            let version = entry.version;
-            self.each(entry.shards, |inbox| inbox.push(Item::Lost { topic: topic.clone(), version }));
+            let (version, heals) = (entry.version, entry.past.is_some());
+            self.each(entry.shards, |inbox| inbox.push(Item::Lost { topic: topic.clone(), version, heals }));
         }
     }
 

@@ -5,14 +5,21 @@
 //!
 //! Knows no Redis, no HTTP and no socket.
 
+mod asks;
 mod encode;
+mod heal;
+mod healer;
 mod inbox;
 mod interest;
+mod log;
 mod news;
 mod order;
 mod pass;
+mod past;
+mod replay;
 mod replies;
 mod roll;
+mod sequence;
 mod shard;
 mod task;
 mod topic;
@@ -29,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::broker::Broker;
+use crate::command::Wanted;
 use crate::identity::Replica;
 use crate::metrics::Metrics;
 use crate::outbox::Outbox;
@@ -71,6 +79,7 @@ impl Hub {
     #[must_use]
     pub fn start(parts: &Parts, tasks: &TaskTracker, stop: &CancellationToken) -> Arc<Self> {
         let count = parts.interest.shards();
+        tasks.spawn(healer::run(parts.interest.clone(), parts.broker.clone(), stop.clone()));
         let pulses: Arc<[AtomicU64]> = (0..count).map(|_| AtomicU64::new(crate::clock::now_ms())).collect();
         let shards = (0..count)
             .map(|index| {
@@ -110,7 +119,7 @@ pub struct Member {
 impl Member {
     /// Listens to topics, at most `limit` in all. The answers enter the outbox in the step that adds the
     /// subscription, so no publication comes before them and none is missed after.
-    pub async fn subscribe(&self, topics: Vec<Topic>, limit: usize, answer: Answer) {
+    pub async fn subscribe(&self, topics: Vec<Wanted>, limit: usize, answer: Answer) {
         self.order(Order::Subscribe { outbox: self.outbox.clone(), topics, limit, answer }).await;
     }
 

@@ -5,14 +5,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::command::MessageId;
+use crate::command::{MessageId, Wanted};
 use crate::identity::ConnectionNumber;
 use crate::outbox::Outbox;
 use crate::topic::Topic;
 
 /// What a connection asks of its shard.
 pub(super) enum Order {
-    Subscribe { outbox: Arc<Outbox>, topics: Vec<Topic>, limit: usize, answer: Answer },
+    Subscribe { outbox: Arc<Outbox>, topics: Vec<Wanted>, limit: usize, answer: Answer },
     Unsubscribe { outbox: Arc<Outbox>, topics: Vec<Topic>, id: Option<MessageId> },
     Leave(ConnectionNumber),
 }
@@ -22,8 +22,6 @@ pub(super) enum Order {
 pub struct Answer {
     /// The command that the `subscribed` events answer.
     pub id: Option<MessageId>,
-    /// Whether it asked to resume.
-    pub resume: bool,
     /// A door that waits for the topics before it opens.
     pub arrivals: Option<Arc<Arrivals>>,
 }

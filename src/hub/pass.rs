@@ -11,6 +11,7 @@ use crate::frame::Extension;
 use crate::identity::ConnectionNumber;
 use crate::metrics::Metrics;
 use crate::outbox::Run;
+use crate::position::Position;
 use crate::protocol::{Form, GapWord};
 use crate::publication::Publication;
 use crate::settings::{OnFull, RuleIndex};
@@ -48,6 +49,11 @@ impl Turn {
         self.sockets == 0
     }
 
+    /// A turn of its own for those who resume.
+    pub fn next(&self) -> Self {
+        Self::new()
+    }
+
     /// A socket was written to.
     pub fn spend(&mut self) {
         self.sockets = self.sockets.saturating_sub(1);
@@ -79,8 +85,9 @@ impl Turn {
 /// What one pass takes to every subscriber.
 pub(super) enum Load {
     Publications(Box<Batch>),
-    /// The topic's publications flow again; after an outage, with the gap that tells so.
-    Live(Option<Gap>),
+    /// The topic's publications flow again; after an outage, with the gap that tells so. And behind what they stand, where
+    /// a history is kept.
+    Live(Option<Gap>, Option<Position>),
     Lost,
     /// Something was dropped, for the last time before what has the sequence number `through`.
     Gap {
@@ -144,6 +151,9 @@ impl Batch {
 
     /// Delivers to one subscriber what came since it joined and was not kept from it.
     fn deliver(&mut self, first: u64, seat: &Seat) -> Effort {
+        if seat.resumes() {
+            return Effort::Write;
+        }
         let form = seat.form as usize;
         let plain =
             self.runs[form].get_or_insert_with(|| encode::run(&self.publications, seat.outbox.protocol(), self.rule));
@@ -214,7 +224,7 @@ impl Pass {
             }
             // Joined after this was noted: it knows already.
             _ if seat.from > self.first => {}
-            Load::Live(gap) => tell_live(topic, seat, gap.as_ref(), turn, tools),
+            Load::Live(gap, _) => tell_live(topic, seat, gap.as_ref(), turn, tools),
             Load::Lost => {
                 if seat.told == Told::Live {
                     seat.told = Told::Lost;

@@ -16,11 +16,12 @@ use super::pass::{Load, Turn, gap};
 use super::replies::Replies;
 use super::topic::{Tools, TopicState, Work};
 use crate::broker::Broker;
-use crate::command::MessageId;
+use crate::command::{MessageId, Resume, Wanted};
 use crate::event::{Event, GapReason, Refusal, RefusalCode};
 use crate::identity::{ConnectionNumber, Replica};
 use crate::metrics::{Dropped, Metrics};
 use crate::outbox::Outbox;
+use crate::position::Position;
 use crate::publication::Publication;
 use crate::settings::TopicRules;
 use crate::topic::Topic;
@@ -32,21 +33,23 @@ const SUBSCRIBED_WAIT: Duration = Duration::from_millis(500);
 pub(super) struct Shard {
     pub index: usize,
     pub inbox: Arc<Inbox>,
-    interest: Arc<Interest>,
+    pub interest: Arc<Interest>,
     broker: Arc<dyn Broker>,
-    replica: Replica,
-    rules: Arc<ArcSwap<TopicRules>>,
-    metrics: Arc<Metrics>,
-    least_deflated: usize,
-    topics: Slab<TopicState>,
+    pub replica: Replica,
+    pub rules: Arc<ArcSwap<TopicRules>>,
+    pub metrics: Arc<Metrics>,
+    pub least_deflated: usize,
+    pub topics: Slab<TopicState>,
     names: HashMap<Topic, usize>,
     members: HashMap<ConnectionNumber, Vec<Place>>,
     /// Topics with work, in the order of their turns.
     ready: VecDeque<usize>,
     /// What clients are to be told about their topics.
-    news: News,
+    pub news: News,
     /// Subscriptions whose `subscribed` is due, in order, for all wait equally long.
     due: VecDeque<Due>,
+    /// Who resumes and may be brought further, and on which topic.
+    pub replaying: VecDeque<(usize, ConnectionNumber)>,
 }
 
 /// Where a member sits.
@@ -78,6 +81,7 @@ impl Shard {
             ready: VecDeque::new(),
             news: News::default(),
             due: VecDeque::new(),
+            replaying: VecDeque::new(),
         }
     }
 
@@ -86,26 +90,29 @@ impl Shard {
         for item in self.inbox.take() {
             match item {
                 Item::Publication(publication) => self.queue(publication),
-                Item::Live { topic, version, lost_since } => {
+                Item::Live { topic, version, lost_since, position } => {
                     self.flip(&topic, version, |state| {
-                        state.live = true;
+                        (state.live, state.position) = (true, position);
                         let gap =
                             lost_since.map(|since| gap(&topic, GapReason::Reconnected, since, state.seats.occupied()));
-                        Load::Live(gap)
+                        Some(Load::Live(gap, position))
                     });
+                    self.stir_topic(&topic);
                 }
-                Item::Lost { topic, version } => self.flip(&topic, version, |state| {
+                Item::Lost { topic, version, heals } => self.flip(&topic, version, |state| {
                     state.live = false;
-                    Load::Lost
+                    (!heals).then_some(Load::Lost)
                 }),
-                Item::Gap { topic, reason, since } => self.note_gap(&topic, reason, since),
+                Item::Gap { topic, reason, since, position } => self.note_gap(&topic, reason, since, position),
+                Item::Logged(topic) => self.stir_topic(&topic),
+                Item::Drained(number) => self.stir_member(number),
             }
         }
     }
 
     /// Whether a topic waits for a turn, or news to be told.
     pub fn is_busy(&self) -> bool {
-        !self.ready.is_empty() || !self.news.is_empty()
+        !self.ready.is_empty() || !self.news.is_empty() || !self.replaying.is_empty()
     }
 
     /// When the next `subscribed` is due.
@@ -119,6 +126,7 @@ impl Shard {
             self.serve(&mut turn);
         }
         self.news.tell_some(turn.news());
+        self.replay(turn.next());
     }
 
     fn serve(&mut self, turn: &mut Turn) {
@@ -173,14 +181,14 @@ impl Shard {
         }
     }
 
-    fn subscribe(&mut self, outbox: &Arc<Outbox>, topics: Vec<Topic>, limit: usize, answer: &Answer) {
+    fn subscribe(&mut self, outbox: &Arc<Outbox>, topics: Vec<Wanted>, limit: usize, answer: &Answer) {
         if outbox.is_gone() {
             return;
         }
         self.news.tell(outbox.number());
         let mut replies = Replies::to(outbox);
         let asked = topics.len();
-        for topic in topics {
+        for Wanted { topic, resume } in topics {
             let key = self.names.get(&topic).copied();
             let places = self.members.entry(outbox.number()).or_insert_with(|| Vec::with_capacity(asked));
             if let Some(place) = key.and_then(|key| places.iter().find(|place| place.topic == key)) {
@@ -188,12 +196,12 @@ impl Shard {
             } else if places.len() >= limit {
                 refuse_topic(&mut replies, &topic, limit, answer);
             } else {
-                self.seat(&mut replies, topic, answer);
+                self.seat(&mut replies, topic, (resume, answer));
             }
         }
     }
 
-    fn seat(&mut self, replies: &mut Replies<'_>, topic: Topic, answer: &Answer) {
+    fn seat(&mut self, replies: &mut Replies<'_>, topic: Topic, wish: (Option<Resume>, &Answer)) {
         let number = replies.outbox.number();
         let key = match self.names.get(&topic) {
             Some(&key) => key,
@@ -209,9 +217,12 @@ impl Shard {
         };
         let state = &mut self.topics[key];
         let until = Instant::now() + SUBSCRIBED_WAIT;
-        let seat = state.join(replies, answer, until);
-        if !state.live {
+        let (seat, waits) = state.join(replies, wish, until);
+        if waits {
             self.due.push_back(Due { at: until, topic: key, number });
+        }
+        if !state.replays.is_empty() {
+            self.replaying.push_back((key, number));
         }
         self.members.entry(number).or_default().push(Place { topic: key, seat });
         self.metrics.subscriptions.inc();
@@ -266,26 +277,47 @@ impl Shard {
     fn shed(&mut self, publication: &Publication) {
         self.inbox.release(publication);
         self.metrics.dropped(Dropped::Overflow).inc();
-        self.note_gap(&publication.topic, GapReason::Overflow, crate::clock::unix_ms());
+        self.note_gap(&publication.topic, GapReason::Overflow, crate::clock::unix_ms(), publication.position());
     }
 
     /// Notes a flip of liveness, unless it is older than what is known.
-    fn flip(&mut self, topic: &Topic, version: u64, load: impl FnOnce(&mut TopicState) -> Load) {
+    fn flip(&mut self, topic: &Topic, version: u64, load: impl FnOnce(&mut TopicState) -> Option<Load>) {
         let Some(&key) = self.names.get(topic) else { return };
         let state = &mut self.topics[key];
         if version > state.version {
             state.version = version;
-            let load = load(state);
-            state.enqueue_flip(load);
-            self.schedule(key);
+            if let Some(load) = load(state) {
+                state.enqueue_flip(load);
+                self.schedule(key);
+            }
         }
     }
 
-    fn note_gap(&mut self, topic: &Topic, reason: GapReason, since: u64) {
+    fn note_gap(&mut self, topic: &Topic, reason: GapReason, since: u64, position: Option<Position>) {
         let Some(&key) = self.names.get(topic) else { return };
         let state = &mut self.topics[key];
+        // Who joins now is not told of it, and so must not be told a position before it.
+        state.position = position;
         state.enqueue_gap(gap(topic, reason, since, state.seats.occupied()));
         self.schedule(key);
+    }
+
+    /// Those who resume on a topic look again.
+    fn stir_topic(&mut self, topic: &Topic) {
+        if let Some(&key) = self.names.get(topic) {
+            self.stir(key);
+        }
+    }
+
+    /// A client that resumes has room again.
+    fn stir_member(&mut self, number: ConnectionNumber) {
+        let places = self.members.get(&number).into_iter().flatten();
+        self.replaying.extend(places.map(|place| (place.topic, number)));
+    }
+
+    /// Where a member sits in a topic.
+    pub fn place(&self, key: usize, number: ConnectionNumber) -> Option<u32> {
+        self.members.get(&number)?.iter().find(|place| place.topic == key).map(|place| place.seat)
     }
 
     /// Makes its news full with so many clients.

@@ -10,13 +10,16 @@ use super::interest::Standing;
 use super::news::News;
 use super::order::{Answer, Arrivals};
 use super::pass::{Batch, Load, Pass, Turn};
+use super::replay::Replays;
 use super::replies::Replies;
 use super::roll::Roll;
+use crate::command::Resume;
 use crate::event::{Event, Gap, GapReason};
 use crate::frame::Extension;
 use crate::identity::{ConnectionNumber, Replica};
 use crate::metrics::Metrics;
 use crate::outbox::{Outbox, prefetch};
+use crate::position::Position;
 use crate::protocol::Form;
 use crate::publication::Publication;
 use crate::settings::TopicRules;
@@ -27,6 +30,9 @@ const RUN_BYTES: usize = 64 * 1024;
 /// … and this many publications.
 const RUN_PUBLICATIONS: usize = 256;
 
+/// The sequence number that nothing has: for who gets nothing yet.
+const NEVER: u64 = u64::MAX;
+
 /// One subscriber.
 pub(super) struct Seat {
     pub outbox: Arc<Outbox>,
@@ -35,6 +41,13 @@ pub(super) struct Seat {
     pub told: Told,
     pub form: Form,
     pub extension: Extension,
+}
+
+impl Seat {
+    /// Whether it is still being brought up to date.
+    pub fn resumes(&self) -> bool {
+        self.from == NEVER
+    }
 }
 
 /// What a subscriber was last told about the topic's liveness.
@@ -50,8 +63,10 @@ pub(super) enum Told {
 }
 
 /// A `subscribed` that waits for the topic to be live.
-struct Waiting {
-    answer: Answer,
+pub(super) struct Waiting {
+    pub answer: Answer,
+    /// Whether it asked to resume where there is nothing to resume.
+    refused: Option<bool>,
     /// When it is said anyhow.
     until: Instant,
 }
@@ -65,8 +80,14 @@ pub(super) struct TopicState {
     pub version: u64,
     /// Whether it stands in the shard's ring.
     pub scheduled: bool,
-    /// Subscribers that asked while the topic was not live, and are to be told once it is.
-    waiting: HashMap<ConnectionNumber, Waiting>,
+    /// Whether there is a past to resume from.
+    keeps_history: bool,
+    /// Behind what the next publication stands that is put into the queue, where a history is kept.
+    pub position: Option<Position>,
+    /// Those who resume: they have a seat and get nothing by passes yet.
+    pub replays: Replays,
+    /// Subscribers that asked while the topic was not live, or who resume, and are to be told once it is so far.
+    pub waiting: HashMap<ConnectionNumber, Waiting>,
     queue: VecDeque<Work>,
     /// Where the last gap of each reason was put since the last flip, by its sequence number.
     gaps: Vec<(GapReason, u64)>,
@@ -100,6 +121,9 @@ impl TopicState {
             live: standing.live,
             version: standing.version,
             scheduled: false,
+            keeps_history: standing.keeps_history,
+            position: standing.position,
+            replays: Replays::default(),
             waiting: HashMap::new(),
             queue: VecDeque::new(),
             gaps: Vec::new(),
@@ -108,33 +132,40 @@ impl TopicState {
         }
     }
 
-    /// Seats a subscriber: it gets what comes from now on. Where the topic is not live it is answered once
-    /// it is, or at `until`. Answers its place.
-    pub fn join(&mut self, replies: &mut Replies<'_>, answer: &Answer, until: Instant) -> u32 {
-        let outbox = replies.outbox;
-        let told = if self.live { Told::Live } else { Told::Waiting };
-        let from = self.end();
+    /// Seats a subscriber: it gets what comes from now on, or first of what it missed. Where the topic is not live, or its
+    /// past must be looked at, it is answered once that is done, or at `until`. Answers its place, and whether it waits.
+    pub fn join(&mut self, replies: &mut Replies<'_>, wish: (Option<Resume>, &Answer), until: Instant) -> (u32, bool) {
+        let (outbox, (resume, answer)) = (replies.outbox, wish);
+        // What keeps no history has nothing to resume.
+        let (resume, refused) = if self.keeps_history { (resume, None) } else { (None, resume.map(|_| false)) };
+        let waits = !self.live || resume.is_some();
+        let told = if waits { Told::Waiting } else { Told::Live };
+        let from = if resume.is_some() { NEVER } else { self.end() };
         let (form, extension) = (outbox.protocol().form(), outbox.extension());
         let place = self.seats.insert(Seat { outbox: outbox.clone(), from, told, form, extension });
-        match self.live {
-            true => confirm(&self.name, replies, answer, true),
-            false => {
-                self.waiting.insert(outbox.number(), Waiting { answer: answer.clone(), until });
-            }
+        if let Some(resume) = resume {
+            self.replays.begin(outbox.number(), resume);
         }
-        place
+        match waits {
+            true => {
+                self.waiting.insert(outbox.number(), Waiting { answer: answer.clone(), refused, until });
+            }
+            false => confirm(&self.name, replies, answer, true, refused, self.position),
+        }
+        (place, waits)
     }
 
     /// Answers one who subscribes again.
     pub fn confirm_again(&mut self, place: u32, replies: &mut Replies<'_>, answer: &Answer) {
         self.answer_pending(place, replies);
-        confirm(&self.name, replies, answer, self.live);
+        confirm(&self.name, replies, answer, self.live, None, self.position.filter(|_| self.live));
     }
 
     /// Unseats a subscriber.
     pub fn leave(&mut self, place: u32) {
         if let Some(seat) = self.seats.remove(place) {
             self.waiting.remove(&seat.outbox.number());
+            self.replays.end(seat.outbox.number());
         }
     }
 
@@ -154,7 +185,7 @@ impl TopicState {
         seat.told = Told::Pending;
         if let Entry::Occupied(waiting) = self.waiting.entry(seat.outbox.number()) {
             let told = Answer { arrivals: None, ..waiting.get().answer.clone() };
-            confirm(&self.name, replies, &told, false);
+            confirm(&self.name, replies, &told, false, waiting.get().refused, None);
             if waiting.get().answer.arrivals.is_none() {
                 waiting.remove();
             }
@@ -162,7 +193,16 @@ impl TopicState {
     }
 
     pub fn enqueue(&mut self, work: Work) {
+        if let Work::Publication(publication) = &work {
+            self.position = publication.position().or(self.position);
+        }
         self.queue.push_back(work);
+    }
+
+    /// The sequence number behind everything in the queue that has a smaller number in the topic's past than `seen`.
+    pub fn first_from(&self, seen: u64) -> u64 {
+        let is_seen = |work: &Work| matches!(work, Work::Publication(publication) if publication.ordinal < seen);
+        self.base + self.queue.iter().rposition(is_seen).map_or(0, |place| place as u64 + 1)
     }
 
     /// Notes a flip of liveness. No gap before it stands for what is dropped after it: who becomes live by the flip
@@ -177,7 +217,10 @@ impl TopicState {
     /// most one per reason waits between two flips.
     pub fn enqueue_gap(&mut self, gap: Gap) {
         let end = self.end();
-        if let Some((waiting, through)) = self.waiting_gap(gap.reason) {
+        if gap.reason.is_of_history() {
+            // Each stands where it belongs: between two positions.
+            self.enqueue(Work::Notice(Box::new(Load::Gap { gap, through: end })));
+        } else if let Some((waiting, through)) = self.waiting_gap(gap.reason) {
             *waiting = Gap { since: waiting.since, ..gap };
             *through = end;
         } else {
@@ -194,12 +237,12 @@ impl TopicState {
         let Work::Notice(load) = self.queue.get_mut(place)? else { return None };
         match &mut **load {
             Load::Gap { gap, through } => Some((gap, through)),
-            Load::Publications(_) | Load::Live(_) | Load::Lost => None,
+            Load::Publications(_) | Load::Live(..) | Load::Lost => None,
         }
     }
 
     /// The sequence number of what is put into the queue next.
-    fn end(&self) -> u64 {
+    pub fn end(&self) -> u64 {
         self.base + self.queue.len() as u64
     }
 
@@ -233,8 +276,9 @@ impl TopicState {
                 turn.glance();
                 continue;
             };
-            let may_wait = matches!(pass.load, Load::Live(_)) && seat.from <= pass.first;
-            if may_wait && answer_waiting(&mut self.waiting, &self.name, seat) {
+            let may_wait = matches!(pass.load, Load::Live(..)) && seat.from <= pass.first;
+            let behind = if let Load::Live(_, behind) = pass.load { behind } else { None };
+            if may_wait && answer_waiting(&mut self.waiting, &self.name, seat, behind) {
                 turn.spend();
             }
             pass.visit(&self.name, seat, turn, tools);
@@ -300,28 +344,39 @@ fn finish(pass: Pass, metrics: &Metrics) -> Option<Vec<Arc<Publication>>> {
             batch.count(metrics);
             Some(batch.publications)
         }
-        Load::Live(_) | Load::Lost | Load::Gap { .. } => None,
+        Load::Live(..) | Load::Lost | Load::Gap { .. } => None,
     }
 }
 
 /// The topic is live: answers a subscriber whose `subscribed` is still due. Whether somebody waited.
-fn answer_waiting(waiting: &mut HashMap<ConnectionNumber, Waiting>, topic: &Topic, seat: &Seat) -> bool {
-    let Some(Waiting { answer, .. }) = waiting.remove(&seat.outbox.number()) else { return false };
+fn answer_waiting(
+    waiting: &mut HashMap<ConnectionNumber, Waiting>,
+    topic: &Topic,
+    seat: &Seat,
+    behind: Option<Position>,
+) -> bool {
+    let Some(Waiting { answer, refused, .. }) = waiting.remove(&seat.outbox.number()) else { return false };
     match seat.told {
-        Told::Waiting => confirm(topic, &mut Replies::to(&seat.outbox), &answer, true),
+        Told::Waiting => confirm(topic, &mut Replies::to(&seat.outbox), &answer, true, refused, behind),
         Told::Pending | Told::Live | Told::Lost => arrived(answer.arrivals.as_deref()),
     }
     true
 }
 
 /// Says `subscribed`, and lets a door know that waits for it.
-fn confirm(topic: &Topic, replies: &mut Replies<'_>, answer: &Answer, live: bool) {
-    let recovered = answer.resume.then_some(false);
-    replies.say(&Event::Subscribed { topic, id: answer.id.as_ref(), live, recovered });
+pub(super) fn confirm(
+    topic: &Topic,
+    replies: &mut Replies<'_>,
+    answer: &Answer,
+    live: bool,
+    recovered: Option<bool>,
+    position: Option<Position>,
+) {
+    replies.say(&Event::Subscribed { topic, id: answer.id.as_ref(), live, recovered, position });
     arrived(answer.arrivals.as_deref());
 }
 
-fn arrived(arrivals: Option<&Arrivals>) {
+pub(super) fn arrived(arrivals: Option<&Arrivals>) {
     if let Some(arrivals) = arrivals {
         arrivals.arrived();
     }

@@ -25,6 +25,24 @@ impl Keys {
         [&*self.prefix, topic.as_str()].concat()
     }
 
+    /// What all names begin with.
+    #[must_use]
+    pub fn prefix(&self) -> &str {
+        &self.prefix
+    }
+
+    /// The stream of a topic's history: in the slot of its channel, as the braces say.
+    #[must_use]
+    pub fn stream(&self, topic: &Topic) -> String {
+        ["{", &*self.prefix, topic.as_str(), "}:stream"].concat()
+    }
+
+    /// Where a topic's last position stands.
+    #[must_use]
+    pub fn last(&self, topic: &Topic) -> String {
+        ["{", &*self.prefix, topic.as_str(), "}:last"].concat()
+    }
+
     /// The topic's name in a channel of ours; none where the channel is another application's.
     /// It costs no allocation; whether it is a valid topic, whoever has it in a table knows.
     #[must_use]
@@ -77,6 +95,8 @@ mod tests {
         let keys = Keys::new("fanline:");
         let topic = Topic::parse("room:42").unwrap();
         assert_eq!(keys.channel(&topic), "fanline:room:42");
+        assert_eq!(keys.stream(&topic), "{fanline:room:42}:stream");
+        assert_eq!(keys.last(&topic), "{fanline:room:42}:last");
         let canary = keys.canary(&Replica::new("host-a1"), Link::new(3)).unwrap();
         assert_eq!(canary.as_str(), "@canary:host-a1.3");
         assert_eq!(client_name(&Replica::new("host-a1"), "0"), "fanline:host-a1:0");

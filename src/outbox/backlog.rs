@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::run::Origin;
-use super::{GATHER, Total};
+use super::{GATHER, Thirst, Total};
 use crate::identity::ConnectionNumber;
 use crate::settings::{OnFull, RuleIndex};
 use crate::topic::Topic;
@@ -65,6 +65,8 @@ pub(super) struct Backlog {
     progress: Instant,
     /// Whether the socket has said that it is full since it last took anything.
     full: bool,
+    /// Who is told once all is out.
+    pub(super) thirst: Option<Arc<dyn Thirst>>,
     number: ConnectionNumber,
     total: Arc<Total>,
 }
@@ -72,7 +74,8 @@ pub(super) struct Backlog {
 impl Backlog {
     pub fn new(number: ConnectionNumber, total: Arc<Total>) -> Self {
         let (entries, told) = (VecDeque::new(), Vec::new());
-        Self { entries, told, written: 0, bytes: 0, progress: Instant::now(), full: false, number, total }
+        let progress = Instant::now();
+        Self { entries, told, written: 0, bytes: 0, progress, full: false, thirst: None, number, total }
     }
 
     pub fn bytes(&self) -> usize {

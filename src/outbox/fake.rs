@@ -11,7 +11,7 @@ use super::{Run, RunFrame, Terms, Total, Wire};
 use crate::frame::Extension;
 use crate::metrics::Metrics;
 use crate::protocol::Protocol;
-use crate::publication::{Deflated, Header, Publication};
+use crate::publication::{Header, Publication};
 use crate::settings::{OnFull, RuleIndex};
 use crate::topic::Topic;
 
@@ -142,14 +142,7 @@ pub fn topic(name: &str) -> Topic {
 
 pub fn publication(name: &str, key: Option<&str>, payload: impl Into<bytes::Bytes>) -> Arc<Publication> {
     let header = key.map(|key| Box::new(Header { key: Some(key.into()), ..Header::default() }));
-    let received = std::time::Instant::now();
-    Arc::new(Publication {
-        topic: topic(name),
-        header,
-        payload: payload.into(),
-        received,
-        deflated: Deflated::default(),
-    })
+    Arc::new(Publication::new(topic(name), header, payload.into(), std::time::Instant::now()))
 }
 
 /// Publications of one topic, encoded together, under a rule.

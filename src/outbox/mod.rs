@@ -60,6 +60,12 @@ pub trait Wire: Send + Sync {
     }
 }
 
+/// Whoever has more to say than an outbox should hold, and goes on when it is empty.
+pub trait Thirst: Send + Sync {
+    /// All that waited for this client is out. Called with its outbox locked.
+    fn drained(&self, number: ConnectionNumber);
+}
+
 /// What the outboxes of a route have in common.
 pub struct Terms {
     /// What their clients speak.
@@ -199,6 +205,18 @@ impl Outbox {
         self.terms.total.relieve_if_over();
     }
 
+    /// Whether nothing waits; where something does, `thirst` is told once it is out. Who leaves is not told of.
+    pub fn is_drained(&self, thirst: &Arc<dyn Thirst>) -> bool {
+        let mut state = self.state.lock();
+        match &mut state.backlog {
+            Some(backlog) => {
+                backlog.thirst = Some(thirst.clone());
+                false
+            }
+            None => true,
+        }
+    }
+
     /// Hangs up: what may be dropped is dropped, the farewell goes behind the rest, and the connection's
     /// task is woken to end. The first close holds.
     pub fn close(self: &Arc<Self>, close: Close) {
@@ -306,7 +324,9 @@ impl Outbox {
     fn write_on(&self, state: &mut State) -> io::Result<()> {
         while let Some(backlog) = &mut state.backlog {
             if backlog.is_empty() {
+                let thirst = backlog.thirst.take();
                 state.backlog = None;
+                thirst.iter().for_each(|thirst| thirst.drained(self.number));
                 break;
             }
             match backlog.write(|slices| self.wire.try_write_vectored(slices)) {

@@ -73,19 +73,15 @@ mod tests {
 
     use super::*;
     use crate::event::{Gap, GapReason, RefusalCode};
-    use crate::publication::{Deflated, Header};
+    use crate::publication::Header;
     use crate::topic::Topic;
 
     const ALL: [OnGap; 3] = [OnGap::Ignore, OnGap::Notify, OnGap::Close];
 
     fn published(payload: &'static [u8]) -> BytesMut {
-        let publication = Publication {
-            topic: Topic::parse("room:42").unwrap(),
-            header: Some(Box::new(Header { event: Some("chat".into()), ..Header::default() })),
-            payload: Bytes::from_static(payload),
-            received: Instant::now(),
-            deflated: Deflated::default(),
-        };
+        let header = Some(Box::new(Header { event: Some("chat".into()), ..Header::default() }));
+        let publication =
+            Publication::new(Topic::parse("room:42").unwrap(), header, Bytes::from_static(payload), Instant::now());
         let mut wire = BytesMut::new();
         Plain::new(OnGap::Ignore).publication(&publication, &mut wire);
         wire
@@ -143,10 +139,10 @@ mod tests {
     fn it_has_no_other_word() {
         let topic = Topic::parse("a").unwrap();
         let events = [
-            Event::Published { id: None },
+            Event::Published { id: None, position: None },
             Event::Pong { id: None },
             Event::Live { topics: std::slice::from_ref(&topic), live: false },
-            Event::Subscribed { topic: &topic, id: None, live: true, recovered: None },
+            Event::Subscribed { topic: &topic, id: None, live: true, recovered: None, position: None },
             Event::Goodbye(&Close::Drain(1)),
         ];
         let mut wire = BytesMut::new();

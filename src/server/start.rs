@@ -35,7 +35,7 @@ pub(super) async fn start(settings: Settings, descriptors: usize) -> Result<Serv
     let live = Live::new(settings);
     let settings = live.get().clone();
     let interest = Interest::new(limits::shards(&settings), live.rules(), metrics.clone());
-    let broker = broker(&settings, &replica, &interest, &metrics, &tasks, &stop)?;
+    let broker = broker(&live, &replica, &interest, &metrics, &tasks, &stop)?;
     let parts = hub::Parts {
         broker: broker.clone(),
         interest: interest.clone(),
@@ -61,18 +61,20 @@ pub(super) async fn start(settings: Settings, descriptors: usize) -> Result<Serv
 }
 
 fn broker(
-    settings: &Settings,
+    live: &Live,
     replica: &Replica,
     interest: &Arc<Interest>,
     metrics: &Arc<Metrics>,
     tasks: &TaskTracker,
     stop: &CancellationToken,
 ) -> Result<Arc<dyn Broker>, StartError> {
+    let settings = live.get();
     if settings.redis.url.is_empty() {
-        return Ok(MemoryBroker::new(interest.clone()));
+        return Ok(MemoryBroker::new(interest.clone(), live.rules()));
     }
     let metrics = Metrics::clone(metrics);
-    let broker = RedisBroker::start(&settings.redis, replica, interest.clone(), metrics, tasks, stop.clone());
+    let broker =
+        RedisBroker::start(&settings.redis, live.rules(), replica, interest.clone(), metrics, tasks, stop.clone());
     Ok(broker.map_err(|error| StartError::Redis(error.to_string()))?)
 }
 

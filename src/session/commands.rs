@@ -8,10 +8,11 @@ use super::Session;
 use crate::broker::PublishError;
 use crate::clock;
 use crate::close::Close;
-use crate::command::{Command, MessageId, Payload};
+use crate::command::{Command, MessageId, Payload, Wanted};
 use crate::event::{Event, Refusal, RefusalCode};
 use crate::hub::Answer;
 use crate::metrics::{Inbound, Source};
+use crate::position::Position;
 use crate::publication::Header;
 use crate::settings::{Grant, OnMessage};
 use crate::topic::Topic;
@@ -31,7 +32,7 @@ impl Session {
     pub async fn obey(&mut self, asked: Result<Command, Refusal>) -> Result<(), Close> {
         let outcome = match asked {
             Err(refusal) => self.refuse(&refusal),
-            Ok(Command::Subscribe { topics, resume, id }) => self.subscribe(topics, resume, id).await,
+            Ok(Command::Subscribe { topics, id }) => self.subscribe(topics, id).await,
             Ok(Command::Unsubscribe { topics, id }) => self.unsubscribe(topics, id).await,
             Ok(Command::Publish { topic, payload, event, key, id }) => {
                 self.publish_to(topic, Draft { payload, event, key }, id).await
@@ -46,14 +47,14 @@ impl Session {
         Ok(())
     }
 
-    async fn subscribe(&mut self, topics: Vec<Topic>, resume: bool, id: Option<MessageId>) -> Inbound {
-        let (mut topics, limit) = match self.bounded(topics, id.as_ref()) {
+    async fn subscribe(&mut self, topics: Vec<Wanted>, id: Option<MessageId>) -> Inbound {
+        let (mut topics, limit) = match self.bounded(topics, |wanted| &wanted.topic, id.as_ref()) {
             Ok(bounded) => bounded,
             Err(refusal) => return self.refuse(&refusal),
         };
         let settings = self.rooms.live.get();
         let mut refused = Vec::new();
-        topics.retain(|topic| {
+        topics.retain(|Wanted { topic, .. }| {
             let granted = settings.topics.rule(topic.as_str()).subscribe == Grant::Anyone;
             if !granted {
                 refused.push(forbidden(topic, "subscribe", id.clone()));
@@ -64,12 +65,12 @@ impl Session {
         for refusal in &refused {
             self.refuse(refusal);
         }
-        self.member.subscribe(topics, limit, Answer { id, resume, arrivals: None }).await;
+        self.member.subscribe(topics, limit, Answer { id, arrivals: None }).await;
         if refused.is_empty() { Inbound::Accepted } else { Inbound::Refused }
     }
 
     async fn unsubscribe(&mut self, topics: Vec<Topic>, id: Option<MessageId>) -> Inbound {
-        match self.bounded(topics, id.as_ref()) {
+        match self.bounded(topics, |topic| topic, id.as_ref()) {
             Ok((topics, _)) => {
                 self.member.unsubscribe(topics, id).await;
                 Inbound::Accepted
@@ -79,11 +80,16 @@ impl Session {
     }
 
     /// Each topic once, and no more of them than a connection may have: what one command costs is bounded.
-    fn bounded(&self, mut topics: Vec<Topic>, id: Option<&MessageId>) -> Result<(Vec<Topic>, usize), Refusal> {
+    fn bounded<T>(
+        &self,
+        mut topics: Vec<T>,
+        topic: impl Fn(&T) -> &Topic,
+        id: Option<&MessageId>,
+    ) -> Result<(Vec<T>, usize), Refusal> {
         let settings = self.rooms.live.get();
         let limit = settings.limits_on(&settings.routes[self.route]).topics;
         let mut seen = HashSet::new();
-        topics.retain(|topic| seen.insert(topic.clone()));
+        topics.retain(|wanted| seen.insert(topic(wanted).clone()));
         match topics.len() <= limit {
             true => Ok((topics, limit)),
             false => Err(too_many(topics.len(), limit, id.cloned())),
@@ -92,8 +98,8 @@ impl Session {
 
     async fn publish_to(&mut self, topic: Topic, draft: Draft, id: Option<MessageId>) -> Inbound {
         match self.publish(&topic, draft).await {
-            Ok(()) => {
-                self.member.outbox().say(&Event::Published { id: id.as_ref() });
+            Ok(position) => {
+                self.member.outbox().say(&Event::Published { id: id.as_ref(), position });
                 Inbound::Accepted
             }
             Err(refusal) => self.refuse(&Refusal { id, ..refusal }),
@@ -122,7 +128,7 @@ impl Session {
         for topic in self.topics.clone() {
             let draft = Draft { payload: payload.bytes().clone(), event: None, key: None };
             match self.publish(&topic, draft).await {
-                Ok(()) => {}
+                Ok(_) => {}
                 // An outage closes no socket; the client hears of it where its route has a word for it.
                 Err(refusal) if refusal.code == RefusalCode::Unavailable => outcome = self.refuse(&refusal),
                 Err(refusal) if refusal.code == RefusalCode::TooLarge => return Err(self.too_big(&topic)),
@@ -134,7 +140,7 @@ impl Session {
 
     /// Publishes where the topic's rule and the route grant it; the sender is excluded unless the route
     /// includes it.
-    async fn publish(&self, topic: &Topic, draft: Draft) -> Result<(), Refusal> {
+    async fn publish(&self, topic: &Topic, draft: Draft) -> Result<Option<Position>, Refusal> {
         let except = {
             let settings = self.rooms.live.get();
             let rule = settings.topics.rule(topic.as_str());
@@ -149,11 +155,12 @@ impl Session {
             }
             if settings.routes[self.route].include_sender { Vec::new() } else { vec![self.id().to_string().into()] }
         };
-        let header = Header { ts: Some(clock::unix_ms()), event: draft.event, key: draft.key, except };
+        let (event, key) = (draft.event, draft.key);
+        let header = Header { ts: Some(clock::unix_ms()), event, key, except, ..Header::default() };
         let published = self.rooms.broker.publish(topic, &header, draft.payload).await;
-        published.map_err(|error| unpublished(topic, &error))?;
+        let receipt = published.map_err(|error| unpublished(topic, &error))?;
         self.rooms.metrics.publications(Source::Client).inc();
-        Ok(())
+        Ok(receipt.position)
     }
 
     fn too_big(&self, topic: &Topic) -> Close {

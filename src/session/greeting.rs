@@ -4,18 +4,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Rooms, Session, Slot, limits::Bucket};
+use crate::command::Wanted;
 use crate::event::Event;
 use crate::hub::{Answer, Arrivals, Member};
 use crate::outbox::Outbox;
 use crate::settings::OffOr;
-use crate::topic::Topic;
 
 /// What a client wants when it knocks.
 pub struct Wish {
     /// The place of its route in the settings.
     pub route: usize,
     /// What it listens to from the start.
-    pub topics: Vec<Topic>,
+    pub topics: Vec<Wanted>,
 }
 
 /// A client whose topics are asked for; what they carry waits in its outbox until the socket is there.
@@ -33,7 +33,7 @@ impl Greeting {
         let limit = wish.topics.len().max(1);
         let answer = Answer { arrivals: Some(arrivals.clone()), ..Answer::default() };
         member.subscribe(wish.topics.clone(), limit, answer).await;
-        let topics = wish.topics.into_boxed_slice();
+        let topics = wish.topics.into_iter().map(|wanted| wanted.topic).collect();
         let session =
             Session { rooms: rooms.clone(), member, slot, route: wish.route, topics, bucket: Bucket::default() };
         Self { session, arrivals }

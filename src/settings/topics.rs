@@ -1,5 +1,7 @@
 //! Rules for topics by name.
 
+use std::time::Duration;
+
 use super::ByteSize;
 
 /// `[[topics]]`: what holds for the topics it matches.
@@ -15,6 +17,10 @@ pub struct TopicRule {
     pub subscribe: Grant,
     /// Whether clients may publish.
     pub publish: Grant,
+    /// How many of its newest publications each topic keeps; 0: none, and no positions.
+    pub history_size: u32,
+    /// How long they are kept after the last of them.
+    pub history_ttl: Duration,
 }
 
 /// What happens when a publication meets a full outbox.
@@ -61,11 +67,19 @@ impl Default for TopicRule {
             on_full: OnFull::Disconnect,
             subscribe: Grant::Anyone,
             publish: Grant::None,
+            history_size: 0,
+            history_ttl: Duration::from_secs(300),
         }
     }
 }
 
 impl TopicRule {
+    /// Whether its topics keep a history.
+    #[must_use]
+    pub fn keeps_history(&self) -> bool {
+        self.history_size > 0
+    }
+
     fn covers(&self, topic: &str) -> bool {
         match self.matches.strip_suffix('*') {
             Some(prefix) => topic.starts_with(prefix),

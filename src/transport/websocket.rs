@@ -21,6 +21,7 @@ use super::socket::Tcp;
 use super::template::{self, BadRequest, Query};
 use crate::accept::{Peer, Place};
 use crate::close::Close;
+use crate::command::Wanted;
 use crate::connection::{Connection, Ends, Pace, Roster};
 use crate::frame::Extension;
 use crate::metrics;
@@ -185,6 +186,7 @@ fn wish(door: &Door, handshake: &Handshake, path: &RawPathParams, request: &Requ
     let topics = template::topics(route, plain, &path, &query, &settings.topics, limit)?;
     let terms = if plain { &door.plain } else { &door.json };
     let terms = terms.of(handshake.extension());
+    let topics = topics.into_iter().map(Wanted::fresh).collect();
     Ok(Asked { wish: Wish { route: door.route, topics }, terms: terms.clone() })
 }
 

@@ -9,7 +9,8 @@ use fanline::command::{Command, Payload};
 use fanline::event::Event;
 use fanline::frame::{self, Decoder, Extension, FrameError, MAX_CONTROL, Message, Opcode};
 use fanline::protocol::{Json, Protocol};
-use fanline::publication::{Deflated, Publication};
+use fanline::publication::Publication;
+use fanline::topic::Topic;
 use serde_json::value::RawValue;
 
 /// Any bytes as a client's stream: the first two give the limit, the third the size of the pieces it is cut
@@ -113,9 +114,8 @@ pub fn json(input: &[u8]) {
     for command in &commands {
         match command {
             Ok(Command::Publish { topic, payload, .. }) => delivered(&publication(topic.as_str(), payload)),
-            Ok(Command::Subscribe { topics, .. } | Command::Unsubscribe { topics, .. }) => {
-                assert!(!topics.is_empty() && topics.iter().all(|topic| !topic.as_str().starts_with('@')));
-            }
+            Ok(Command::Subscribe { topics, .. }) => ours(topics.iter().map(|wanted| &wanted.topic)),
+            Ok(Command::Unsubscribe { topics, .. }) => ours(topics.iter()),
             Ok(_) => {}
             Err(refusal) => {
                 let mut wire = BytesMut::new();
@@ -127,14 +127,14 @@ pub fn json(input: &[u8]) {
     delivered(&publication("room:42", input));
 }
 
+/// A client names some topics, and never one of the gateway's own.
+fn ours<'a>(mut topics: impl ExactSizeIterator<Item = &'a Topic>) {
+    assert!(topics.len() > 0 && topics.all(|topic| !topic.as_str().starts_with('@')));
+}
+
 fn publication(topic: &str, payload: &[u8]) -> Publication {
-    Publication {
-        topic: fanline::topic::Topic::parse(topic).expect("a topic"),
-        header: None,
-        payload: Bytes::copy_from_slice(payload),
-        received: Instant::now(),
-        deflated: Deflated::default(),
-    }
+    let topic = Topic::parse(topic).expect("a topic");
+    Publication::new(topic, None, Bytes::copy_from_slice(payload), Instant::now())
 }
 
 fn delivered(publication: &Publication) {

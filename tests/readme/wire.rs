@@ -7,8 +7,9 @@ use fanline::close::Close;
 use fanline::command::{Command, MessageId, Payload};
 use fanline::event::{Event, Gap, GapReason, Refusal, RefusalCode};
 use fanline::identity::{ConnectionNumber, Replica};
+use fanline::position::Position;
 use fanline::protocol::{Json, Protocol};
-use fanline::publication::{Deflated, Header, Publication};
+use fanline::publication::{Header, Publication};
 use fanline::topic::Topic;
 
 use crate::blocks;
@@ -30,13 +31,8 @@ fn said(event: &Event<'_>) -> String {
 }
 
 fn message(payload: &'static [u8], header: Option<Header>) -> String {
-    let publication = Publication {
-        topic: topic("room:42"),
-        header: header.map(Box::new),
-        payload: Bytes::from_static(payload),
-        received: Instant::now(),
-        deflated: Deflated::default(),
-    };
+    let payload = Bytes::from_static(payload);
+    let publication = Publication::new(topic("room:42"), header.map(Box::new), payload, Instant::now());
     line(|wire| Json.publication(&publication, wire))
 }
 
@@ -65,11 +61,17 @@ pub fn events() -> String {
     };
     let lines = [
         said(&Event::Welcome { connection: &connection, heartbeat_ms: 25_000 }),
-        said(&Event::Subscribed { topic: &room, id: Some(&id), live: true, recovered: None }),
+        said(&Event::Subscribed {
+            topic: &room,
+            id: Some(&id),
+            live: true,
+            recovered: Some(true),
+            position: header.prev,
+        }),
         message(br#"{"user":"ada","text":"hi"}"#, None),
         message(b"hi", Some(header)),
         message(b"\xff\x00", None),
-        said(&Event::Published { id: Some(&id) }),
+        said(&Event::Published { id: Some(&id), position: Some(Position { ms: 1_700_000_000_001, number: 0 }) }),
         said(&Event::Error(&refusal)),
         said(&Event::Live { topics: std::slice::from_ref(&room), live: false }),
         said(&Event::Gap(&gap)),
@@ -113,6 +115,9 @@ pub fn gaps() -> String {
         GapReason::Slow => "this client read too slowly, and its topic's rule drops",
         GapReason::TooLarge => "a publication above the topic rule's `publication`",
         GapReason::Malformed => "a publication with a broken header line",
+        GapReason::Trimmed => "what was missed is no longer in the topic's history",
+        GapReason::Rewound => "the topic's history was set back to an earlier time, by a failover say",
+        GapReason::Lost => "the topic's history is gone, or cannot be read",
     };
     GapReason::ALL.map(|reason| format!("- `{}`: {}\n", reason.label(), what(reason))).concat()
 }

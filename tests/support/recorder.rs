@@ -47,6 +47,7 @@ struct Heard {
     /// A call for this topic is under way.
     busy: bool,
     told: Vec<Told>,
+    publications: Vec<Publication>,
 }
 
 impl Recorder {
@@ -83,6 +84,11 @@ impl Recorder {
     pub fn messages(&self, topic: &Topic) -> Vec<Bytes> {
         let message = |told| if let Told::Message(payload) = told { Some(payload) } else { None };
         self.told(topic).into_iter().filter_map(message).collect()
+    }
+
+    /// What was delivered on a topic, headers and all.
+    pub fn publications(&self, topic: &Topic) -> Vec<Publication> {
+        self.state.lock().topics.get(topic).map(|heard| heard.publications.clone()).unwrap_or_default()
     }
 
     pub fn count(&self) -> usize {
@@ -160,7 +166,13 @@ impl Recorder {
 
 impl Deliver for Recorder {
     fn deliver(&self, publication: Publication) {
-        self.state.lock().messages += 1;
+        {
+            let mut state = self.state.lock();
+            state.messages += 1;
+            let counting = state.counting;
+            let heard = state.topics.get_mut(&publication.topic).filter(|heard| heard.subscribed && !counting);
+            heard.into_iter().for_each(|heard| heard.publications.push(publication.clone()));
+        }
         self.tell(&publication.topic, Told::Message(publication.payload));
     }
 

@@ -7,9 +7,11 @@
 
 pub mod canary;
 pub mod desired;
+mod history;
 mod publisher;
 mod pulse;
 mod pushes;
+pub mod script;
 mod state;
 pub mod status;
 mod supervisor;
@@ -18,21 +20,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::broker::{Broker, Deliver, Health, Liveness, PublishError, Receipt};
+use crate::broker::{Broker, Deliver, Health, HistoryError, Liveness, Page, PublishError, Read, Receipt};
 use crate::identity::Replica;
 use crate::link::connect::{BadUrl, Endpoint};
 use crate::link::keys::{Keys, client_name};
 use crate::link::placement::{Link, Placement};
 use crate::metrics::Metrics;
+use crate::position::Position;
 use crate::publication::Header;
-use crate::settings;
+use crate::settings::{self, TopicRules};
 use crate::topic::{BadTopic, Topic};
 
+use history::Histories;
 use publisher::{Lanes, Publisher};
 use pulse::Pulse;
 use state::{LinkState, Parts};
@@ -45,6 +50,7 @@ pub struct RedisBroker {
     placement: Placement,
     links: Vec<Arc<LinkState>>,
     publisher: Publisher,
+    histories: Histories,
 }
 
 /// Why there can be no broker over Redis, whatever Redis does.
@@ -86,6 +92,7 @@ impl RedisBroker {
     #[expect(clippy::needless_pass_by_value, reason = "handles that its links share; the caller gives them away")]
     pub fn start(
         settings: &settings::Redis,
+        rules: Arc<ArcSwap<TopicRules>>,
         replica: &Replica,
         deliver: Arc<dyn Deliver>,
         metrics: Metrics,
@@ -124,7 +131,8 @@ impl RedisBroker {
                 supervisor.stop();
             });
         }
-        Ok(Arc::new(Self { keys, placement, links, publisher }))
+        let histories = Histories::new(keys.clone(), rules, "PUBLISH");
+        Ok(Arc::new(Self { keys, placement, links, publisher, histories }))
     }
 
     /// Where a topic lives.
@@ -150,13 +158,23 @@ impl RedisBroker {
     }
 
     async fn send(&self, topic: &Topic, header: &Header, payload: &[u8]) -> Result<Receipt, PublishError> {
-        let message = header.join(payload)?;
         let channel = self.keys.channel(topic);
-        let met = self.link(&channel).condition.lock().met();
+        self.open(&channel)?;
+        if self.histories.concerns(topic, header) {
+            return self.histories.publish(&self.publisher, topic, header, payload).await;
+        }
+        let message = header.join(payload)?;
+        self.publisher.publish(&channel, &message).await
+    }
+
+    /// Whether commands of a channel's topic are worth sending: not while it is known that none is answered.
+    /// Whoever calls [`Publisher::ask`] asks this first.
+    fn open(&self, channel: &str) -> Result<(), PublishError> {
+        let met = self.link(channel).condition.lock().met();
         match met {
             Commands::Silent => Err(PublishError::Away("it does not answer; nothing was published".into())),
             Commands::Replica => Err(PublishError::Away("its address leads to a replica".into())),
-            Commands::Unknown | Commands::Answering => self.publisher.publish(&channel, &message).await,
+            Commands::Unknown | Commands::Answering => Ok(()),
         }
     }
 }
@@ -177,6 +195,14 @@ impl Broker for RedisBroker {
         payload: Bytes,
     ) -> BoxFuture<'a, Result<Receipt, PublishError>> {
         async move { self.send(topic, header, &payload).await }.boxed()
+    }
+
+    fn positions<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Vec<Position>, HistoryError>> {
+        self.histories.positions(&self.publisher, topics).boxed()
+    }
+
+    fn read<'a>(&'a self, topic: &'a Topic, read: Read) -> BoxFuture<'a, Result<Page, HistoryError>> {
+        self.histories.read(&self.publisher, topic, read).boxed()
     }
 
     fn is_up(&self) -> bool {

@@ -1,4 +1,6 @@
-//! Publishing: a few long-lived connections, each pipelining the publications of its share of the topics.
+//! Commands of topics, publications above all: a few long-lived connections, each pipelining its share of the
+//! topics. Everything that a topic asks of Redis goes through [`Publisher::ask`] or [`Publisher::ask_all`], which
+//! alone know which connection that is.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -6,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use deadpool_redis::{Manager, Pool, Runtime, Timeouts};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, PushInfo, PushKind, RedisError, Value};
+use redis::{AsyncConnectionConfig, Cmd, Pipeline, PushInfo, PushKind, RedisError, RedisResult, Value};
 use tokio::sync::OnceCell;
 use tokio::time::{Instant, timeout_at};
 
@@ -28,6 +30,24 @@ pub(super) struct Publisher {
     slots: [Mutex<Arc<Lane>>; LANES],
     lanes: Arc<Lanes>,
     name: String,
+}
+
+/// Why a command came to nothing.
+#[derive(Debug, Clone)]
+pub(super) enum Failure {
+    /// There was no answer, or nobody to ask.
+    Away(String),
+    /// Redis answered, and refused; its code tells why.
+    Refused(RedisError),
+}
+
+impl From<Failure> for PublishError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Away(why) => Self::Away(why),
+            Failure::Refused(error) => Self::Refused(error.to_string()),
+        }
+    }
 }
 
 /// Counts the times at which every lane had reason to dial anew.
@@ -82,24 +102,54 @@ impl Publisher {
     /// Publishes one message. Publications to one channel, each sent after the one before was answered,
     /// arrive in that order.
     pub(super) async fn publish(&self, channel: &str, message: &[u8]) -> Result<Receipt, PublishError> {
+        let mut publish = redis::cmd("PUBLISH");
+        publish.arg(channel).arg(message);
+        let answer = self.ask(channel, &publish).await?;
+        let replicas = redis::from_redis_value(answer).map_err(|error| PublishError::Refused(error.to_string()))?;
+        Ok(Receipt::heard(replicas))
+    }
+
+    /// Sends one command of a channel's topic and waits for its answer, for [`PUBLISH_WAIT`] at most. Its keys
+    /// lie in the channel's slot. Commands of one channel, each sent after the one before was answered, are
+    /// carried out in that order.
+    pub(super) async fn ask(&self, channel: &str, command: &Cmd) -> Result<Value, Failure> {
+        let answer = self.exchange(channel, |mut lane| async move { lane.send_packed_command(command).await }).await?;
+        answer.extract_error().map_err(Failure::Refused)
+    }
+
+    /// The same for several commands in one go: an answer or a refusal for each. Others may come between them.
+    pub(super) async fn ask_all(&self, channel: &str, commands: &[Cmd]) -> Result<Vec<RedisResult<Value>>, Failure> {
+        let mut all = Pipeline::with_capacity(commands.len());
+        for command in commands {
+            all.add_command(command.clone());
+        }
+        let all = &all;
+        let answers =
+            self.exchange(channel, |mut lane| async move { lane.send_packed_commands(all, 0, all.len()).await });
+        Ok(answers.await?.into_iter().map(Value::extract_error).collect())
+    }
+
+    /// One exchange on the channel's lane.
+    async fn exchange<T, F>(&self, channel: &str, how: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, Failure>
+    where
+        F: Future<Output = RedisResult<T>>,
+    {
         let deadline = Instant::now() + PUBLISH_WAIT;
         let slot = &self.slots[placement::slot(channel) as usize % LANES];
         let lane = self.lane(slot);
-        let mut connection = match timeout_at(deadline, lane.connection.get_or_try_init(|| self.dial())).await {
+        let connection = match timeout_at(deadline, lane.connection.get_or_try_init(|| self.dial())).await {
             Ok(Ok(connection)) => connection.clone(),
-            Ok(Err(why)) => return Err(PublishError::Away(why)),
-            Err(_) => return Err(PublishError::Away("no connection within 1 s; nothing was published".into())),
+            Ok(Err(why)) => return Err(Failure::Away(why)),
+            Err(_) => return Err(Failure::Away("no connection within 1 s; nothing was published".into())),
         };
-        let mut publish = redis::cmd("PUBLISH");
-        publish.arg(channel).arg(message);
-        let why = match timeout_at(deadline, publish.query_async::<u64>(&mut connection)).await {
-            Ok(Ok(replicas)) => return Ok(Receipt { replicas }),
-            Ok(Err(error)) if !error.is_io_error() => return Err(PublishError::Refused(error.to_string())),
+        let why = match timeout_at(deadline, how(connection)).await {
+            Ok(Ok(answer)) => return Ok(answer),
+            Ok(Err(error)) if !error.is_io_error() => return Err(Failure::Refused(error)),
             Ok(Err(error)) if !error.is_timeout() => format!("{error}; the message may have been published"),
             Ok(Err(_)) | Err(_) => "no answer within 1 s; the message may have been published".into(),
         };
         Self::drop_lane(slot, &lane);
-        Err(PublishError::Away(why))
+        Err(Failure::Away(why))
     }
 
     /// The slot's lane; a new one where the old one had reason to go.

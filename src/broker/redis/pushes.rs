@@ -12,7 +12,7 @@ use crate::broker::redis::desired::{Generation, Heard};
 use crate::broker::redis::state::LinkState;
 use crate::event::GapReason;
 use crate::metrics::Dropped;
-use crate::publication::{Deflated, Header, Publication};
+use crate::publication::{Header, Publication};
 use crate::topic::Topic;
 
 impl LinkState {
@@ -38,8 +38,7 @@ impl LinkState {
         // `Bytes` takes the vector over: the payload is not copied.
         match Header::split(Bytes::from(payload)) {
             Ok((header, payload)) => {
-                let deflated = Deflated::default();
-                self.deliver.deliver(Publication { topic, header, payload, received: now, deflated });
+                self.deliver.deliver(Publication::new(topic, header, payload, now));
             }
             Err(error) => {
                 tracing::debug!(%topic, %error, "malformed publication");

@@ -53,6 +53,8 @@ fn the_live_keys_are_these() {
         "topics.on_full",
         "topics.subscribe",
         "topics.publish",
+        "topics.history_size",
+        "topics.history_ttl",
         "routes.on_message",
         "routes.echo",
         "routes.include_sender",

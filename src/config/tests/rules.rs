@@ -100,7 +100,7 @@ fn mistakes_in_rules_and_routes_are_told() {
         ("[[topics]]\nmatch = \"\"", "2: topics[0].match = \"\": a topic needs at least one character".into()),
         ("[[topics]]\npublish = \"none\"", "1: topics[0] has no match; write match = \"room:*\", or match = \"*\" for every topic".into()),
         ("[[topics]]\nmatch = \"a\"\non_full = \"drop-oldest\"", "3: topics[0].on_full = \"drop-oldest\": expected \"disconnect\", \"drop_oldest\", \"drop_newest\" or \"conflate\"; write \"drop_oldest\"".into()),
-        ("[[topics]]\nmatch = \"a\"\nhistory = 1", "3: unknown key topics[0].history; there is match, publication, on_full, subscribe, publish".into()),
+        ("[[topics]]\nmatch = \"a\"\nhistory = 1", "3: unknown key topics[0].history; there is match, publication, on_full, subscribe, publish, history_size, history_ttl".into()),
         ("[[routes]]\nprotocol = \"ask\"", "1: routes[0] has no path; write path = \"/rooms/{id}\"".into()),
         ("[[routes]]\npath = \"a\"", "1: routes[0].path = \"a\": a path begins with \"/\"; write \"/a\"".into()),
         ("[[routes]]\npath = \"a/{b\"", "1: routes[0].path = \"a/{b\": a path begins with \"/\"; write \"/rooms/{id}\"".into()),

@@ -140,7 +140,7 @@ fn a_door_opens_when_all_its_topics_are_live_or_refused() {
     let client = house.json(1);
     let arrivals = Arrivals::new(4);
     let answer = Answer { arrivals: Some(arrivals.clone()), ..Answer::default() };
-    let topics = ["a", "b", "c", "d"].map(topic).to_vec();
+    let topics = ["a", "b", "c", "d"].map(|name| Wanted::fresh(topic(name))).to_vec();
     house.shard.obey(Order::Subscribe { outbox: client.outbox.clone(), topics, limit: 3, answer });
     let opened = || arrivals.complete().now_or_never().is_some();
     assert_eq!(client.told(), ["error:too_many_topics"]);

@@ -7,6 +7,8 @@ mod gaps;
 mod liveness;
 mod model;
 mod news;
+mod resume;
+mod sequence;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -21,14 +23,14 @@ use super::pass::Turn;
 use super::shard::Shard;
 use super::{Answer, Interest, Parts};
 use crate::broker::{Broker, Deliver, Health, Liveness, PublishError, Receipt};
-use crate::command::MessageId;
+use crate::command::{MessageId, Wanted};
 use crate::event::GapReason;
 use crate::identity::{ConnectionNumber, Replica};
 use crate::metrics::Metrics;
 use crate::outbox::fake::{Frame, Pipe, terms, topic};
 use crate::outbox::{Outbox, Total};
 use crate::protocol::{Json, Plain, Protocol};
-use crate::publication::{Deflated, Header, Publication};
+use crate::publication::{Header, Publication};
 use crate::settings::{OnGap, TopicRules};
 use crate::topic::Topic;
 
@@ -49,7 +51,7 @@ impl Broker for Road {
     }
 
     fn publish<'a>(&'a self, _: &'a Topic, _: &'a Header, _: Bytes) -> BoxFuture<'a, Result<Receipt, PublishError>> {
-        async { Ok(Receipt { replicas: 0 }) }.boxed()
+        async { Ok(Receipt::heard(0)) }.boxed()
     }
 
     fn health(&self) -> Health {
@@ -76,8 +78,13 @@ struct Client {
 impl House {
     /// A house on a road that is up, or not yet.
     fn new(up: bool) -> Self {
+        Self::under(up, TopicRules::default())
+    }
+
+    /// The same under rules of the test's own.
+    fn under(up: bool, rules: TopicRules) -> Self {
         let (metrics, replica) = (Arc::new(Metrics::new()), Replica::new("here"));
-        let rules = Arc::new(ArcSwap::from_pointee(TopicRules::default()));
+        let rules = Arc::new(ArcSwap::from_pointee(rules));
         let interest = Interest::new(1, rules.clone(), metrics.clone());
         let road = Arc::new(Road { up: Mutex::new(up), asked: Mutex::default() });
         let (broker, replica_too) = (road.clone(), replica.clone());
@@ -114,7 +121,7 @@ impl House {
     /// Subscribes with an id of the client's.
     fn ask(&mut self, client: &Client, topics: &[&str], id: Option<&str>) {
         let answer = Answer { id: id.map(|id| MessageId(id.into())), ..Answer::default() };
-        let (outbox, topics) = (client.outbox.clone(), topics.iter().map(|name| topic(name)).collect());
+        let (outbox, topics) = (client.outbox.clone(), topics.iter().map(|name| Wanted::fresh(topic(name))).collect());
         self.shard.obey(Order::Subscribe { outbox, topics, limit: 3, answer });
     }
 
@@ -135,9 +142,7 @@ impl House {
         let id = except.map(|client| self.replica.connection(client.outbox.number()).to_string().into());
         let header = id.map(|id| Box::new(Header { except: vec![id], ..Header::default() }));
         let payload = Bytes::copy_from_slice(text.as_bytes());
-        let received = Instant::now();
-        let deflated = Deflated::default();
-        self.interest.deliver(Publication { topic: topic(name), header, payload, received, deflated });
+        self.interest.deliver(Publication::new(topic(name), header, payload, Instant::now()));
     }
 
     /// The road is up, or down, and says so for these topics.

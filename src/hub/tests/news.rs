@@ -7,7 +7,7 @@ use crate::hub::news::News;
 fn reader(house: &mut House, number: u64, topics: usize) -> (Client, Vec<String>) {
     let client = house.json(number);
     let names: Vec<String> = (0..topics).map(|nth| format!("t{nth}")).collect();
-    let (outbox, wanted) = (client.outbox.clone(), names.iter().map(|name| topic(name)).collect());
+    let (outbox, wanted) = (client.outbox.clone(), names.iter().map(|name| Wanted::fresh(topic(name))).collect());
     house.shard.obey(Order::Subscribe { outbox, topics: wanted, limit: topics, answer: Answer::default() });
     (client, names)
 }

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use crate::command::MessageId;
+use crate::command::{MessageId, Resume};
 use crate::event::{Refusal, RefusalCode};
 use crate::publication::MAX_NAME;
 use crate::topic::{BadTopic, Topic};
@@ -122,14 +122,14 @@ pub(super) fn id(raw: Option<&RawValue>) -> Result<Option<MessageId>, Fault> {
 }
 
 /// A position or a time in ms: where to resume.
-pub(super) fn since(member: &str, raw: &RawValue) -> Result<(), Fault> {
-    match raw.get().starts_with('"') || serde_json::from_str::<u64>(raw.get()).is_ok() {
-        true => Ok(()),
-        false => {
-            let found = quote(raw.get());
-            Err(Fault::message(format!("{member} is {found}; write a position (a string) or a time in ms since 1970")))
-        }
-    }
+pub(super) fn since(member: &str, raw: &RawValue) -> Result<Resume, Fault> {
+    let time = serde_json::from_str(raw.get()).map(Resume::Since);
+    time.or_else(|_| serde_json::from_str(raw.get()).map(Resume::After)).map_err(|_| {
+        let found = quote(raw.get());
+        Fault::message(format!(
+            "{member} is {found}; write a position such as \"1700000000000-0\" or a time in ms since 1970"
+        ))
+    })
 }
 
 /// The beginning of what was found.

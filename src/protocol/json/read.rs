@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::line::{self, Fault, Line};
 use crate::close::Close;
-use crate::command::{Command, MessageId};
+use crate::command::{Command, MessageId, Resume, Wanted};
 use crate::event::Refusal;
 use crate::topic::Topic;
 
@@ -89,7 +89,7 @@ fn command(
 ) -> Result<(), Fault> {
     let kind = line.kind.ok_or_else(|| Fault::message(format!("the object has no \"type\"; write one of {TYPES}")))?;
     match line::string("\"type\"", kind)?.as_str() {
-        "subscribe" => subscribe(line, id.as_ref(), commands)?,
+        "subscribe" => commands.push(Ok(Command::Subscribe { topics: subscribe(line)?, id })),
         "unsubscribe" => commands.push(Ok(Command::Unsubscribe { topics: listed(line)?, id })),
         "publish" => commands.push(Ok(publish(line, id, message)?)),
         "ping" => commands.push(Ok(Command::Ping { id })),
@@ -101,60 +101,43 @@ fn command(
     Ok(())
 }
 
-/// Topics to resume and topics to begin with make two commands, answered under the same id.
-fn subscribe(
-    line: &Line<'_>,
-    id: Option<&MessageId>,
-    commands: &mut Vec<Result<Command, Refusal>>,
-) -> Result<(), Fault> {
-    let (resumed, fresh) = match line.topics {
-        Some(topics) if topics.get().starts_with('{') => each_since(line, topics)?,
-        _ if resumes(line)? => (listed(line)?, Vec::new()),
-        _ => (Vec::new(), listed(line)?),
-    };
-    for (topics, resume) in [(fresh, false), (resumed, true)] {
-        if !topics.is_empty() {
-            commands.push(Ok(Command::Subscribe { topics, resume, id: id.cloned() }));
+fn subscribe(line: &Line<'_>) -> Result<Vec<Wanted>, Fault> {
+    match line.topics {
+        Some(topics) if topics.get().starts_with('{') => each_since(line, topics),
+        _ => {
+            let resume = resume(line)?;
+            Ok(listed(line)?.into_iter().map(|topic| Wanted { topic, resume }).collect())
         }
     }
-    Ok(())
 }
 
-/// Whether the whole command asks to resume.
-fn resumes(line: &Line<'_>) -> Result<bool, Fault> {
+/// Where the whole command asks to resume.
+fn resume(line: &Line<'_>) -> Result<Option<Resume>, Fault> {
     match (line.since, line.last) {
         (Some(_), Some(_)) => Err(Fault::message("both \"since\" and \"last\"; write one of them")),
-        (Some(since), None) => line::since("\"since\"", since).map(|()| true),
-        (None, Some(last)) => match serde_json::from_str::<u64>(last.get()) {
-            Ok(_) => Ok(true),
+        (Some(since), None) => line::since("\"since\"", since).map(Some),
+        (None, Some(last)) => match serde_json::from_str(last.get()) {
+            Ok(last) => Ok(Some(Resume::Last(last))),
             Err(_) => {
                 Err(Fault::message(format!("\"last\" is {}; write how many publications", line::quote(last.get()))))
             }
         },
-        (None, None) => Ok(false),
+        (None, None) => Ok(None),
     }
 }
 
-/// The topics of `"topics":{"a":since,"b":null}`: those to resume and those to begin with.
-fn each_since(line: &Line<'_>, topics: &RawValue) -> Result<(Vec<Topic>, Vec<Topic>), Fault> {
+/// The topics of `"topics":{"a":since,"b":null}`, each with where to resume.
+fn each_since(line: &Line<'_>, topics: &RawValue) -> Result<Vec<Wanted>, Fault> {
     if line.since.or(line.last).or(line.topic).is_some() {
         return Err(Fault::message("\"topics\" is an object; leave out \"topic\", \"since\" and \"last\" beside it"));
     }
-    let (mut resumed, mut fresh) = (Vec::new(), Vec::new());
-    for (name, since) in members(topics)? {
+    let wanted = members(topics)?.into_iter().map(|(name, since)| {
         let topic = line::named("a name in \"topics\"", &name)?;
-        match since {
-            Some(since) => {
-                line::since(&format!("\"topics\".{topic:?}"), since)?;
-                resumed.push(topic);
-            }
-            None => fresh.push(topic),
-        }
-    }
-    match resumed.is_empty() && fresh.is_empty() {
-        true => Err(nameless()),
-        false => Ok((resumed, fresh)),
-    }
+        let resume = since.map(|since| line::since(&format!("\"topics\".{topic:?}"), since)).transpose()?;
+        Ok(Wanted { topic, resume })
+    });
+    let wanted: Vec<_> = wanted.collect::<Result<_, Fault>>()?;
+    if wanted.is_empty() { Err(nameless()) } else { Ok(wanted) }
 }
 
 fn members(topics: &RawValue) -> Result<BTreeMap<String, Option<&RawValue>>, Fault> {

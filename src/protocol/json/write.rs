@@ -1,5 +1,7 @@
 //! Publications and events → JSON in text frames. `type` is always the first member.
 
+use std::fmt::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, BytesMut};
@@ -10,6 +12,7 @@ use crate::close::{Close, Retry};
 use crate::command::MessageId;
 use crate::event::{Event, Gap, Refusal};
 use crate::frame::{Opcode, encode_with};
+use crate::position::Position;
 use crate::publication::Publication;
 use crate::topic::Topic;
 
@@ -28,7 +31,8 @@ pub(super) fn publication(publication: &Publication, wire: &mut BytesMut) {
     let expected = AROUND_DATA + extra + publication.topic.as_str().len() + publication.payload.len();
     encode_with(Opcode::Text, expected, wire, |wire| {
         let message = Object::begin("message", wire).topic(&publication.topic).payload(&publication.payload);
-        message.maybe_text("event", publication.event()).maybe_number("ts", publication.ts()).end();
+        let message = message.maybe_text("event", publication.event()).position(publication.position());
+        message.maybe_number("ts", publication.ts()).end();
     });
 }
 
@@ -40,12 +44,13 @@ pub(in super::super) fn event(event: &Event<'_>, wire: &mut BytesMut) {
             .number("heartbeat", heartbeat_ms)
             .text("version", env!("CARGO_PKG_VERSION"))
             .end(),
-        Event::Subscribed { topic, id, live, recovered } => {
+        Event::Subscribed { topic, id, live, recovered, position } => {
             let told = Object::begin("subscribed", wire).topic(topic).id(id).flag("live", live);
-            recovered.into_iter().fold(told, |told, recovered| told.flag("recovered", recovered)).end();
+            let told = recovered.into_iter().fold(told, |told, recovered| told.flag("recovered", recovered));
+            told.position(position).end();
         }
         Event::Unsubscribed { topic, id } => Object::begin("unsubscribed", wire).topic(topic).id(id).end(),
-        Event::Published { id } => Object::begin("published", wire).id(id).end(),
+        Event::Published { id, position } => Object::begin("published", wire).id(id).position(position).end(),
         Event::Gap(told) => gap(told, wire),
         Event::Live { topics, live } => Object::begin("live", wire).topics(topics).flag("live", live).end(),
         Event::Error(refusal) => error(refusal, wire),
@@ -142,6 +147,15 @@ impl<'w> Object<'w> {
             Some(number) => self.number(name, number),
             None => self,
         }
+    }
+
+    /// Where something stands in its topic's history: digits and a dash, which need no escaping.
+    fn position(self, position: Option<Position>) -> Self {
+        let Some(position) = position else { return self };
+        let object = self.name("position");
+        let written = write!(object.0, "\"{position}\"");
+        debug_assert!(written.is_ok());
+        object
     }
 
     /// A client's id is kept as the JSON text it came as.

@@ -10,13 +10,14 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use fanline::broker::Deliver;
 use fanline::broker::memory::MemoryBroker;
+use fanline::command::Wanted;
 use fanline::frame::Extension;
 use fanline::hub::{Answer, Hub, Interest, Member, Parts};
 use fanline::identity::{ConnectionNumber, Replica};
 use fanline::metrics::Metrics;
 use fanline::outbox::{Outbox, Terms, Total, Wire};
 use fanline::protocol::{Json, Plain, Protocol};
-use fanline::publication::{Deflated, Publication};
+use fanline::publication::Publication;
 use fanline::settings::{OnGap, TopicRules};
 use fanline::topic::Topic;
 use tokio::runtime::Builder;
@@ -127,7 +128,7 @@ impl Hall {
         let metrics = Arc::new(Metrics::new());
         let rules = Arc::new(ArcSwap::from_pointee(TopicRules::default()));
         let interest = Interest::new(1, rules.clone(), metrics.clone());
-        let broker = MemoryBroker::new(interest.clone());
+        let broker = MemoryBroker::new(interest.clone(), Arc::default());
         let replica = Replica::new("cost");
         let parts =
             Parts { broker, interest: interest.clone(), replica, rules, metrics: metrics.clone(), least_deflated: 1 };
@@ -144,7 +145,7 @@ impl Hall {
         for number in 0..clients {
             let outbox = Outbox::new(terms.clone(), ConnectionNumber(number), Drain(self.taken.clone()));
             let member = self.hub.seat(outbox);
-            member.subscribe(vec![self.topic.clone()], 1, Answer::default()).await;
+            member.subscribe(vec![Wanted::fresh(self.topic.clone())], 1, Answer::default()).await;
             self.clients.push(member);
         }
         while self.metrics.subscriptions.get() < self.clients.len() as i64 {
@@ -157,13 +158,7 @@ impl Hall {
         for _ in 0..passes {
             for _ in 0..at_once {
                 let (topic, payload) = (self.topic.clone(), Bytes::from_static(manner.payload));
-                self.interest.deliver(Publication {
-                    topic,
-                    header: None,
-                    payload,
-                    received: Instant::now(),
-                    deflated: Deflated::default(),
-                });
+                self.interest.deliver(Publication::new(topic, None, payload, Instant::now()));
             }
             while self.interest.held() > 0 {
                 tokio::task::yield_now().await;

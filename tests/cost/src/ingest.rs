@@ -8,6 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use fanline::broker::redis::RedisBroker;
+use fanline::command::Wanted;
 use fanline::frame::Extension;
 use fanline::hub::{Answer, Arrivals, Hub, Interest, Member, Parts};
 use fanline::identity::{ConnectionNumber, Replica};
@@ -90,7 +91,8 @@ impl Road {
         let interest = Interest::new(1, rules.clone(), metrics.clone());
         let settings = Redis { url: Secret::new(url), ..Redis::default() };
         let counters = Metrics::clone(&metrics);
-        let broker = RedisBroker::start(&settings, &replica, interest.clone(), counters, tasks, stop.clone())?;
+        let broker =
+            RedisBroker::start(&settings, Arc::default(), &replica, interest.clone(), counters, tasks, stop.clone())?;
         let hub = Hub::start(
             &Parts { broker, interest, replica, rules, metrics: metrics.clone(), least_deflated: usize::MAX },
             tasks,
@@ -108,7 +110,7 @@ impl Road {
         let member = self.hub.seat(Outbox::new(terms, ConnectionNumber(0), Socket(self.ear.clone())));
         let arrivals = Arrivals::new(1);
         let answer = Answer { arrivals: Some(arrivals.clone()), ..Answer::default() };
-        member.subscribe(vec![self.topic.clone()], 1, answer).await;
+        member.subscribe(vec![Wanted::fresh(self.topic.clone())], 1, answer).await;
         arrivals.complete().await;
         member
     }

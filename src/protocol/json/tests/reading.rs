@@ -5,8 +5,9 @@ use proptest::prelude::*;
 
 use super::super::Json;
 use crate::close::Close;
-use crate::command::{Command, MessageId, Payload};
+use crate::command::{Command, MessageId, Payload, Resume, Wanted};
 use crate::event::{Refusal, RefusalCode};
+use crate::position::Position;
 use crate::protocol::Protocol;
 use crate::topic::Topic;
 
@@ -26,9 +27,11 @@ fn id(json: &str) -> Option<MessageId> {
     Some(MessageId(json.into()))
 }
 
-fn subscribe(names: &[&str], resume: bool, id: Option<MessageId>) -> Command {
-    Command::Subscribe { topics: topics(names), resume, id }
+fn subscribe(names: &[&str], resume: Option<Resume>, id: Option<MessageId>) -> Command {
+    Command::Subscribe { topics: topics(names).into_iter().map(|topic| Wanted { topic, resume }).collect(), id }
 }
+
+const FIRST: Option<Resume> = Some(Resume::After(Position { ms: 1, number: 0 }));
 
 fn refusal(text: &str) -> Refusal {
     match read(text).as_slice() {
@@ -50,17 +53,20 @@ fn a_small_payload_does_not_keep_a_large_message_alive() {
 
 #[test]
 fn topics_are_named_alone_in_a_list_or_each_with_where_to_resume() {
+    let wants = [None, FIRST, Some(Resume::Since(5)), None];
+    let each = topics(&["a", "b", "c", "d"]).into_iter().zip(wants).map(|(topic, resume)| Wanted { topic, resume });
+    let each = Command::Subscribe { topics: each.collect(), id: id("2") };
     let understood: [(&str, &[Command]); 9] = [
-        (r#"{"type":"subscribe","topic":"a"}"#, &[subscribe(&["a"], false, None)]),
-        (r#"{"topics":["a","b"],"id":1,"type":"subscribe"}"#, &[subscribe(&["a", "b"], false, id("1"))]),
-        (r#"{"type":"subscribe","topic":"a","since":"1-0","id":"x"}"#, &[subscribe(&["a"], true, id("\"x\""))]),
-        (r#"{"type":"subscribe","topic":"a","since":1700000000000}"#, &[subscribe(&["a"], true, None)]),
-        (r#"{"type":"subscribe","topics":["a"],"last":10}"#, &[subscribe(&["a"], true, None)]),
-        (r#"{"type":"subscribe","topic":"a","since":null,"token":"t"}"#, &[subscribe(&["a"], false, None)]),
+        (r#"{"type":"subscribe","topic":"a"}"#, &[subscribe(&["a"], None, None)]),
+        (r#"{"topics":["a","b"],"id":1,"type":"subscribe"}"#, &[subscribe(&["a", "b"], None, id("1"))]),
+        (r#"{"type":"subscribe","topic":"a","since":"1-0","id":"x"}"#, &[subscribe(&["a"], FIRST, id("\"x\""))]),
         (
-            r#"{"type":"subscribe","id":2,"topics":{"a":null,"b":"1-0","c":5,"d":null}}"#,
-            &[subscribe(&["a", "d"], false, id("2")), subscribe(&["b", "c"], true, id("2"))],
+            r#"{"type":"subscribe","topic":"a","since":1700000000000}"#,
+            &[subscribe(&["a"], Some(Resume::Since(1_700_000_000_000)), None)],
         ),
+        (r#"{"type":"subscribe","topics":["a"],"last":10}"#, &[subscribe(&["a"], Some(Resume::Last(10)), None)]),
+        (r#"{"type":"subscribe","topic":"a","since":null,"token":"t"}"#, &[subscribe(&["a"], None, None)]),
+        (r#"{"type":"subscribe","id":2,"topics":{"a":null,"b":"1-0","c":5,"d":null}}"#, &[each]),
         (r#"{"type":"unsubscribe","topic":"a"}"#, &[Command::Unsubscribe { topics: topics(&["a"]), id: None }]),
         (
             r#"{"type":"unsubscribe","topics":["a","b"],"id":-1.5}"#,
@@ -172,13 +178,9 @@ fn a_refusal_says_what_was_found_where_and_what_to_write() {
             T,
             "a name in \"topics\" is \"@x\", which is no topic: topics",
         ),
-        (
-            r#"{"type":"subscribe","topics":{"a":true}}"#,
-            M,
-            "\"topics\".\"a\" is true; write a position (a string) or a",
-        ),
+        (r#"{"type":"subscribe","topics":{"a":true}}"#, M, "\"topics\".\"a\" is true; write a position such as"),
         (r#"{"type":"subscribe","topics":{"a":1},"since":2}"#, M, "\"topics\" is an object; leave out \"topic\","),
-        (r#"{"type":"subscribe","topic":"a","since":-1}"#, M, "\"since\" is -1; write a position (a string) or a time"),
+        (r#"{"type":"subscribe","topic":"a","since":-1}"#, M, "\"since\" is -1; write a position such as \"1700"),
         (r#"{"type":"subscribe","topic":"a","last":"9"}"#, M, "\"last\" is \"9\"; write how many publications"),
         (r#"{"type":"subscribe","topic":"a","last":9,"since":1}"#, M, "both \"since\" and \"last\"; write one of them"),
         (r#"{"type":"unsubscribe","topics":{"a":null}}"#, M, "\"topics\" is {\"a\":null}; write a list of strings"),

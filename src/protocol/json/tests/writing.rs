@@ -16,7 +16,7 @@ use crate::command::MessageId;
 use crate::event::{Event, Gap, GapReason, Refusal, RefusalCode};
 use crate::identity::{ConnectionNumber, Replica};
 use crate::protocol::Protocol;
-use crate::publication::{Deflated, Header, Publication};
+use crate::publication::{Header, Publication};
 use crate::topic::Topic;
 
 fn topic(name: &str) -> Topic {
@@ -46,13 +46,8 @@ fn said(event: &Event<'_>) -> String {
 }
 
 fn published(payload: &[u8], header: Option<Header>) -> String {
-    let publication = Publication {
-        topic: topic("room:42"),
-        header: header.map(Box::new),
-        payload: Bytes::copy_from_slice(payload),
-        received: Instant::now(),
-        deflated: Deflated::default(),
-    };
+    let header = header.map(Box::new);
+    let publication = Publication::new(topic("room:42"), header, Bytes::copy_from_slice(payload), Instant::now());
     let mut wire = BytesMut::new();
     Json.publication(&publication, &mut wire);
     text_of(&wire)
@@ -78,11 +73,11 @@ fn the_bytes_of_every_event_are_a_contract() {
             ),
         ),
         (
-            Event::Subscribed { topic: &room, id: Some(&id), live: true, recovered: None },
+            Event::Subscribed { topic: &room, id: Some(&id), live: true, recovered: None, position: None },
             r#"{"type":"subscribed","topic":"room:42","id":"a-1","live":true}"#,
         ),
         (
-            Event::Subscribed { topic: &room, id: None, live: false, recovered: Some(false) },
+            Event::Subscribed { topic: &room, id: None, live: false, recovered: Some(false), position: None },
             r#"{"type":"subscribed","topic":"room:42","live":false,"recovered":false}"#,
         ),
         (
@@ -90,8 +85,8 @@ fn the_bytes_of_every_event_are_a_contract() {
             r#"{"type":"unsubscribed","topic":"room:42","id":7}"#,
         ),
         (Event::Unsubscribed { topic: &room, id: None }, r#"{"type":"unsubscribed","topic":"room:42"}"#),
-        (Event::Published { id: Some(&number) }, r#"{"type":"published","id":7}"#),
-        (Event::Published { id: None }, r#"{"type":"published"}"#),
+        (Event::Published { id: Some(&number), position: None }, r#"{"type":"published","id":7}"#),
+        (Event::Published { id: None, position: None }, r#"{"type":"published"}"#),
         (
             Event::Gap(&gap),
             r#"{"type":"gap","topics":["room:42","all"],"reason":"too_large","since":1,"until":2,"spread_ms":3}"#,

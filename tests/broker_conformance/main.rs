@@ -3,6 +3,29 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
 
+macro_rules! on_every_broker {
+    ($($name:ident)*) => {
+        mod memory {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let road = crate::Road::memory().unwrap();
+                super::$name(&road).await;
+                road.end().await;
+            }
+        )*}
+        mod redis {$(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                let Some(road) = crate::Road::redis().await else { return };
+                super::$name(&road).await;
+                road.end().await;
+            }
+        )*}
+    };
+}
+
+mod history;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::sync::Arc;
@@ -38,7 +61,7 @@ struct Road {
 impl Road {
     fn memory() -> Option<Self> {
         let hub = Recorder::new();
-        let broker = MemoryBroker::new(hub.clone());
+        let broker = MemoryBroker::new(hub.clone(), history::rules());
         Some(Self { broker, hub, tasks: TaskTracker::new(), stop: CancellationToken::new(), redis: None })
     }
 
@@ -52,8 +75,16 @@ impl Road {
         let (hub, tasks, stop) = (Recorder::new(), TaskTracker::new(), CancellationToken::new());
         let settings = settings::Redis { url: Secret::new(redis.url()), linger: LINGER, ..Default::default() };
         let replica = Replica::new("test-1");
-        let broker =
-            RedisBroker::start(&settings, &replica, hub.clone(), Metrics::new(), &tasks, stop.clone()).unwrap();
+        let broker = RedisBroker::start(
+            &settings,
+            history::rules(),
+            &replica,
+            hub.clone(),
+            Metrics::new(),
+            &tasks,
+            stop.clone(),
+        )
+        .unwrap();
         Self { broker, hub, tasks, stop, redis: Some(redis) }
     }
 
@@ -95,27 +126,6 @@ fn number(n: usize) -> Bytes {
     n.to_string().into()
 }
 
-macro_rules! on_every_broker {
-    ($($name:ident)*) => {
-        mod memory {$(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                let road = super::Road::memory().unwrap();
-                super::$name(&road).await;
-                road.end().await;
-            }
-        )*}
-        mod redis {$(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $name() {
-                let Some(road) = super::Road::redis().await else { return };
-                super::$name(&road).await;
-                road.end().await;
-            }
-        )*}
-    };
-}
-
 on_every_broker! {
     publications_of_one_publisher_arrive_in_order
     a_publisher_hears_how_many_replicas_listened
@@ -141,9 +151,9 @@ async fn publications_of_one_publisher_arrive_in_order(road: &Road) {
 
 async fn a_publisher_hears_how_many_replicas_listened(road: &Road) {
     let topic = topic("room:42");
-    assert_eq!(road.publish(&topic, "nobody").await, Ok(Receipt { replicas: 0 }));
+    assert_eq!(road.publish(&topic, "nobody").await, Ok(Receipt::heard(0)));
     road.subscribed(&topic).await;
-    assert_eq!(road.publish(&topic, "one").await, Ok(Receipt { replicas: 1 }));
+    assert_eq!(road.publish(&topic, "one").await, Ok(Receipt::heard(1)));
 }
 
 async fn any_bytes_arrive_as_they_were_sent(road: &Road) {
@@ -179,7 +189,7 @@ async fn a_header_longer_than_a_replica_reads_is_refused_and_the_longest_arrives
         assert_eq!(refused, Err(PublishError::Header(HeaderTooLong(MAX_HEADER + 1))));
     }
     let taken = road.broker.publish(&topic, &excepting(longest), "hi".into()).await;
-    assert_eq!(taken, Ok(Receipt { replicas: 1 }));
+    assert_eq!(taken, Ok(Receipt::heard(1)));
     assert_eq!(road.heard(&topic, 1).await, ["hi"]);
     assert!(!road.hub.told(&topic).iter().any(|told| matches!(told, Told::Gap(_))), "it is read");
 }
@@ -236,7 +246,7 @@ async fn an_unsubscribe_racing_a_subscribe_leaves_what_was_wanted_last(road: &Ro
     }
     for topic in &topics {
         road.hub.until("live", || road.hub.is_live(topic)).await;
-        assert_eq!(road.publish(topic, "last").await, Ok(Receipt { replicas: 1 }));
+        assert_eq!(road.publish(topic, "last").await, Ok(Receipt::heard(1)));
         assert_eq!(road.heard(topic, 1).await, ["last"]);
     }
 }
@@ -372,7 +382,7 @@ mod away {
         assert!(began.elapsed() < Duration::from_millis(50), "{:?}", began.elapsed());
         road.redis.as_mut().unwrap().restart();
         road.hub.until("open", || road.broker.health() == Health::Open).await;
-        assert_eq!(road.publish(&topic("room:42"), "hi").await, Ok(Receipt { replicas: 0 }));
+        assert_eq!(road.publish(&topic("room:42"), "hi").await, Ok(Receipt::heard(0)));
         road.end().await;
     }
 

@@ -1,0 +1,176 @@
+//! Histories in Redis: a stream per topic, its last position beside it, both in the slot of the topic's channel.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use redis::{Cmd, Value};
+
+use super::publisher::{Failure, Publisher};
+use super::script::Script;
+use crate::broker::{HistoryError, Page, Part, PublishError, Read, Receipt};
+use crate::link::keys::Keys;
+use crate::position::Position;
+use crate::publication::{Header, Publication};
+use crate::settings::TopicRules;
+use crate::topic::Topic;
+
+/// What Redis says while it cannot answer, though it soon may.
+const FOR_NOW: [&str; 7] = ["LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"];
+
+/// The histories' side of a broker.
+pub(super) struct Histories {
+    keys: Keys,
+    rules: Arc<ArcSwap<TopicRules>>,
+    script: ArcSwap<Script>,
+    publish: &'static str,
+}
+
+impl Histories {
+    pub fn new(keys: Keys, rules: Arc<ArcSwap<TopicRules>>, publish: &'static str) -> Self {
+        let script = ArcSwap::from_pointee(Script::new(keys.prefix(), rules.load_full(), publish));
+        Self { keys, rules, script, publish }
+    }
+
+    /// The script for the rules in force.
+    pub fn script(&self) -> Arc<Script> {
+        let (script, rules) = (self.script.load_full(), self.rules.load_full());
+        if Arc::ptr_eq(&script.rules, &rules) {
+            return script;
+        }
+        let script = Arc::new(Script::new(self.keys.prefix(), rules, self.publish));
+        self.script.store(script.clone());
+        script
+    }
+
+    /// Whether publishing takes more than PUBLISH.
+    pub fn concerns(&self, topic: &Topic, header: &Header) -> bool {
+        header.id.is_some() || self.rules.load().rule(topic.as_str()).keeps_history()
+    }
+
+    /// Publishes, keeping what the topic's rule says.
+    pub async fn publish(
+        &self,
+        publisher: &Publisher,
+        topic: &Topic,
+        header: &Header,
+        payload: &[u8],
+    ) -> Result<Receipt, PublishError> {
+        header.check()?;
+        let (channel, script) = (self.keys.channel(topic), self.script());
+        let call = |command: &str, text: &str| {
+            let mut call = redis::cmd(command);
+            call.arg(text).arg(1).arg(&channel).arg(payload);
+            options(header, &mut call);
+            call
+        };
+        let answer = match publisher.ask(&channel, &call("EVALSHA", &script.sha)).await {
+            // A new master, or one that was restarted; EVAL leaves it there for the next ones.
+            Err(Failure::Refused(error)) if error.code() == Some("NOSCRIPT") => {
+                publisher.ask(&channel, &call("EVAL", &script.source)).await?
+            }
+            answer => answer?,
+        };
+        let receipt: (Option<String>, u64, u64) =
+            redis::from_redis_value(answer).map_err(|error| PublishError::Refused(error.to_string()))?;
+        let (position, replicas, repeated) = receipt;
+        Ok(Receipt { replicas, position: position.and_then(|text| text.parse().ok()), repeated: repeated > 0 })
+    }
+
+    /// The last positions of topics that one command may ask for.
+    pub async fn positions(&self, publisher: &Publisher, topics: &[Topic]) -> Result<Vec<Position>, HistoryError> {
+        let mut command = redis::cmd("MGET");
+        for topic in topics {
+            command.arg(self.keys.last(topic));
+        }
+        let Some(first) = topics.first() else { return Ok(Vec::new()) };
+        let answer = publisher.ask(&self.keys.channel(first), &command).await?;
+        let positions: Vec<Option<String>> = redis::from_redis_value(answer).map_err(|error| unread(&error))?;
+        Ok(positions.into_iter().map(last).collect())
+    }
+
+    /// A part of a topic's history.
+    pub async fn read(&self, publisher: &Publisher, topic: &Topic, read: Read) -> Result<Page, HistoryError> {
+        // The position first: what is published in between is then among the entries, and not missing from them.
+        let mut newest = redis::cmd("GET");
+        newest.arg(self.keys.last(topic));
+        let answers = publisher.ask_all(&self.keys.channel(topic), &[newest, self.range(topic, read)]).await?;
+        let mut answers = answers.into_iter().map(|answer| answer.map_err(Failure::Refused));
+        let mut next = || answers.next().unwrap_or(Ok(Value::Nil));
+        let newest: Option<String> = redis::from_redis_value(next()?).map_err(|error| unread(&error))?;
+        let entries: Vec<(String, Vec<Bytes>)> = redis::from_redis_value(next()?).map_err(|error| unread(&error))?;
+        let now = Instant::now();
+        let mut entries: Vec<_> = entries.into_iter().filter_map(|entry| publication(topic, entry, now)).collect();
+        if matches!(read.part, Part::Until(_)) {
+            entries.reverse();
+        }
+        Ok(Page { entries, newest: last(newest) })
+    }
+
+    fn range(&self, topic: &Topic, read: Read) -> Cmd {
+        let stream = self.keys.stream(topic);
+        let mut range = match read.part {
+            Part::After(position) => {
+                let mut range = redis::cmd("XRANGE");
+                range.arg(stream).arg(format!("({position}")).arg("+");
+                range
+            }
+            Part::Until(position) => {
+                let mut range = redis::cmd("XREVRANGE");
+                range.arg(stream).arg(position.to_string()).arg("-");
+                range
+            }
+        };
+        range.arg("COUNT").arg(read.most);
+        range
+    }
+}
+
+/// What the script is told of a header.
+fn options(header: &Header, call: &mut Cmd) {
+    let named = [("EVENT", &header.event), ("KEY", &header.key), ("ID", &header.id)];
+    for (name, value) in named.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
+        call.arg(name).arg(value);
+    }
+    if let Some(ts) = header.ts {
+        call.arg("TS").arg(ts);
+    }
+    for id in &header.except {
+        call.arg("EXCEPT").arg(&**id);
+    }
+}
+
+/// A stream's entry; none where it is not of ours.
+fn publication(topic: &Topic, (id, fields): (String, Vec<Bytes>), now: Instant) -> Option<Publication> {
+    let field = |name: &[u8]| {
+        let pairs = fields.chunks_exact(2);
+        pairs.into_iter().find(|pair| pair[0] == name).map(|pair| pair[1].clone())
+    };
+    let prev = std::str::from_utf8(&field(b"p")?).ok()?.parse().ok()?;
+    let members = [b"{", &*field(b"h")?, b"}"].concat();
+    let header: Header = serde_json::from_slice(&members).ok()?;
+    let header = Header { pos: Some(id.parse().ok()?), prev: Some(prev), ..header };
+    Some(Publication::new(topic.clone(), Some(Box::new(header)), field(b"d")?, now))
+}
+
+/// A last position; of a topic of which nothing is known, the start.
+fn last(text: Option<String>) -> Position {
+    text.and_then(|text| text.parse().ok()).unwrap_or(Position::START)
+}
+
+fn unread(error: &redis::ParsingError) -> HistoryError {
+    HistoryError::Refused(error.to_string())
+}
+
+impl From<Failure> for HistoryError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Away(why) => Self::Away(why),
+            Failure::Refused(error) if error.code().is_some_and(|code| FOR_NOW.contains(&code)) => {
+                Self::Away(error.to_string())
+            }
+            Failure::Refused(error) => Self::Refused(error.to_string()),
+        }
+    }
+}

@@ -1,0 +1,104 @@
+-- Publishes one message: keeps it where the topic's rule says so, and tells it to who listens, in one step.
+-- KEYS[1] is the topic's channel; ARGV is the payload, then names and values: EVENT, KEY, ID, TS (ms), EXCEPT (repeatable).
+-- Answers {position or false, how many listened, 1 where it was published before under its ID and now was not}.
+
+local MAX_HEADER = 65536
+
+local function rule_of(topic)
+  for _, rule in ipairs(RULES) do
+    if rule.prefix and topic:sub(1, #rule.name) == rule.name or topic == rule.name then
+      return rule
+    end
+  end
+end
+
+-- The header's members, without the position, in the order in which the gateway writes them.
+local function members(args, now)
+  local given, except = {}, {}
+  for i = 2, #args, 2 do
+    local name, value = string.upper(args[i]), args[i + 1]
+    if value == nil then
+      return nil, 'ERR ' .. args[i] .. ' has no value'
+    elseif name == 'EXCEPT' then
+      except[#except + 1] = cjson.encode(value)
+    elseif name == 'EVENT' or name == 'KEY' or name == 'ID' or name == 'TS' then
+      given[name] = value
+    else
+      return nil, 'ERR ' .. args[i] .. ' is no option; write EVENT, KEY, ID, TS or EXCEPT, each with a value'
+    end
+  end
+  local ts = given.TS and tonumber(given.TS) or now
+  local text = { string.format('"ts":%.0f', ts) }
+  if given.EVENT then text[#text + 1] = '"event":' .. cjson.encode(given.EVENT) end
+  if given.KEY then text[#text + 1] = '"key":' .. cjson.encode(given.KEY) end
+  if #except > 0 then text[#text + 1] = '"except":[' .. table.concat(except, ',') .. ']' end
+  if given.ID then text[#text + 1] = '"id":' .. cjson.encode(given.ID) end
+  return table.concat(text, ','), nil, given.ID
+end
+
+-- The first place after `last` that a publication of now can have: clocks may go back, places do not.
+local function after(last, now)
+  local ms, number = last:match('^(%d+)-(%d+)$')
+  ms, number = tonumber(ms), tonumber(number)
+  if now > ms then return string.format('%.0f-0', now) end
+  return string.format('%.0f-%.0f', ms, number + 1)
+end
+
+local function newest(stream)
+  local top = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  return top and top[1]
+end
+
+-- Appends to the history. Answers the position before it and its own, or an error.
+local function keep(base, rule, header, payload, now)
+  local stream, lastkey = base .. ':stream', base .. ':last'
+  local prev = redis.call('GET', lastkey) or newest(stream) or '0-0'
+  local pos = after(prev, now)
+  local function add()
+    return redis.pcall('XADD', stream, 'MAXLEN', '=', rule.size, pos, 'p', prev, 'h', header, 'd', payload)
+  end
+  local added = add()
+  if type(added) == 'table' and added.err then
+    -- The stream may be ahead of what we noted: then it is right.
+    prev = newest(stream) or prev
+    pos = after(prev, now)
+    added = add()
+    if type(added) == 'table' and added.err then return nil, nil, added end
+  end
+  redis.call('SET', lastkey, pos, 'EX', LAST_TTL)
+  redis.call('PEXPIRE', stream, rule.ttl)
+  return prev, pos
+end
+
+local function fanline_publish(keys, args)
+  local channel, payload = keys[1], args[1]
+  if not channel or not payload or channel:sub(1, #PREFIX) ~= PREFIX then
+    return redis.error_reply('ERR write 1 ' .. PREFIX .. '<topic> <payload> [EVENT e] [KEY k] [ID i] [EXCEPT c]')
+  end
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  local header, wrong, id = members(args, now)
+  if not header then return redis.error_reply(wrong) end
+  if #header + 80 > MAX_HEADER then
+    return redis.error_reply('ERR its header has ' .. #header .. ' bytes, and no replica reads so many')
+  end
+
+  local base = '{' .. channel .. '}'
+  local once = id and base .. ':id:' .. id
+  local first = once and redis.call('GET', once)
+  if first then return { first ~= '' and first, 0, 1 } end
+
+  local rule = rule_of(channel:sub(#PREFIX + 1))
+  if rule and rule.none then rule = nil end
+  local pos
+  local place = ''
+  if rule then
+    local prev, failed
+    prev, pos, failed = keep(base, rule, header, payload, now)
+    if failed then return failed end
+    place = ',"pos":"' .. pos .. '","prev":"' .. prev .. '"'
+  end
+  if once then redis.call('SET', once, pos or '', 'EX', ONCE) end
+  local listeners = redis.call(PUBLISH, channel, '\30FL1{' .. header .. place .. '}\n' .. payload)
+  return { pos or false, listeners, 0 }
+end

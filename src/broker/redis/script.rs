@@ -1,0 +1,137 @@
+//! What runs inside Redis to publish with a history: one text, as a script for us and as a function for producers.
+
+use std::fmt::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sha1::{Digest, Sha1};
+
+use crate::publication::ONCE;
+use crate::settings::{TopicRule, TopicRules};
+
+/// The text, without what the settings say.
+const BODY: &str = include_str!("publish.lua");
+
+/// The library's name in Redis, which changes with what it answers to.
+pub const LIBRARY: &str = "fanline1";
+
+/// The version of the text: a library of a later one is left alone. To be raised with every change of the text.
+pub const VERSION: u32 = 1;
+
+/// How the first line of a library's code begins, before its version.
+const STAMP: &str = "-- fanline ";
+
+/// How long the last position of a topic is remembered after its publications are gone.
+const LAST_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The text with what the settings say.
+#[derive(Debug)]
+pub struct Script {
+    /// For which rules.
+    pub rules: Arc<TopicRules>,
+    /// What EVAL takes.
+    pub source: String,
+    /// What EVALSHA takes.
+    pub sha: String,
+    /// What FUNCTION LOAD takes.
+    pub library: String,
+}
+
+impl Script {
+    /// For these rules, under this prefix; `publish` is `PUBLISH` or `SPUBLISH`.
+    #[must_use]
+    pub fn new(prefix: &str, rules: Arc<TopicRules>, publish: &str) -> Self {
+        let text = settings(prefix, &rules, publish) + BODY;
+        let source = format!("{text}\nreturn fanline_publish(KEYS, ARGV)\n");
+        let library = format!(
+            "#!lua name={LIBRARY}\n{STAMP}{VERSION}\n{text}\nredis.register_function('fanline_publish', fanline_publish)\n"
+        );
+        let sha = Sha1::digest(source.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        Self { rules, source, sha, library }
+    }
+
+    /// Whether the library found in Redis is to be replaced by this one.
+    #[must_use]
+    pub fn replaces(&self, found: Option<&str>) -> bool {
+        found.is_none_or(|code| code != self.library && version(code).is_none_or(|found| found <= VERSION))
+    }
+}
+
+/// The version of a library of ours.
+fn version(code: &str) -> Option<u32> {
+    code.lines().nth(1)?.strip_prefix(STAMP)?.trim().parse().ok()
+}
+
+fn settings(prefix: &str, rules: &TopicRules, publish: &str) -> String {
+    let mut text = format!(
+        "local PREFIX, PUBLISH, ONCE, LAST_TTL = {}, '{publish}', {}, {}\nlocal RULES = {{\n",
+        quoted(prefix),
+        ONCE.as_secs(),
+        LAST_TTL.as_secs()
+    );
+    for rule in &rules.rules {
+        text.push_str(&line(rule));
+    }
+    text + "}\n"
+}
+
+/// One rule; also one without a history, for it keeps later ones from its topics.
+fn line(rule: &TopicRule) -> String {
+    let (name, prefix) = rule.matches.strip_suffix('*').map_or((&*rule.matches, false), |name| (name, true));
+    let kept = match rule.keeps_history() {
+        true => format!("size = {}, ttl = {}", rule.history_size, rule.history_ttl.as_millis()),
+        false => "none = true".into(),
+    };
+    format!("  {{ name = {}, prefix = {prefix}, {kept} }},\n", quoted(name))
+}
+
+/// A text of Lua, of visible ASCII.
+fn quoted(text: &str) -> String {
+    let escaped = text.bytes().fold(String::new(), |mut escaped, byte| {
+        let _ = if byte.is_ascii_alphanumeric() || b":_-*.".contains(&byte) {
+            write!(escaped, "{}", char::from(byte))
+        } else {
+            write!(escaped, "\\{byte:03}")
+        };
+        escaped
+    });
+    format!("'{escaped}'")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rules(list: &[(&str, u32)]) -> Arc<TopicRules> {
+        let rule = |&(name, size): &(&str, u32)| TopicRule {
+            matches: name.into(),
+            history_size: size,
+            ..TopicRule::default()
+        };
+        Arc::new(TopicRules::new(list.iter().map(rule).collect()))
+    }
+
+    #[test]
+    fn the_settings_stand_before_the_text() {
+        let script = Script::new("fan'line:", rules(&[("a:*", 10), ("b", 0)]), "PUBLISH");
+        let head = "local PREFIX, PUBLISH, ONCE, LAST_TTL = 'fan\\039line:', 'PUBLISH', 300, 2592000\n\
+                    local RULES = {\n  { name = 'a:', prefix = true, size = 10, ttl = 300000 },\n  \
+                    { name = 'b', prefix = false, none = true },\n}\n";
+        assert!(script.source.starts_with(head), "{}", script.source);
+        assert!(script.library.starts_with("#!lua name=fanline1\n-- fanline 1\n"));
+        assert_eq!(script.sha.len(), 40);
+    }
+
+    #[test]
+    fn a_library_is_replaced_by_a_newer_one_or_by_other_settings_but_never_by_an_older() {
+        let ours = Script::new("fanline:", rules(&[("a:*", 10)]), "PUBLISH");
+        let other = Script::new("fanline:", rules(&[("a:*", 20)]), "PUBLISH");
+        assert!(ours.replaces(None) && ours.replaces(Some("#!lua name=fanline1\n-- something\n")));
+        assert!(!ours.replaces(Some(&ours.library)) && ours.replaces(Some(&other.library)));
+        let later = ours.library.replace("-- fanline 1\n", "-- fanline 2\n");
+        assert!(!ours.replaces(Some(&later)));
+    }
+}

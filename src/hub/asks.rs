@@ -1,0 +1,47 @@
+//! What must be read from the histories, so that topics are whole and clients resume: asked under the topics' locks,
+//! read by one task for all shards.
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use super::sequence::Ask;
+use crate::topic::Topic;
+
+/// One thing to read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Errand {
+    pub topic: Topic,
+    pub what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// So that the topic is whole, in this epoch of its past.
+    Heal { epoch: u64, ask: Ask },
+    /// So that the log of this id is longer.
+    Log(u64),
+}
+
+/// What waits to be read. A topic has at most one errand of each kind under way, so this is bounded by the topics.
+#[derive(Debug, Default)]
+pub(super) struct Asks {
+    queue: Mutex<Vec<Errand>>,
+    wake: Notify,
+}
+
+impl Asks {
+    pub fn push(&self, topic: &Topic, what: What) {
+        self.queue.lock().push(Errand { topic: topic.clone(), what });
+        self.wake.notify_one();
+    }
+
+    /// Takes all that waits.
+    pub fn take(&self) -> Vec<Errand> {
+        std::mem::take(&mut *self.queue.lock())
+    }
+
+    /// Resolves when something was put in since the last time.
+    pub async fn filled(&self) {
+        self.wake.notified().await;
+    }
+}

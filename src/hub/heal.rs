@@ -1,0 +1,151 @@
+//! What becomes of what was read: topics are whole again, and those who resume go on.
+
+use std::time::Instant;
+
+use super::asks::{Errand, What};
+use super::inbox::Item;
+use super::interest::{Entry, Interest};
+use super::log::Stretch;
+use super::past::{Cursor, Past, Resumed, Told};
+use super::sequence::{Ask, Outcome, Sequence};
+use crate::broker::{Page, Part, Read};
+use crate::command::Resume;
+use crate::event::GapReason;
+use crate::metrics::Recovered;
+use crate::position::Position;
+use crate::topic::Topic;
+
+impl Interest {
+    /// Whether somebody still waits for what this errand brings.
+    pub(super) fn still_wants(&self, errand: &Errand) -> bool {
+        let mut stripe = self.stripe(&errand.topic).lock();
+        let past = stripe.get_mut(&errand.topic).and_then(|entry| entry.past.as_mut());
+        past.is_some_and(|past| match errand.what {
+            What::Heal { epoch, .. } => past.epoch == epoch,
+            What::Log(id) => past.log(id).is_some(),
+        })
+    }
+
+    /// The topic's last position was read.
+    pub(super) fn answered(&self, topic: &Topic, epoch: u64, newest: Position) {
+        self.heal(topic, epoch, |sequence| sequence.answered(newest));
+    }
+
+    /// What follows the topic's last publication was read.
+    pub(super) fn healed(&self, topic: &Topic, epoch: u64, page: Page) {
+        let mut stripe = self.stripe(topic).lock();
+        let Some(entry) = stripe.get_mut(topic) else { return };
+        let Some(past) = entry.past.as_mut().filter(|past| past.epoch == epoch) else { return };
+        past.weigh(&page);
+        if !page.entries.is_empty() {
+            self.metrics.recovered(Recovered::Healed).inc();
+        }
+        self.advance(topic, entry, |sequence| sequence.read(page.entries, page.newest));
+    }
+
+    /// The topic's history cannot be read.
+    pub(super) fn gave_up(&self, topic: &Topic, epoch: u64) {
+        self.heal(topic, epoch, Sequence::gave_up);
+    }
+
+    fn heal(&self, topic: &Topic, epoch: u64, act: impl FnOnce(&mut Sequence) -> Outcome) {
+        let mut stripe = self.stripe(topic).lock();
+        let Some(entry) = stripe.get_mut(topic) else { return };
+        if entry.past.as_ref().is_some_and(|past| past.epoch == epoch) {
+            self.advance(topic, entry, act);
+        }
+    }
+
+    /// Something happened to a topic's sequence: tells the shards what their subscribers see of it.
+    pub(super) fn advance(&self, topic: &Topic, entry: &mut Entry, act: impl FnOnce(&mut Sequence) -> Outcome) {
+        let Some(past) = &mut entry.past else { return };
+        let before = past.last();
+        let (told, ask) = past.act(act);
+        let (epoch, goes_on) = (past.epoch, past.is_whole() || !told.is_empty());
+        if goes_on {
+            // First, so that nobody gets a publication before it is told that it listens.
+            let behind = told.first().map_or(past.last(), |told| told.prev().or(before));
+            self.flip_live(topic, entry, behind);
+        }
+        for told in told {
+            match told {
+                Told::Publication(publication) => self.hand_out(entry.shards, publication),
+                Told::Gap { reason, since, behind } => {
+                    self.metrics.recovered(Recovered::Lost).inc();
+                    let gap = |topic| Item::Gap { topic, reason, since: since.ms, position: behind };
+                    self.each(entry.shards, |inbox| {
+                        inbox.push(gap(topic.clone()));
+                        // The log went with the hole: who waits for it asks anew.
+                        inbox.push(Item::Logged(topic.clone()));
+                    });
+                }
+            }
+        }
+        self.ask(topic, epoch, ask);
+    }
+
+    /// The road of a topic is open: where does it stand?
+    pub(super) fn open(&self, topic: &Topic, past: &mut Past) {
+        let ask = past.opened();
+        self.ask(topic, past.epoch, ask);
+    }
+
+    fn ask(&self, topic: &Topic, epoch: u64, ask: Option<Ask>) {
+        if let Some(ask) = ask {
+            self.asks.push(topic, What::Heal { epoch, ask });
+        }
+    }
+
+    /// Where a client that resumes goes on. Where it must wait, `Logged` comes to its shard.
+    pub(super) fn resume(&self, topic: &Topic, resume: Resume) -> Resumed {
+        let nothing = Resumed::Gone { reason: GapReason::Lost, position: None };
+        let mut stripe = self.stripe(topic).lock();
+        let past = stripe.get_mut(topic).and_then(|entry| entry.past.as_mut());
+        let Some((resumed, log)) = past.map(|past| past.resume(resume, Instant::now())) else { return nothing };
+        if let Some(id) = log {
+            self.asks.push(topic, What::Log(id));
+        }
+        resumed
+    }
+
+    /// Some publications from a cursor on.
+    pub(super) fn stretch(&self, topic: &Topic, cursor: Cursor, most: usize, bytes: usize) -> Stretch {
+        let mut stripe = self.stripe(topic).lock();
+        let past = stripe.get_mut(topic).and_then(|entry| entry.past.as_mut());
+        past.map_or(Stretch::Behind(GapReason::Lost), |past| past.stretch(cursor, most, bytes, Instant::now()))
+    }
+
+    /// The read that brings what follows a position.
+    pub(super) fn missing(&self, topic: &Topic, position: Position) -> Option<Read> {
+        let stripe = self.stripe(topic).lock();
+        let most = stripe.get(topic)?.past.as_ref()?.page;
+        Some(Read { part: Part::After(position), most })
+    }
+
+    /// Lets a log go where nobody has had use for it since `unused`; else answers what it holds, in bytes.
+    pub(super) fn forget_log(&self, topic: &Topic, unused: Instant) -> Option<usize> {
+        let mut stripe = self.stripe(topic).lock();
+        let past = stripe.get_mut(topic)?.past.as_mut()?;
+        past.forget(unused);
+        past.held()
+    }
+
+    /// The read that makes a log longer; none where nobody needs it any more.
+    pub(super) fn older(&self, topic: &Topic, id: u64) -> Option<Read> {
+        let mut stripe = self.stripe(topic).lock();
+        stripe.get_mut(topic)?.past.as_mut()?.log(id).map(super::log::Log::older)
+    }
+
+    /// It was read, or cannot be: all who wait for it look again.
+    pub(super) fn logged(&self, topic: &Topic, id: u64, page: Option<Page>) {
+        let mut stripe = self.stripe(topic).lock();
+        let Some(entry) = stripe.get_mut(topic) else { return };
+        let Some(log) = entry.past.as_mut().and_then(|past| past.log(id)) else { return };
+        log.asked = false;
+        match page {
+            Some(page) => log.lengthen(page),
+            None => log.give_up(),
+        }
+        self.each(entry.shards, |inbox| inbox.push(Item::Logged(topic.clone())));
+    }
+}

@@ -1,0 +1,193 @@
+//! The task that reads histories for all shards: once for each topic, however many wait for it.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use tokio_util::sync::CancellationToken;
+
+use super::asks::{Errand, What};
+use super::interest::Interest;
+use super::sequence::Ask;
+use crate::broker::{Broker, HistoryError, Page, Read};
+use crate::position::Position;
+use crate::topic::Topic;
+
+/// How many topics' last positions are asked for at once.
+const BATCH: usize = 1_000;
+
+/// How many reads are under way at a time: enough to keep Redis busy, few enough that their pages take little room.
+const UNDER_WAY: usize = 16;
+
+/// How long a topic's log is kept after the last who resumed …
+const KEPT: Duration = Duration::from_secs(10);
+/// … and how much all logs may hold, in bytes, before that is cut to a second.
+const LOGS: usize = 64 * 1024 * 1024;
+
+/// The waits between two tries while Redis is away.
+const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+
+/// Reads until told to stop.
+pub(super) async fn run(interest: Arc<Interest>, broker: Arc<dyn Broker>, stop: CancellationToken) {
+    let healer = Healer { interest: &interest, broker: &*broker };
+    let mut under_way: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+    let mut waiting = Waiting::default();
+    let mut tick = tokio::time::interval(KEPT / 10);
+    loop {
+        waiting.add(interest.asks.take());
+        while under_way.len() < UNDER_WAY {
+            match waiting.next() {
+                Some(Next::Positions(errands)) => under_way.push(healer.positions(errands).boxed()),
+                Some(Next::Read(errand)) => under_way.push(healer.read(errand).boxed()),
+                None => break,
+            }
+        }
+        tokio::select! {
+            Some(()) = under_way.next() => {}
+            () = interest.asks.filled() => {}
+            _ = tick.tick() => waiting.forget(&interest),
+            () = stop.cancelled() => return,
+        }
+    }
+}
+
+/// What is to be read, and what may be forgotten.
+#[derive(Default)]
+struct Waiting {
+    positions: Vec<Errand>,
+    reads: VecDeque<Errand>,
+    /// Topics that have a log.
+    logs: HashSet<Topic>,
+}
+
+enum Next {
+    Positions(Vec<Errand>),
+    Read(Errand),
+}
+
+impl Waiting {
+    fn add(&mut self, errands: Vec<Errand>) {
+        for errand in errands {
+            match errand.what {
+                What::Heal { ask: Ask::Last, .. } => self.positions.push(errand),
+                What::Heal { .. } => self.reads.push_back(errand),
+                What::Log(_) => {
+                    self.logs.insert(errand.topic.clone());
+                    self.reads.push_back(errand);
+                }
+            }
+        }
+    }
+
+    /// Positions first: many topics wait for one answer.
+    fn next(&mut self) -> Option<Next> {
+        if self.positions.is_empty() {
+            return self.reads.pop_front().map(Next::Read);
+        }
+        let rest = self.positions.split_off(self.positions.len().min(BATCH));
+        Some(Next::Positions(std::mem::replace(&mut self.positions, rest)))
+    }
+
+    /// Lets logs go that nobody needs.
+    fn forget(&mut self, interest: &Interest) {
+        let now = Instant::now();
+        for kept in [KEPT, KEPT / 10] {
+            let unused = now.checked_sub(kept).unwrap_or(now);
+            let mut held = 0;
+            self.logs.retain(|topic| interest.forget_log(topic, unused).inspect(|bytes| held += bytes).is_some());
+            if held <= LOGS {
+                break;
+            }
+        }
+    }
+}
+
+struct Healer<'h> {
+    interest: &'h Interest,
+    broker: &'h dyn Broker,
+}
+
+impl Healer<'_> {
+    /// Asks where topics stand.
+    async fn positions(&self, mut errands: Vec<Errand>) {
+        let mut patience = AGAIN.0;
+        while !errands.is_empty() {
+            let topics: Vec<Topic> = errands.iter().map(|errand| errand.topic.clone()).collect();
+            match self.broker.positions(&topics).await {
+                Ok(positions) => {
+                    return errands.iter().zip(positions).for_each(|(errand, newest)| self.answer(errand, newest));
+                }
+                Err(error) => {
+                    if let Some(refused) = refused(error) {
+                        complain(&errands[0].topic, &refused);
+                        return errands.iter().for_each(|errand| self.give_up(errand));
+                    }
+                }
+            }
+            tokio::time::sleep(patience).await;
+            patience = (patience * 2).min(AGAIN.1);
+            errands.retain(|errand| self.interest.still_wants(errand));
+        }
+    }
+
+    /// Reads what one topic needs.
+    async fn read(&self, errand: Errand) {
+        let mut patience = AGAIN.0;
+        while self.interest.still_wants(&errand) {
+            let Some(read) = self.what(&errand) else { return };
+            match self.broker.read(&errand.topic, read).await {
+                Ok(page) => return self.bring(&errand, page),
+                Err(error) => {
+                    if let Some(refused) = refused(error) {
+                        complain(&errand.topic, &refused);
+                        return self.give_up(&errand);
+                    }
+                }
+            }
+            tokio::time::sleep(patience).await;
+            patience = (patience * 2).min(AGAIN.1);
+        }
+    }
+
+    fn what(&self, errand: &Errand) -> Option<Read> {
+        match errand.what {
+            What::Heal { ask: Ask::After(position), .. } => self.interest.missing(&errand.topic, position),
+            What::Heal { ask: Ask::Last, .. } => None,
+            What::Log(id) => self.interest.older(&errand.topic, id),
+        }
+    }
+
+    fn answer(&self, errand: &Errand, newest: Position) {
+        if let What::Heal { epoch, .. } = errand.what {
+            self.interest.answered(&errand.topic, epoch, newest);
+        }
+    }
+
+    fn bring(&self, errand: &Errand, page: Page) {
+        match errand.what {
+            What::Heal { epoch, .. } => self.interest.healed(&errand.topic, epoch, page),
+            What::Log(id) => self.interest.logged(&errand.topic, id, Some(page)),
+        }
+    }
+
+    fn give_up(&self, errand: &Errand) {
+        match errand.what {
+            What::Heal { epoch, .. } => self.interest.gave_up(&errand.topic, epoch),
+            What::Log(id) => self.interest.logged(&errand.topic, id, None),
+        }
+    }
+}
+
+/// What Redis says where trying again is in vain.
+fn refused(error: HistoryError) -> Option<String> {
+    match error {
+        HistoryError::Away(_) => None,
+        HistoryError::Refused(why) => Some(why),
+    }
+}
+
+fn complain(topic: &Topic, refused: &str) {
+    tracing::error!(%topic, error = refused, "the history cannot be read; who resumes is told so");
+}

@@ -1,0 +1,194 @@
+//! What a replica knows of the past of one topic whose history is kept.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::log::{Found, Log, Stretch};
+use super::sequence::{Ask, Outcome, Sequence, Step};
+use crate::broker::Page;
+use crate::command::Resume;
+use crate::event::GapReason;
+use crate::position::Position;
+use crate::publication::Publication;
+
+/// The number of the first publication that is delivered here; what was before it has smaller ones.
+const FIRST: u64 = 1 << 40;
+
+/// How many publications a read brings that fills a hole: so many while their size is not known, and so many at most …
+const PAGES: (usize, usize) = (64, 1_000);
+/// … that it brings about so many bytes.
+const PAGE_BYTES: usize = 1024 * 1024;
+
+/// One topic's past, shared by all shards.
+#[derive(Debug)]
+pub(super) struct Past {
+    /// Tells the time between two closings of the road from the next: what was asked in one is no answer in the other.
+    pub epoch: u64,
+    /// How many publications the next read brings that fills a hole.
+    pub page: usize,
+    sequence: Sequence,
+    log: Option<Log>,
+    /// The number of the next publication that is delivered.
+    next: u64,
+    /// The last hole that was told, by the number of what stands behind it.
+    hole: Option<(u64, GapReason)>,
+    /// Whether publications came that are in no history.
+    pub has_strays: bool,
+}
+
+/// A place in a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Cursor {
+    /// Which log: in another one the numbers may stand for others.
+    log: u64,
+    /// The number of the next publication.
+    pub next: u64,
+}
+
+/// What somebody who resumes is told.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Resumed {
+    /// It has missed nothing: it goes on with the others, behind this position, and the next it gets has this number.
+    Here { next: u64, position: Position },
+    /// It goes on at this cursor of the log, behind this position.
+    At { cursor: Cursor, position: Position },
+    /// More is being read; `Logged` says when to ask again.
+    Wait,
+    /// It cannot go on from there: why, and behind what it begins anew.
+    Gone { reason: GapReason, position: Option<Position> },
+}
+
+/// One thing for the subscribers: a publication with its number, or a gap and what stands before it.
+pub(super) enum Told {
+    Publication(Arc<Publication>),
+    Gap { reason: GapReason, since: Position, behind: Option<Position> },
+}
+
+impl Told {
+    /// Behind what it stands, where it says so.
+    pub fn prev(&self) -> Option<Position> {
+        match self {
+            Self::Publication(publication) => publication.step().map(|(prev, _)| prev),
+            Self::Gap { .. } => None,
+        }
+    }
+}
+
+impl Default for Past {
+    fn default() -> Self {
+        let (sequence, log) = (Sequence::default(), None);
+        let epoch = crate::clock::next_version();
+        Self { epoch, page: PAGES.0, sequence, log, next: FIRST, hole: None, has_strays: false }
+    }
+}
+
+impl Past {
+    /// Behind which position the next publication stands.
+    pub fn last(&self) -> Option<Position> {
+        self.sequence.last()
+    }
+
+    /// Whether what comes goes on at once.
+    pub fn is_whole(&self) -> bool {
+        self.sequence.is_whole()
+    }
+
+    pub fn closed(&mut self) {
+        self.epoch = crate::clock::next_version();
+        self.sequence.closed();
+    }
+
+    pub fn opened(&mut self) -> Option<Ask> {
+        self.epoch = crate::clock::next_version();
+        self.sequence.opened().ask
+    }
+
+    /// Learns from a page how many publications the next one should have.
+    pub fn weigh(&mut self, page: &Page) {
+        let bytes: usize = page.entries.iter().map(|entry| entry.payload.len()).sum();
+        if page.entries.is_empty() {
+            return;
+        }
+        self.page = (PAGE_BYTES * page.entries.len() / bytes.max(1)).clamp(1, PAGES.1);
+    }
+
+    /// Something happened to the sequence: what the subscribers see of it, and what must be read next.
+    pub fn act(&mut self, act: impl FnOnce(&mut Sequence) -> Outcome) -> (Vec<Told>, Option<Ask>) {
+        let mut before = self.sequence.last().unwrap_or_default();
+        let Outcome { steps, ask } = act(&mut self.sequence);
+        let told = steps.into_iter().map(|step| match step {
+            Step::Publication(publication) => {
+                before = publication.position().unwrap_or(before);
+                Told::Publication(self.number(publication))
+            }
+            Step::Gap(reason, behind) => {
+                // Behind a hole nobody is brought up to date from before it.
+                self.log = None;
+                self.hole = Some((self.next, reason));
+                Told::Gap { reason, since: before, behind }
+            }
+        });
+        (told.collect(), ask)
+    }
+
+    fn number(&mut self, mut publication: Publication) -> Arc<Publication> {
+        self.has_strays |= publication.step().is_none();
+        publication.ordinal = self.next;
+        self.next += 1;
+        let publication = Arc::new(publication);
+        if let Some(log) = &mut self.log {
+            log.append(&publication);
+        }
+        publication
+    }
+
+    /// Where somebody who resumes goes on; and the id of a log for which more must be read now.
+    pub fn resume(&mut self, resume: Resume, now: Instant) -> (Resumed, Option<u64>) {
+        let Some(last) = self.sequence.last() else {
+            return (Resumed::Gone { reason: GapReason::Lost, position: None }, None);
+        };
+        let missed_nothing = match resume {
+            Resume::After(position) => position == last,
+            Resume::Since(ms) => last.ms < ms,
+            Resume::Last(most) => most == 0,
+        };
+        if missed_nothing {
+            return (Resumed::Here { next: self.next, position: last }, None);
+        }
+        let mut log = self.log.take().unwrap_or_else(|| Log::new(self.next, last, now));
+        log.used = now;
+        let found = match log.find(resume) {
+            Found::At { next, position } => (Resumed::At { cursor: Cursor { log: log.id, next }, position }, None),
+            Found::Gone(reason) => (Resumed::Gone { reason, position: Some(last) }, None),
+            Found::Older => (Resumed::Wait, (!std::mem::replace(&mut log.asked, true)).then_some(log.id)),
+        };
+        // One of which nothing was read is of no use to others either.
+        self.log = (log.asked || !log.is_empty()).then_some(log);
+        found
+    }
+
+    /// Some publications from a cursor on.
+    pub fn stretch(&mut self, cursor: Cursor, most: usize, bytes: usize, now: Instant) -> Stretch {
+        let stretch = self.log(cursor.log).and_then(|log| {
+            log.used = now;
+            log.stretch(cursor.next, most, bytes)
+        });
+        let hole = self.hole.filter(|(behind, _)| *behind >= cursor.next);
+        stretch.unwrap_or_else(|| Stretch::Behind(hole.map_or(GapReason::Slow, |(_, reason)| reason)))
+    }
+
+    /// The log of this id, if it is still there.
+    pub fn log(&mut self, id: u64) -> Option<&mut Log> {
+        self.log.as_mut().filter(|log| log.id == id)
+    }
+
+    /// What the log holds, in bytes, if there is one.
+    pub fn held(&self) -> Option<usize> {
+        self.log.as_ref().map(Log::bytes)
+    }
+
+    /// Lets the log go where nobody has had use for it since `unused`, and no read is under way.
+    pub fn forget(&mut self, unused: Instant) {
+        self.log.take_if(|log| log.used <= unused && !log.asked);
+    }
+}

@@ -1,0 +1,135 @@
+//! The closed sets of labels.
+
+/// Why a publication was dropped, or a subscriber skipped; the label of `fanline_dropped_total{reason}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Dropped {
+    /// The shard's inbox was full.
+    Overflow,
+    /// The client's outbox was full.
+    Slow,
+    /// Above the topic's limit.
+    TooLarge,
+    /// A broken header.
+    Malformed,
+}
+
+impl Dropped {
+    pub(super) const ALL: [Self; 4] = [Self::Overflow, Self::Slow, Self::TooLarge, Self::Malformed];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Overflow => "overflow",
+            Self::Slow => "slow",
+            Self::TooLarge => "too_large",
+            Self::Malformed => "malformed",
+        }
+    }
+}
+
+/// What became of a handshake; the label of `fanline_handshakes_total{outcome}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handshake {
+    /// 101.
+    Accepted,
+    /// 4xx: no HTTP, not a WebSocket handshake, no such path, a bad topic.
+    BadRequest,
+    /// 403: origin or rule.
+    Forbidden,
+    /// 503: too many connections, handshakes in flight, or handshakes a second.
+    Busy,
+    /// Closed without an answer: the head did not come in time, or the socket broke.
+    Timeout,
+    /// Closed at accept, because even a 503 had no room.
+    Dropped,
+}
+
+impl Handshake {
+    pub(super) const ALL: [Self; 6] =
+        [Self::Accepted, Self::BadRequest, Self::Forbidden, Self::Busy, Self::Timeout, Self::Dropped];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::BadRequest => "bad_request",
+            Self::Forbidden => "forbidden",
+            Self::Busy => "busy",
+            Self::Timeout => "timeout",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// What became of a client's message; the label of `fanline_inbound_messages_total{outcome}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inbound {
+    /// Carried out.
+    Accepted,
+    /// Answered by an error, or the client was closed.
+    Refused,
+    /// The route ignores what clients send.
+    Ignored,
+    /// Above the rate limit.
+    RateLimited,
+}
+
+impl Inbound {
+    pub(super) const ALL: [Self; 4] = [Self::Accepted, Self::Refused, Self::Ignored, Self::RateLimited];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Accepted => "accepted",
+            Self::Refused => "refused",
+            Self::Ignored => "ignored",
+            Self::RateLimited => "rate_limited",
+        }
+    }
+}
+
+/// Where a publication came from; the label of `fanline_publications_total{source}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// The bus.
+    Broker,
+    /// A client of this replica.
+    Client,
+    /// `POST /api/publish` on this replica.
+    Api,
+}
+
+impl Source {
+    pub(super) const ALL: [Self; 3] = [Self::Broker, Self::Client, Self::Api];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Broker => "broker",
+            Self::Client => "client",
+            Self::Api => "api",
+        }
+    }
+}
+
+/// What became of what was missed on a topic with history; the label of `fanline_recovered_total{outcome}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovered {
+    /// A client resumed, and got all that it missed.
+    Resumed,
+    /// A client asked to resume and was told that it cannot.
+    Refused,
+    /// A topic missed publications on their way here, and all of them were read.
+    Healed,
+    /// A topic missed publications that could not be read; its subscribers were told.
+    Lost,
+}
+
+impl Recovered {
+    pub(super) const ALL: [Self; 4] = [Self::Resumed, Self::Refused, Self::Healed, Self::Lost];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Resumed => "resumed",
+            Self::Refused => "refused",
+            Self::Healed => "healed",
+            Self::Lost => "lost",
+        }
+    }
+}

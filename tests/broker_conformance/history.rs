@@ -1,0 +1,185 @@
+//! What every broker keeps of the past, and how it is read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use fanline::broker::{Page, Part, Read, Receipt};
+use fanline::position::Position;
+use fanline::publication::{Header, Publication};
+use fanline::settings::{TopicRule, TopicRules};
+use fanline::topic::Topic;
+
+use super::{Road, number, topic};
+
+/// How many publications the topics `kept:*` keep.
+const KEPT: u32 = 20;
+
+/// The rules of all brokers under test.
+pub fn rules() -> Arc<ArcSwap<TopicRules>> {
+    let rule = |matches: &str, history_size, ttl| TopicRule {
+        matches: matches.into(),
+        history_size,
+        history_ttl: Duration::from_millis(ttl),
+        ..TopicRule::default()
+    };
+    let rules = vec![rule("kept:none:*", 0, 1), rule("kept:*", KEPT, 600_000), rule("short:*", 100, 150)];
+    Arc::new(ArcSwap::from_pointee(TopicRules::new(rules)))
+}
+
+on_every_broker! {
+    each_publication_names_the_one_before_it_and_its_own_place
+    the_newest_are_kept_and_read_both_ways
+    what_is_read_is_what_was_delivered
+    a_history_goes_after_its_time_and_where_it_ended_is_remembered
+    what_is_published_twice_under_a_name_is_kept_and_delivered_once
+    publishers_at_once_make_one_history_in_the_order_of_delivery
+    a_topic_without_a_rule_has_neither_history_nor_positions
+}
+
+impl Road {
+    async fn keep(&self, topic: &Topic, count: usize) -> Vec<Position> {
+        let mut positions = Vec::new();
+        for n in 0..count {
+            positions.push(self.publish(topic, number(n)).await.unwrap().position.unwrap());
+        }
+        positions
+    }
+
+    async fn read(&self, topic: &Topic, part: Part, most: usize) -> Page {
+        self.broker.read(topic, Read { part, most }).await.unwrap()
+    }
+
+    async fn last(&self, topic: &Topic) -> Position {
+        self.broker.positions(std::slice::from_ref(topic)).await.unwrap()[0]
+    }
+}
+
+fn steps(publications: &[Publication]) -> Vec<(Position, Position)> {
+    publications.iter().map(|publication| publication.step().unwrap()).collect()
+}
+
+fn places(page: &Page) -> Vec<Position> {
+    page.entries.iter().map(|entry| entry.position().unwrap()).collect()
+}
+
+async fn each_publication_names_the_one_before_it_and_its_own_place(road: &Road) {
+    let topic = topic("kept:a");
+    assert_eq!(road.last(&topic).await, Position::START);
+    road.subscribed(&topic).await;
+    let positions = road.keep(&topic, 50).await;
+    assert!(positions.is_sorted_by(|a, b| a < b));
+    road.heard(&topic, 50).await;
+    let before = [Position::START].into_iter().chain(positions.clone());
+    let expected: Vec<_> = before.zip(positions.clone()).collect();
+    assert_eq!(steps(&road.hub.publications(&topic)), expected);
+    assert_eq!(road.last(&topic).await, positions[49]);
+}
+
+async fn the_newest_are_kept_and_read_both_ways(road: &Road) {
+    let topic = topic("kept:a");
+    let positions = road.keep(&topic, 50).await;
+    let kept = &positions[30..];
+    let all = road.read(&topic, Part::After(Position::START), 5_000).await;
+    assert_eq!((places(&all), all.newest), (kept.to_vec(), positions[49]));
+    assert_eq!(all.entries[0].step(), Some((positions[29], positions[30])), "what is kept says what was before it");
+    let some = road.read(&topic, Part::After(positions[35]), 3).await;
+    assert_eq!(places(&some), positions[36..39]);
+    assert_eq!(places(&road.read(&topic, Part::After(positions[49]), 3).await), []);
+    assert_eq!(places(&road.read(&topic, Part::Until(positions[35]), 3).await), positions[33..=35]);
+    assert_eq!(places(&road.read(&topic, Part::Until(positions[31]), 9).await), positions[30..=31]);
+    assert_eq!(places(&road.read(&topic, Part::Until(positions[10]), 9).await), []);
+}
+
+async fn what_is_read_is_what_was_delivered(road: &Road) {
+    let topic = topic("kept:a");
+    road.subscribed(&topic).await;
+    let header = Header {
+        ts: Some(1_700_000_000_000),
+        event: Some("h\"\\/\u{1}ä".into()),
+        key: Some("k".into()),
+        except: vec!["r.1".into(), "r.2".into()],
+        id: Some("once".into()),
+        ..Header::default()
+    };
+    let payload: Bytes = [b"\x1eFL1{}\n".to_vec(), (0..=255).collect()].concat().into();
+    road.broker.publish(&topic, &header, payload.clone()).await.unwrap();
+    road.publish(&topic, "").await.unwrap();
+    road.heard(&topic, 2).await;
+    let mut delivered = road.hub.publications(&topic);
+    // A broker may write when a publication without a time came.
+    delivered[1].header.as_mut().unwrap().ts = None;
+    let mut read = road.read(&topic, Part::After(Position::START), 9).await.entries;
+    read[1].header.as_mut().unwrap().ts = None;
+    for (read, delivered) in read.iter().zip(&delivered) {
+        assert_eq!((&read.header, &read.payload), (&delivered.header, &delivered.payload));
+    }
+    let step = delivered[0].step();
+    let (prev, pos) = step.unzip();
+    assert_eq!(delivered[0].header.as_deref(), Some(&Header { pos, prev, ..header }));
+    assert_eq!(delivered[0].payload, payload);
+}
+
+async fn a_history_goes_after_its_time_and_where_it_ended_is_remembered(road: &Road) {
+    let topic = topic("short:a");
+    let positions = road.keep(&topic, 3).await;
+    let gone = tokio::time::Instant::now() + Duration::from_secs(10);
+    while !road.read(&topic, Part::After(Position::START), 9).await.entries.is_empty() {
+        assert!(tokio::time::Instant::now() < gone, "it is kept for long");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(road.last(&topic).await, positions[2]);
+    road.keep(&topic, 1).await;
+    let page = road.read(&topic, Part::After(Position::START), 9).await;
+    assert_eq!(page.entries[0].step().unwrap().0, positions[2], "the next one follows what is gone");
+}
+
+async fn what_is_published_twice_under_a_name_is_kept_and_delivered_once(road: &Road) {
+    for (topic, has_position) in [(topic("kept:a"), true), (topic("bare"), false)] {
+        road.subscribed(&topic).await;
+        let named = |name: &str| Header { id: Some(name.into()), ..Header::default() };
+        let first = road.broker.publish(&topic, &named("a"), "one".into()).await.unwrap();
+        assert_eq!((first.replicas, first.repeated, first.position.is_some()), (1, false, has_position));
+        let again = road.broker.publish(&topic, &named("a"), "one".into()).await.unwrap();
+        assert_eq!(again, Receipt { replicas: 0, repeated: true, ..first });
+        road.broker.publish(&topic, &named("b"), "two".into()).await.unwrap();
+        assert_eq!(road.heard(&topic, 2).await, ["one", "two"]);
+        if has_position {
+            assert_eq!(road.read(&topic, Part::After(Position::START), 9).await.entries.len(), 2);
+        }
+    }
+}
+
+async fn publishers_at_once_make_one_history_in_the_order_of_delivery(road: &Road) {
+    let topic = topic("kept:a");
+    road.subscribed(&topic).await;
+    let publishers = (0..4).map(|who| {
+        let (broker, topic) = (road.broker.clone(), topic.clone());
+        tokio::spawn(async move {
+            for n in 0..100 {
+                broker.publish(&topic, &Header::default(), format!("{who}:{n}").into()).await.unwrap();
+            }
+        })
+    });
+    for publisher in publishers.collect::<Vec<_>>() {
+        publisher.await.unwrap();
+    }
+    road.heard(&topic, 400).await;
+    let heard = road.hub.publications(&topic);
+    assert!(steps(&heard).windows(2).all(|pair| pair[0].1 == pair[1].0), "one chain");
+    let kept = road.read(&topic, Part::After(Position::START), 5_000).await;
+    let newest = heard[380..].iter().map(|publication| &publication.payload);
+    assert!(kept.entries.iter().map(|entry| &entry.payload).eq(newest));
+}
+
+async fn a_topic_without_a_rule_has_neither_history_nor_positions(road: &Road) {
+    for topic in [topic("bare"), topic("kept:none:a")] {
+        road.subscribed(&topic).await;
+        assert_eq!(road.publish(&topic, "hi").await, Ok(Receipt::heard(1)));
+        road.heard(&topic, 1).await;
+        assert_eq!(road.hub.publications(&topic)[0].position(), None);
+        let page = road.read(&topic, Part::After(Position::START), 9).await;
+        assert_eq!((page.entries.len(), page.newest), (0, Position::START));
+    }
+}
