@@ -1,6 +1,8 @@
 //! The accept loop: one task per handshake, bounded in time and number. `axum::serve` never times out a
 //! client that sends nothing, and does not see upgraded sockets; so the loop is ours.
 
+mod loan;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +12,7 @@ use axum::extract::Request;
 use axum::{BoxError, Router};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use socket2::SockRef;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Instant, timeout_at};
@@ -20,6 +22,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::metrics::{Handshake, Metrics};
+pub use loan::Loan;
 
 /// The largest head of a request, in bytes, and the most headers.
 const HEAD: usize = 16 * 1024;
@@ -90,7 +93,7 @@ impl Acceptor {
                 // Peeked, because a new socket may well count as readable before anything has come.
                 spoken = timeout_at(deadline, stream.peek(&mut first)) => match spoken {
                     Ok(Ok(0)) => Ok(()),
-                    Ok(Ok(_)) => speak(stream, (Peer(peer), Arc::new(place)), router, deadline, &stop).await,
+                    Ok(Ok(_)) => speak(Loan::of(stream, place), Peer(peer), router, deadline, &stop).await,
                     Ok(Err(error)) => Err(error.into()),
                     Err(silent) => Err(silent.into()),
                 },
@@ -122,15 +125,16 @@ impl Acceptor {
 
 /// Answers a client whose first byte is there; its head must be whole by the deadline.
 async fn speak(
-    stream: TcpStream,
-    (peer, place): (Peer, Arc<Place>),
+    socket: Loan,
+    peer: Peer,
     router: Router,
     deadline: Instant,
     stop: &CancellationToken,
 ) -> Result<(), BoxError> {
+    let loan = socket.clone();
     let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
         request.extensions_mut().insert(peer);
-        request.extensions_mut().insert(place.clone());
+        request.extensions_mut().insert(loan.clone());
         router.clone().oneshot(request.map(axum::body::Body::new) as Request)
     });
     let http = http1::Builder::new()
@@ -138,7 +142,7 @@ async fn speak(
         .header_read_timeout(deadline.saturating_duration_since(Instant::now()))
         .max_headers(HEADERS)
         .max_buf_size(HEAD)
-        .serve_connection(TokioIo::new(stream), service)
+        .serve_connection(socket, service)
         .with_upgrades();
     let mut http = Box::pin(http);
     tokio::select! {

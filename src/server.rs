@@ -21,7 +21,8 @@ use crate::drain;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
 use crate::settings::{Live, Settings};
-use crate::transport::websocket::{Door, House};
+use crate::transport::house::House;
+use crate::transport::websocket::Door;
 
 pub use limits::raise_descriptors;
 pub use reload::Reload;

@@ -11,13 +11,16 @@ use prometheus::{Encoder, TextEncoder};
 
 use super::{Desk, health, publish};
 use crate::metrics::Metrics;
-use crate::transport::websocket::{self, Door};
+use crate::transport::{
+    self,
+    websocket::{self, Door},
+};
 
 /// The public listener: one door per route, and a count of those who find none.
 pub fn public(doors: impl Iterator<Item = (String, Arc<Door>)>, metrics: Arc<Metrics>) -> Router {
     doors
         .fold(Router::new(), |router, (path, door)| router.route(&path, any(websocket::open).with_state(door)))
-        .fallback(move || websocket::not_found(metrics.clone()))
+        .fallback(move || transport::not_found(metrics.clone()))
 }
 
 /// The internal listener: API, health, metrics.

@@ -20,7 +20,9 @@ use crate::outbox::{Terms, Total};
 use crate::protocol::{Json, Plain, Protocol};
 use crate::session::{Rooms, Slots};
 use crate::settings::{Auto, Heartbeat, Live, OffOr, Route, Settings};
-use crate::transport::websocket::{Door, Gate, House, Promises};
+use crate::transport::gate::Gate;
+use crate::transport::house::{House, Threshold};
+use crate::transport::websocket::{Door, Promises};
 
 pub(super) async fn start(settings: Settings, descriptors: usize) -> Result<Server, StartError> {
     let public = bind("public.listen", &settings.public.listen).await?;
@@ -91,11 +93,9 @@ fn door(house: &Arc<House>, settings: &Settings, route: usize, outboxes: &Arc<To
         })
     };
     let door = Door {
-        house: house.clone(),
-        route,
+        threshold: Arc::new(Threshold { house: house.clone(), route, pace: Pace::of(heartbeat(settings, shape)) }),
         plain: Promises::new(|extension| terms(Box::new(Plain::new(shape.on_gap)), extension)),
         json: Promises::new(|extension| terms(Box::new(Json), extension)),
-        pace: Pace::of(heartbeat(settings, shape)),
     };
     (shape.path.clone(), Arc::new(door))
 }
