@@ -25,6 +25,9 @@ impl Position {
     /// Before everything that was ever published: the last position of a topic without any publication.
     pub const START: Self = Self { ms: 0, number: 0 };
 
+    /// Behind everything that ever will be: nothing follows it, whatever a history says.
+    pub const NOWHERE: Self = Self { ms: u64::MAX, number: u64::MAX };
+
     /// The first place that a publication of this moment can have, in ms since 1970.
     #[must_use]
     pub fn at(ms: u64) -> Self {

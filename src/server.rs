@@ -21,8 +21,8 @@ use crate::drain;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
 use crate::settings::{Live, Settings};
+use crate::transport::Door;
 use crate::transport::house::House;
-use crate::transport::websocket::Door;
 
 pub use limits::raise_descriptors;
 pub use reload::Reload;
@@ -41,7 +41,7 @@ const LAST_TASKS: Duration = Duration::from_secs(5);
 pub struct Server {
     public: TcpListener,
     internal: TcpListener,
-    doors: Vec<(String, Arc<Door>)>,
+    doors: Vec<(String, Door)>,
     house: Arc<House>,
     desk: Arc<Desk>,
     live: Arc<Live>,

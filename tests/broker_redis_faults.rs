@@ -70,7 +70,7 @@ impl Replicated {
     }
 
     async fn hears(&self, topic: &Topic, payload: &'static str) {
-        assert_eq!(self.publish(topic, payload).await, Ok(Receipt { replicas: 1 }));
+        assert_eq!(self.publish(topic, payload).await, Ok(Receipt::heard(1)));
         self.hub.until("heard", || self.hub.messages(topic).iter().any(|heard| heard == payload)).await;
     }
 
@@ -240,7 +240,7 @@ async fn a_link_that_redis_drops_because_it_was_read_too_slowly_is_made_again() 
     let other = Replicated::start(&redis.url());
     let payload = bytes::Bytes::from(vec![b'x'; 512 * 1024]);
     let deadline = Instant::now() + Duration::from_secs(10);
-    while other.broker.publish(&room, &Header::default(), payload.clone()).await != Ok(Receipt { replicas: 0 }) {
+    while other.broker.publish(&room, &Header::default(), payload.clone()).await != Ok(Receipt::heard(0)) {
         assert!(Instant::now() < deadline, "Redis never dropped the link");
     }
     other.end().await;

@@ -36,7 +36,7 @@ use gateway::{eventually, repository};
 use world::World;
 
 /// Every kind of block that something here proves, or that is for people.
-const KINDS: [&str; 18] = [
+const KINDS: [&str; 20] = [
     "sh make",
     "sh run",
     "sh publishes",
@@ -49,6 +49,8 @@ const KINDS: [&str; 18] = [
     "json server",
     "js json",
     "js plain",
+    "js sse",
+    "text stream",
     "rust example",
     "toml config",
     "nginx config",

@@ -67,7 +67,7 @@ pub fn example() -> String {
     );
     let mut rule = TopicRule::default();
     topic_keys(&mut rule).iter().for_each(|key| text.push_str(&explained(key, key.name, "# ")));
-    text.push_str("\n# What a path means, as often as you like; the same path replaces. Without one:\n[[routes]]\n");
+    text.push_str("\n# What a path means, as often as you like; the same path replaces. Without one: /sse, with protocol = \"sse\", and\n[[routes]]\n");
     text.push_str(&example_route());
     text
 }

@@ -9,11 +9,11 @@ use super::layer::Layer;
 use super::mistakes::Report;
 use super::nearest::either;
 use super::rules::{Answer, Draft, route_keys};
-use crate::settings::{Part, Route, Settings, Template};
+use crate::settings::{Part, ProtocolChoice, Route, Settings, Template};
 
 /// The default routes, with those of the file added or in the place of the same path.
 pub(super) fn read(values: &Layer, settings: &Settings, report: &mut Report) -> Vec<Route> {
-    let mut all = vec![Route::default()];
+    let mut all = Route::defaults();
     let mut places = BTreeMap::<String, String>::new();
     for (index, (place, table)) in tables(values, "routes").into_iter().enumerate() {
         let label = format!("routes[{index}]");
@@ -77,6 +77,14 @@ fn check(draft: &Draft, label: &str, place: &str, report: &mut Report) {
     }
     if draft.echo.is_some() && draft.on_message != Answer::Echo {
         report.mistake(place, format!("{label}.echo is set but nothing echoes; write on_message = \"echo\""));
+    }
+    if draft.protocol == ProtocolChoice::Sse && draft.on_message != Answer::Refuse {
+        report.mistake(
+            place,
+            format!(
+                "{label}.on_message is set, but on a route with protocol = \"sse\" clients only listen; take one away"
+            ),
+        );
     }
     if draft.include_sender && draft.on_message != Answer::Publish {
         report.warn(place, &format!("{label}.include_sender does nothing without on_message = \"publish\""));

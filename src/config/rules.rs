@@ -61,7 +61,7 @@ fn pattern(text: &str) -> Result<(), Option<String>> {
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Draft {
     pub(super) path: String,
-    protocol: ProtocolChoice,
+    pub(super) protocol: ProtocolChoice,
     pub(super) topics: Vec<String>,
     query_topics: String,
     default_topic: String,
@@ -213,9 +213,14 @@ pub(super) fn route_keys(draft: &mut Draft) -> Vec<Key<'_>> {
         key("path", any_text("a path such as \"/rooms/{id}\""), path, "The path, with {name} for a segment."),
         key(
             "protocol",
-            Words(&[("ask", ProtocolChoice::Ask), ("plain", ProtocolChoice::Plain), ("json", ProtocolChoice::Json)]),
+            Words(&[
+                ("ask", ProtocolChoice::Ask),
+                ("plain", ProtocolChoice::Plain),
+                ("json", ProtocolChoice::Json),
+                ("sse", ProtocolChoice::Sse),
+            ]),
             protocol,
-            "What is spoken: plain, json, or ask: json where the client offers it, else plain.",
+            "What is spoken: plain, json, ask (json where the client offers it, else plain), or sse: event streams.",
         ),
         key(
             "topics",

@@ -45,6 +45,13 @@ impl Pace {
         Some(Arc::new(Self { every: millis(every), timeout, frame: frame.freeze() }))
     }
 
+    /// The pace of clients that cannot answer: each gets this sign of life, and who is gone shows as with a text.
+    #[must_use]
+    pub fn one_way(settings: &Heartbeat, sign: &'static [u8]) -> Option<Arc<Self>> {
+        let OffOr::Value(every) = settings.every else { return None };
+        Some(Arc::new(Self { every: millis(every), timeout: None, frame: Bytes::from_static(sign) }))
+    }
+
     /// Whether a peer that is gone shows by its silence; where not, the socket itself must find out.
     #[must_use]
     pub fn finds_the_dead(&self) -> bool {

@@ -5,6 +5,7 @@
 
 mod ends;
 mod heartbeat;
+mod inbound;
 mod roster;
 mod turn;
 
@@ -24,13 +25,14 @@ use crate::clock;
 use crate::close::Close;
 use crate::command::{Command, Payload};
 use crate::event::Refusal;
-use crate::frame::{self, Decoder, Message};
+use crate::frame::{self, Message};
 use crate::identity::ConnectionId;
 use crate::outbox::{Duty, Outbox, Wire};
 use crate::session::Session;
 
 pub use ends::Ends;
 pub use heartbeat::{Pace, sweep};
+use inbound::Inbound;
 pub use roster::{Enrolled, Roster};
 
 /// How much one read takes; shared by all connections of a thread.
@@ -65,7 +67,7 @@ pub struct Connection<S: Socket> {
     socket: Arc<Outbox<S>>,
     outbox: Arc<Outbox>,
     session: Session,
-    decoder: Decoder,
+    inbound: Inbound,
 }
 
 enum Step {
@@ -79,8 +81,8 @@ enum Step {
 impl<S: Socket> Connection<S> {
     /// A pump for a socket whose outbox the session already has.
     pub fn new(socket: Arc<Outbox<S>>, session: Session) -> Self {
-        let decoder = Decoder::new(session.max_message(), socket.extension());
-        Self { outbox: socket.clone(), socket, session, decoder }
+        let inbound = Inbound::of(socket.protocol().hears(), session.max_message(), socket.extension());
+        Self { outbox: socket.clone(), socket, session, inbound }
     }
 
     /// Takes what came with the handshake.
@@ -139,7 +141,7 @@ impl<S: Socket> Connection<S> {
     /// Reads once, and notes what the client asks for.
     fn read(&mut self, asked: &mut Vec<Result<Command, Refusal>>) -> Result<(), Close> {
         SCRATCH.with_borrow_mut(|scratch| match self.socket.wire().try_read(scratch) {
-            Ok(0) => Err(Close::Lost),
+            Ok(0) => Err(self.inbound.end()),
             Ok(read) => {
                 self.outbox.heard().note(clock::now_ms());
                 self.understand(&mut scratch[..read], asked)
@@ -151,10 +153,9 @@ impl<S: Socket> Connection<S> {
 
     fn understand(&mut self, bytes: &mut [u8], asked: &mut Vec<Result<Command, Refusal>>) -> Result<(), Close> {
         let mut end = None;
-        // A reload may have changed it.
-        self.decoder.set_limit(self.session.max_message());
+        let max_message = self.session.max_message();
         let (session, outbox) = (&mut self.session, &self.outbox);
-        let fed = self.decoder.feed(bytes, &mut |message| match take(session, outbox, message, asked) {
+        let fed = self.inbound.feed(bytes, max_message, &mut |message| match take(session, outbox, message, asked) {
             Ok(()) => ControlFlow::Continue(()),
             Err(close) => {
                 end = Some(close);
@@ -163,7 +164,7 @@ impl<S: Socket> Connection<S> {
         });
         match end {
             Some(close) => Err(close),
-            None => fed.map_err(Close::from),
+            None => fed,
         }
     }
 

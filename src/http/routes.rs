@@ -6,20 +6,17 @@ use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{any, get, post};
+use axum::routing::{get, post};
 use prometheus::{Encoder, TextEncoder};
 
 use super::{Desk, health, publish};
 use crate::metrics::Metrics;
-use crate::transport::{
-    self,
-    websocket::{self, Door},
-};
+use crate::transport::{self, Door};
 
 /// The public listener: one door per route, and a count of those who find none.
-pub fn public(doors: impl Iterator<Item = (String, Arc<Door>)>, metrics: Arc<Metrics>) -> Router {
+pub fn public(doors: impl Iterator<Item = (String, Door)>, metrics: Arc<Metrics>) -> Router {
     doors
-        .fold(Router::new(), |router, (path, door)| router.route(&path, any(websocket::open).with_state(door)))
+        .fold(Router::new(), |router, (path, door)| router.route(&path, door.answers()))
         .fallback(move || transport::not_found(metrics.clone()))
 }
 

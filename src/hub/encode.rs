@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 use crate::frame;
-use crate::outbox::{Run, RunFrame};
+use crate::outbox::{Journal, Run, RunFrame};
 use crate::protocol::{Form, Protocol};
 use crate::publication::Publication;
 use crate::settings::{OnFull, RuleIndex};
@@ -30,6 +30,28 @@ pub(super) fn run(publications: &[Arc<Publication>], protocol: &dyn Protocol, ru
         })
         .collect();
     Run { joined: wire.freeze(), frames, rule }
+}
+
+/// The same run for a client that is told with every message how far it has come on several topics: each frame's first
+/// line, with the publication's own position, is replaced.
+pub(super) fn signed(run: &Run, journal: &Journal) -> Run {
+    let (mut wire, mut start) = (BytesMut::with_capacity(run.joined.len() + FRAMING * run.frames.len()), 0);
+    let frames = run.frames.iter().map(|frame| {
+        let whole = &run.joined[std::mem::replace(&mut start, frame.end)..frame.end];
+        let publication = &frame.publication;
+        let is_signed = publication.position().is_some_and(|position| journal.note(&publication.topic, position));
+        let rest = match whole.iter().position(|&byte| byte == b'\n') {
+            Some(end) if is_signed => {
+                journal.write_id(&mut wire);
+                &whole[end + 1..]
+            }
+            _ => whole,
+        };
+        wire.put_slice(rest);
+        RunFrame::new(wire.len(), publication.clone())
+    });
+    let frames = frames.collect();
+    Run { joined: wire.freeze(), frames, rule: run.rule }
 }
 
 /// The same run for clients that take compressed frames: each publication as the first shard that needed it has

@@ -10,7 +10,7 @@ use crate::event::{Gap, GapReason};
 use crate::frame::Extension;
 use crate::identity::ConnectionNumber;
 use crate::metrics::Metrics;
-use crate::outbox::Run;
+use crate::outbox::{Journal, Run};
 use crate::position::Position;
 use crate::protocol::{Form, GapWord};
 use crate::publication::Publication;
@@ -141,8 +141,8 @@ impl Batch {
             publications,
             rule,
             excluded,
-            runs: [None, None],
-            deflated: [None, None],
+            runs: [const { None }; Form::COUNT],
+            deflated: [const { None }; Form::COUNT],
             least: tools.least_deflated,
             delivered: [0; Form::COUNT],
             bytes: 0,
@@ -167,6 +167,14 @@ impl Batch {
                 }
                 run
             }),
+        };
+        let own;
+        let run = match several(seat) {
+            None => run,
+            Some(journal) => {
+                own = encode::signed(run, journal);
+                &own
+            }
         };
         let number = seat.outbox.number();
         let all = seat.from <= first && !self.excluded.iter().any(|&(_, excluded)| excluded == number);
@@ -236,6 +244,14 @@ impl Pass {
         }
         turn.glance();
     }
+}
+
+/// How far a subscriber has come, where every message says so of several topics.
+fn several(seat: &Seat) -> Option<&Journal> {
+    if seat.form != Form::Sse {
+        return None;
+    }
+    seat.outbox.wire().journal().filter(|journal| journal.is_several())
 }
 
 /// Tells one subscriber that publications flow: by a gap if they flowed before. Who still waits for its

@@ -221,7 +221,8 @@ impl Shard {
     fn write_page(&mut self, key: usize, outbox: &Arc<Outbox>, first: u64, publications: &[Arc<Publication>]) {
         let own = |id: &str| self.replica.own(id) == Some(outbox.number());
         let excluded = |publication: &&Arc<Publication>| publication.except().iter().any(|id| own(id));
-        let is_shared = !publications.iter().any(|publication| excluded(&publication));
+        let journal = outbox.wire().journal().filter(|journal| journal.is_several());
+        let is_shared = journal.is_none() && !publications.iter().any(|publication| excluded(&publication));
         let (form, extension) = (outbox.protocol().form(), outbox.extension());
         let count = publications.len();
         let known = self.topics[key].replays.pages.iter().find(|page| {
@@ -252,6 +253,9 @@ impl Shard {
         let rules = self.rules.load();
         let (index, rule) = rules.find(self.topics[key].name.as_str());
         let run = encode::run(publications, outbox.protocol(), (index, rule.on_full));
+        if let Some(journal) = outbox.wire().journal().filter(|journal| journal.is_several()) {
+            return encode::signed(&run, journal).joined;
+        }
         match outbox.extension() {
             Extension::None => run.joined,
             Extension::Deflate => encode::deflated(&run, outbox.protocol().form(), self.least_deflated).0.joined,

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 
 use crate::event::Event;
 use crate::outbox::Outbox;
+use crate::position::Position;
+use crate::topic::Topic;
 
 /// Answers for one client; sent together when dropped.
 pub(super) struct Replies<'a> {
@@ -16,6 +18,14 @@ pub(super) struct Replies<'a> {
 impl<'a> Replies<'a> {
     pub fn to(outbox: &'a Arc<Outbox>) -> Self {
         Self { outbox, wire: BytesMut::new() }
+    }
+
+    /// The client stands behind this position: told where its language says it with every message.
+    pub fn note(&mut self, topic: &Topic, position: Position) {
+        if let Some(journal) = self.outbox.wire().journal().filter(|journal| journal.note(topic, position)) {
+            journal.write_id(&mut self.wire);
+            self.wire.put_u8(b'\n');
+        }
     }
 
     pub fn say(&mut self, event: &Event<'_>) {

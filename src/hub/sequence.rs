@@ -254,6 +254,7 @@ impl Sequence {
 /// Why a history does not go on from `last`.
 pub(super) fn reason(last: Position, prev: Option<Position>, newest: Position) -> GapReason {
     match prev.unwrap_or(newest) {
+        _ if last == Position::NOWHERE => GapReason::Lost,
         Position::START => GapReason::Lost,
         before if before < last => GapReason::Rewound,
         _ => GapReason::Trimmed,

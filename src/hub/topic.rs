@@ -373,6 +373,9 @@ pub(super) fn confirm(
     position: Option<Position>,
 ) {
     replies.say(&Event::Subscribed { topic, id: answer.id.as_ref(), live, recovered, position });
+    if let Some(position) = position {
+        replies.note(topic, position);
+    }
     arrived(answer.arrivals.as_deref());
 }
 

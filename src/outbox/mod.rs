@@ -10,6 +10,7 @@
 mod backlog;
 mod duty;
 mod heard;
+mod journal;
 mod overflow;
 mod prefetch;
 mod run;
@@ -33,6 +34,7 @@ use crate::protocol::Protocol;
 use backlog::{Backlog, Entry};
 pub use duty::Duty;
 pub use heard::Heard;
+pub use journal::Journal;
 pub use prefetch::prefetch;
 pub use run::{Run, RunFrame};
 use sync::Mutex;
@@ -57,6 +59,11 @@ pub trait Wire: Send + Sync {
     /// As there.
     fn try_write(&self, bytes: &[u8]) -> io::Result<usize> {
         self.try_write_vectored(&[IoSlice::new(bytes)])
+    }
+
+    /// How far its client has come, where every message says so.
+    fn journal(&self) -> Option<&Journal> {
+        None
     }
 }
 
@@ -362,7 +369,9 @@ impl Outbox {
         if close.is_heard() {
             let mut wire = BytesMut::new();
             self.protocol().farewell(&close, &mut wire);
-            self.backlog(state).push(Entry::kept(wire.freeze()));
+            if !wire.is_empty() {
+                self.backlog(state).push(Entry::kept(wire.freeze()));
+            }
         } else {
             state.backlog = None;
         }

@@ -2,11 +2,13 @@
 
 mod json;
 mod plain;
+mod sse;
 
 use bytes::BytesMut;
 
 pub use json::Json;
 pub use plain::Plain;
+pub use sse::{COMMENT, Sse};
 
 use crate::close::Close;
 use crate::command::{Command, Payload};
@@ -19,6 +21,11 @@ pub trait Protocol: Send + Sync + 'static {
     /// Which of the encoded forms of a publication its clients share.
     fn form(&self) -> Form;
 
+    /// What its clients send once their connection stands.
+    fn hears(&self) -> Hears {
+        Hears::Frames
+    }
+
     /// Appends one publication as it leaves the socket: a complete frame.
     fn publication(&self, publication: &Publication, wire: &mut BytesMut);
 
@@ -26,7 +33,7 @@ pub trait Protocol: Send + Sync + 'static {
     /// word for it.
     fn event(&self, event: &Event<'_>, wire: &mut BytesMut);
 
-    /// Appends the last words to a client: what the language says about it, and the close frame.
+    /// Appends the last words to a client: what the language says about it, and the close frame where it has one.
     fn farewell(&self, close: &Close, wire: &mut BytesMut) {
         self.event(&Event::Goodbye(close), wire);
         frame::close(close.code(), &close.reason(), wire);
@@ -52,13 +59,15 @@ pub enum Form {
     Plain,
     /// A `message` object in a WebSocket frame.
     Json,
+    /// An event of a stream.
+    Sse,
 }
 
 impl Form {
     /// How many forms there are.
-    pub const COUNT: usize = 2;
+    pub const COUNT: usize = 3;
     /// All forms, by index.
-    pub const ALL: [Self; Self::COUNT] = [Self::Plain, Self::Json];
+    pub const ALL: [Self; Self::COUNT] = [Self::Plain, Self::Json, Self::Sse];
 
     /// The label of `{protocol}` in metrics.
     #[must_use]
@@ -66,8 +75,18 @@ impl Form {
         match self {
             Self::Plain => "plain",
             Self::Json => "json",
+            Self::Sse => "sse",
         }
     }
+}
+
+/// What clients of a language send.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hears {
+    /// WebSocket frames.
+    Frames,
+    /// Nothing that means anything.
+    Nothing,
 }
 
 /// What a language does when something may have been missed.

@@ -12,17 +12,19 @@ use crate::broker::Broker;
 use crate::broker::memory::MemoryBroker;
 use crate::broker::redis::RedisBroker;
 use crate::connection::{Ends, Pace, Roster, sweep};
+use crate::frame::Extension;
 use crate::http::Desk;
 use crate::hub::{self, Hub, Interest};
 use crate::identity::Replica;
 use crate::metrics::Metrics;
 use crate::outbox::{Terms, Total};
-use crate::protocol::{Json, Plain, Protocol};
+use crate::protocol::{COMMENT, Json, Plain, Protocol, Sse};
 use crate::session::{Rooms, Slots};
-use crate::settings::{Auto, Heartbeat, Live, OffOr, Route, Settings};
+use crate::settings::{Auto, Heartbeat, Live, OffOr, ProtocolChoice, Route, Settings};
 use crate::transport::gate::Gate;
 use crate::transport::house::{House, Threshold};
-use crate::transport::websocket::{Door, Promises};
+use crate::transport::websocket::{self, Promises};
+use crate::transport::{Door, sse};
 
 pub(super) async fn start(settings: Settings, descriptors: usize) -> Result<Server, StartError> {
     let public = bind("public.listen", &settings.public.listen).await?;
@@ -80,7 +82,7 @@ fn broker(
     Ok(broker.map_err(|error| StartError::Redis(error.to_string()))?)
 }
 
-fn door(house: &Arc<House>, settings: &Settings, route: usize, outboxes: &Arc<Total>) -> (String, Arc<Door>) {
+fn door(house: &Arc<House>, settings: &Settings, route: usize, outboxes: &Arc<Total>) -> (String, Door) {
     let shape = &settings.routes[route];
     let terms = |protocol: Box<dyn Protocol>, extension| {
         Arc::new(Terms {
@@ -92,12 +94,20 @@ fn door(house: &Arc<House>, settings: &Settings, route: usize, outboxes: &Arc<To
             metrics: house.rooms.metrics.clone(),
         })
     };
-    let door = Door {
-        threshold: Arc::new(Threshold { house: house.clone(), route, pace: Pace::of(heartbeat(settings, shape)) }),
-        plain: Promises::new(|extension| terms(Box::new(Plain::new(shape.on_gap)), extension)),
-        json: Promises::new(|extension| terms(Box::new(Json), extension)),
+    let threshold = |pace| Arc::new(Threshold { house: house.clone(), route, pace });
+    let heartbeat = heartbeat(settings, shape);
+    let door = match shape.protocol {
+        ProtocolChoice::Sse => Door::Sse(sse::Door {
+            threshold: threshold(Pace::one_way(heartbeat, COMMENT)),
+            terms: terms(Box::new(Sse), Extension::None),
+        }),
+        ProtocolChoice::Ask | ProtocolChoice::Plain | ProtocolChoice::Json => Door::WebSocket(websocket::Door {
+            threshold: threshold(Pace::of(heartbeat)),
+            plain: Promises::new(|extension| terms(Box::new(Plain::new(shape.on_gap)), extension)),
+            json: Promises::new(|extension| terms(Box::new(Json), extension)),
+        }),
     };
-    (shape.path.clone(), Arc::new(door))
+    (shape.path.clone(), door)
 }
 
 fn heartbeat<'a>(settings: &'a Settings, route: &'a Route) -> &'a Heartbeat {

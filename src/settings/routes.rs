@@ -39,6 +39,8 @@ pub enum ProtocolChoice {
     Plain,
     /// One JSON object a frame.
     Json,
+    /// An event stream, for `EventSource`; no WebSocket.
+    Sse,
 }
 
 /// What a plain client's message means.
@@ -65,6 +67,20 @@ pub enum OnGap {
     Notify,
     /// It is closed with 4202.
     Close,
+}
+
+impl Route {
+    /// What there is without a configuration.
+    #[must_use]
+    pub fn defaults() -> Vec<Self> {
+        vec![Self::default(), Self::sse()]
+    }
+
+    /// `/sse`, as it is without a configuration.
+    #[must_use]
+    pub fn sse() -> Self {
+        Self { path: "/sse".into(), protocol: ProtocolChoice::Sse, default_topic: String::new(), ..Self::default() }
+    }
 }
 
 impl Default for Route {

@@ -116,11 +116,12 @@ fn subprotocol(headers: &HeaderMap, spoken: ProtocolChoice) -> Option<&'static s
         ProtocolChoice::Ask => &["fanline.json", "fanline.plain"],
         ProtocolChoice::Plain => &["fanline.plain"],
         ProtocolChoice::Json => &["fanline.json"],
+        ProtocolChoice::Sse => &[],
     };
     tokens(headers, header::SEC_WEBSOCKET_PROTOCOL).find_map(|offered| ours.iter().copied().find(|own| *own == offered))
 }
 
-fn has_token(headers: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
+pub(super) fn has_token(headers: &HeaderMap, name: header::HeaderName, wanted: &str) -> bool {
     tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
 }
 

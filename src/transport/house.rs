@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use axum::extract::{RawPathParams, Request};
+use axum::extract::RawPathParams;
+use axum::http::{Extensions, HeaderMap};
 use tokio_util::task::TaskTracker;
 use tracing::debug;
 
@@ -14,6 +15,7 @@ use super::refusal::Refusal;
 use super::socket::Tcp;
 use super::template::{self, Query};
 use crate::accept::Peer;
+use crate::command::Wanted;
 use crate::connection::{Ends, Pace, Roster};
 use crate::outbox::Outbox;
 use crate::session::{Greeting, Rooms, Session, Slot, Wish};
@@ -45,9 +47,9 @@ pub struct Threshold {
 
 impl Threshold {
     /// Whether a page of the request's origin may come in.
-    pub(super) fn admit(&self, request: &Request) -> Result<(), Refusal> {
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
         let settings = self.house.rooms.live.get();
-        match origin_allowed(&settings.public.origins, request.headers()) {
+        match origin_allowed(&settings.public.origins, headers) {
             true => Ok(()),
             false => Err(Refusal::Origin),
         }
@@ -62,12 +64,26 @@ impl Threshold {
         Ok(template::topics(route, plain, &path, query, &settings.topics, limit)?)
     }
 
+    /// Those of some topics that keep a history.
+    pub(super) fn kept(&self, topics: &[Topic]) -> Vec<Topic> {
+        let settings = self.house.rooms.live.get();
+        topics.iter().filter(|topic| settings.topics.rule(topic.as_str()).keeps_history()).cloned().collect()
+    }
+
+    /// Topics with where each goes on, as the query says it of those that keep a history.
+    pub(super) fn resumed(&self, topics: Vec<Topic>, query: &Query) -> Result<Vec<Wanted>, Refusal> {
+        let kept = self.kept(&topics);
+        let resume = if kept.is_empty() { None } else { template::resume(query)? };
+        let wanted = |topic: Topic| Wanted { resume: resume.filter(|_| kept.contains(&topic)), topic };
+        Ok(topics.into_iter().map(wanted).collect())
+    }
+
     /// Who calls, as far as it can be trusted.
-    pub(super) fn caller(&self, request: &Request) -> Caller {
+    pub(super) fn caller(&self, headers: &HeaderMap, extensions: &Extensions) -> Caller {
         // The accept loop always says who the peer is.
         let nobody = Peer(SocketAddr::from(([0, 0, 0, 0], 0)));
-        let peer = request.extensions().get().copied().unwrap_or(nobody);
-        Caller::of(peer, request.headers(), &self.house.rooms.live.get().public.trusted_proxies)
+        let peer = extensions.get().copied().unwrap_or(nobody);
+        Caller::of(peer, headers, &self.house.rooms.live.get().public.trusted_proxies)
     }
 
     /// Seats a client, and waits for its topics as long as the settings say.

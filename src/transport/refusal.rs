@@ -14,6 +14,7 @@ use crate::metrics;
 pub(super) enum Refusal {
     Handshake(Refused),
     Request(BadRequest),
+    NoTopic,
     Origin,
     Busy,
 }
@@ -39,6 +40,11 @@ impl Refusal {
                 (metrics::Handshake::Forbidden, StatusCode::FORBIDDEN, bad.to_string())
             }
             Self::Request(bad) => (metrics::Handshake::BadRequest, StatusCode::BAD_REQUEST, bad.to_string()),
+            Self::NoTopic => (
+                metrics::Handshake::BadRequest,
+                StatusCode::BAD_REQUEST,
+                "nothing to listen to: name a topic, as in ?topic=hello, once for each".to_owned(),
+            ),
             Self::Origin => (
                 metrics::Handshake::Forbidden,
                 StatusCode::FORBIDDEN,
@@ -61,6 +67,9 @@ fn decorate(response: &mut Response, status: StatusCode) {
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
+        StatusCode::METHOD_NOT_ALLOWED => {
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, OPTIONS"));
+        }
         StatusCode::SERVICE_UNAVAILABLE => {
             // Spread, so that a storm does not come back as one.
             headers.insert(header::RETRY_AFTER, HeaderValue::from(fastrand::u16(1..=5)));
@@ -75,7 +84,7 @@ pub async fn not_found(metrics: Arc<metrics::Metrics>) -> Response {
     metrics.handshake(metrics::Handshake::BadRequest).inc();
     let mut response = (
         StatusCode::NOT_FOUND,
-        Body::from("no route on this path: the default is /ws, others are set by [[routes]]\n"),
+        Body::from("no route on this path: the defaults are /ws and /sse, others are set by [[routes]]\n"),
     )
         .into_response();
     decorate(&mut response, StatusCode::NOT_FOUND);

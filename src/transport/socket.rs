@@ -10,7 +10,7 @@ use socket2::TcpKeepalive;
 use tokio::net::TcpStream;
 
 use crate::connection::Socket;
-use crate::outbox::Wire;
+use crate::outbox::{Journal, Wire};
 
 /// How long a socket may be idle before the kernel probes it, and how often it then does: about what a
 /// heartbeat with its defaults would need to find a dead peer.
@@ -22,19 +22,28 @@ const UNACKNOWLEDGED: Duration = Duration::from_secs(45);
 
 /// A socket that comes later: the outbox fills while the handshake still owns it.
 #[derive(Default)]
-pub struct Tcp(OnceLock<TcpStream>);
+pub struct Tcp {
+    stream: OnceLock<TcpStream>,
+    journal: Option<Box<Journal>>,
+}
 
 impl Tcp {
+    /// One whose client is told with every message how far it has come.
+    #[must_use]
+    pub fn with(journal: Option<Journal>) -> Self {
+        Self { stream: OnceLock::new(), journal: journal.map(Box::new) }
+    }
+
     /// Puts the socket in its place, once.
     pub fn attach(&self, stream: TcpStream) {
         // A second one would be dropped, and closed; there never is one.
-        let _ = self.0.set(stream);
+        let _ = self.stream.set(stream);
     }
 
     /// Lets the kernel find out when the peer is gone, where no ping of ours does: it probes an idle socket,
     /// and gives up on one that acknowledges nothing.
     pub fn watch(&self) {
-        if let Some(stream) = self.0.get() {
+        if let Some(stream) = self.stream.get() {
             let socket = socket2::SockRef::from(stream);
             let probes = TcpKeepalive::new().with_time(IDLE).with_interval(PROBE);
             // Fails on a dead socket only, which the next read finds.
@@ -44,11 +53,15 @@ impl Tcp {
     }
 
     fn stream(&self) -> io::Result<&TcpStream> {
-        self.0.get().ok_or_else(|| io::ErrorKind::WouldBlock.into())
+        self.stream.get().ok_or_else(|| io::ErrorKind::WouldBlock.into())
     }
 }
 
 impl Wire for Tcp {
+    fn journal(&self) -> Option<&Journal> {
+        self.journal.as_deref()
+    }
+
     fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.stream()?.try_write_vectored(slices)
     }
@@ -63,11 +76,11 @@ impl Wire for Tcp {
 impl Socket for Tcp {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         // An error is ready too: the read then meets it.
-        self.0.get().map_or(Poll::Pending, |stream| stream.poll_read_ready(cx).map(|_| ()))
+        self.stream.get().map_or(Poll::Pending, |stream| stream.poll_read_ready(cx).map(|_| ()))
     }
 
     fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        self.0.get().map_or(Poll::Pending, |stream| stream.poll_write_ready(cx).map(|_| ()))
+        self.stream.get().map_or(Poll::Pending, |stream| stream.poll_write_ready(cx).map(|_| ()))
     }
 
     fn try_read(&self, into: &mut [u8]) -> io::Result<usize> {
@@ -75,14 +88,14 @@ impl Socket for Tcp {
     }
 
     fn finish(&self) {
-        if let Some(stream) = self.0.get() {
+        if let Some(stream) = self.stream.get() {
             // Fails only where the peer is gone already.
             let _ = socket2::SockRef::from(stream).shutdown(std::net::Shutdown::Write);
         }
     }
 
     fn abort(&self) {
-        if let Some(stream) = self.0.get() {
+        if let Some(stream) = self.stream.get() {
             // As above; a reset is sent when the last handle goes.
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
         }

@@ -2,6 +2,7 @@
 
 use percent_encoding::percent_decode_str;
 
+use crate::command::Resume;
 use crate::settings::{Grant, Part, ProtocolChoice, Route, Template, TopicRules};
 use crate::topic::{BadTopic, Topic};
 
@@ -32,6 +33,16 @@ pub enum BadRequest {
         found: usize,
         /// How many it may.
         limit: usize,
+    },
+    /// A value that says nothing of where to go on.
+    #[error(
+        "?{name}={found} says nothing: write ?since= with a time in ms since 1970 or a position such as \"1700000000000-0\", or ?last= with how many publications"
+    )]
+    Resume {
+        /// The parameter.
+        name: &'static str,
+        /// As it came, decoded.
+        found: String,
     },
     /// The topic's rule keeps clients out.
     #[error("clients may not subscribe to {0}: its topic rule says subscribe = \"none\"")]
@@ -104,12 +115,30 @@ pub fn topics(
     }
 }
 
+/// Where a request asks to go on: `?since=` a time in ms or a position, or `?last=` so many publications.
+///
+/// # Errors
+/// A value that is neither.
+pub fn resume(query: &Query) -> Result<Option<Resume>, BadRequest> {
+    let bad = |name: &'static str, found: &str| BadRequest::Resume { name, found: found.to_owned() };
+    match (query.first("since"), query.first("last")) {
+        (Some(_), Some(last)) => Err(bad("last", last)),
+        (Some(since), None) => {
+            let time = since.parse().map(Resume::Since).ok();
+            let resume = time.or_else(|| since.parse().map(Resume::After).ok());
+            resume.map(Some).ok_or_else(|| bad("since", since))
+        }
+        (None, Some(last)) => last.parse().map(|last| Some(Resume::Last(last))).map_err(|_| bad("last", last)),
+        (None, None) => Ok(None),
+    }
+}
+
 /// Whether a request on `route` speaks plain, given what it offers and asks for.
 #[must_use]
 pub fn speaks_plain(route: &Route, subprotocol: Option<&str>, query: &Query) -> bool {
     match route.protocol {
         ProtocolChoice::Plain => true,
-        ProtocolChoice::Json => false,
+        ProtocolChoice::Json | ProtocolChoice::Sse => false,
         ProtocolChoice::Ask => match subprotocol {
             Some(subprotocol) => subprotocol != "fanline.json",
             None => query.first("protocol") != Some("json"),
@@ -182,6 +211,18 @@ mod tests {
         assert_eq!(ask(&route, &[("kind", "client")], "id=7").unwrap(), ["all", "client:7"]);
         assert_eq!(ask(&route, &[("kind", "client")], ""), Err(BadRequest::Missing("?id=…".into())));
         assert!(matches!(ask(&route, &[("kind", "@user")], "id=7"), Err(BadRequest::Topic { .. })));
+    }
+
+    #[test]
+    fn a_query_says_where_to_go_on() {
+        let read = |text| resume(&Query::parse(text).unwrap());
+        assert_eq!(read("topic=a"), Ok(None));
+        assert_eq!(read("since=1700000000000"), Ok(Some(Resume::Since(1_700_000_000_000))));
+        assert_eq!(read("since=5-1"), Ok(Some(Resume::After("5-1".parse().unwrap()))));
+        assert_eq!(read("last=10"), Ok(Some(Resume::Last(10))));
+        for bad in ["since=yesterday", "last=-1", "last=1&since=2"] {
+            assert!(matches!(read(bad), Err(BadRequest::Resume { .. })), "{bad}");
+        }
     }
 
     #[test]

@@ -73,7 +73,8 @@ async fn knock(door: &Arc<Door>, path: &RawPathParams, mut request: Request) -> 
     let slot = house.rooms.slots.take().ok_or(Refusal::Busy)?;
     let socket = Outbox::new(terms, slot.number(), Tcp::default());
     let upgrade = hyper::upgrade::on(&mut request);
-    let session = threshold.greet(slot, &socket, wish, &threshold.caller(&request)).await;
+    let caller = threshold.caller(request.headers(), request.extensions());
+    let session = threshold.greet(slot, &socket, wish, &caller).await;
     house.tasks.spawn(take_over(threshold.clone(), upgrade, socket, session, knock));
     Ok(handshake.switch())
 }
@@ -96,14 +97,14 @@ fn wish(
     request: &Request,
 ) -> Result<(Wish, Arc<Terms>), Refusal> {
     let threshold = &door.threshold;
-    threshold.admit(request)?;
+    threshold.admit(request.headers())?;
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let settings = threshold.house.rooms.live.get();
     let plain = template::speaks_plain(&settings.routes[threshold.route], handshake.subprotocol, &query);
     let topics = threshold.topics(path, &query, plain)?;
     let promises = if plain { &door.plain } else { &door.json };
     let terms = promises.of(handshake.extension()).clone();
-    let topics = topics.into_iter().map(Wanted::fresh).collect();
+    let topics = threshold.resumed(topics, &query)?;
     Ok((Wish { route: threshold.route, topics }, terms))
 }
 

@@ -3,10 +3,14 @@
 //
 //   node chromium.mjs URL [SUBPROTOCOL|-] [COUNT] [TIMEOUT_S]
 //
+// With an http: URL the page has an EventSource, and prints {"open":true} each time it opens, {"event":"…","text":"…"} for
+// an event of any of the types that SUBPROTOCOL names beside `message`, split by commas, and {"error":readyState}. With the
+// path of a script the page runs that, and prints {"shown":"…"} for each line that it logs.
+//
 // CHROMIUM names the browser (default: chromium). It has a profile of its own, which goes with it, and ends when
 // the pipe does by which it is driven, however this process ends.
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
@@ -69,8 +73,7 @@ await call("Runtime.enable", {}, sessionId);
 await call("Runtime.addBinding", { name: "tell" }, sessionId);
 const run = (expression) => call("Runtime.evaluate", { expression }, sessionId);
 
-await run(`
-  const say = (what) => tell(JSON.stringify(what));
+const socket = `
   const fromB64 = (text) => Uint8Array.from(atob(text), (c) => c.charCodeAt(0));
   const toB64 = (bytes) => btoa(String.fromCharCode(...new Uint8Array(bytes)));
   let left = ${Number(count)};
@@ -87,7 +90,21 @@ await run(`
     if (order.b64 !== undefined) socket.send(fromB64(order.b64));
     if (order.close !== undefined) socket.close(...order.close);
   }
-`);
+`;
+const events = `
+  const events = new EventSource(${JSON.stringify(url)});
+  events.onopen = () => say({ open: true });
+  events.onerror = () => say({ error: events.readyState });
+  for (const type of ["message", ...${JSON.stringify(subprotocol.split(","))}]) {
+    events.addEventListener(type, ({ data }) => say({ event: type, text: data }));
+  }
+`;
+const script = () => `
+  console.log = (...what) => say({ shown: what.join(" ") });
+  ${readFileSync(url, "utf8")}
+`;
+await run("const say = (what) => tell(JSON.stringify(what));");
+await run(url.startsWith("ws:") ? socket : url.startsWith("http:") ? events : script());
 const lines = createInterface({ input: process.stdin });
 lines.on("line", (line) => run(`act(${line})`));
 lines.on("close", () => end(0));

@@ -9,6 +9,8 @@ mod client;
 mod foreign;
 #[path = "../support/gateway.rs"]
 mod gateway;
+#[path = "../support/stream.rs"]
+mod stream;
 #[path = "../support/mod.rs"]
 mod support;
 #[path = "../support/tap.rs"]
@@ -25,4 +27,5 @@ mod outage;
 mod publish;
 mod reload;
 mod slow;
+mod sse;
 mod tools;

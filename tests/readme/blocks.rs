@@ -6,7 +6,8 @@
 //!   alone reaches every listener; `sh make`: the commands of the Makefile.
 //! - `… output`: what the block above prints, `…` standing for whatever differs; `json heard`: what a json
 //!   client that listens to `hello` hears meanwhile.
-//! - `json client`, `json server`: lines of the wire protocol. `js json`, `js plain`: browser snippets.
+//! - `json client`, `json server`, `text stream`: lines of the wire protocol. `js json`, `js plain`: browser snippets;
+//!   `js sse`: one that `tests/chromium.rs` runs.
 //!   `rust example`: lines of `examples/publish.rs`. `toml config`: loaded.
 //! - `nginx config`, `haproxy config`, `text picture`: for people.
 

@@ -12,10 +12,11 @@ use crate::wire;
 type Part = (&'static str, fn() -> String);
 
 /// The parts between `<!-- generated: NAME -->` and `<!-- end -->`.
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("events", wire::events),
     ("refusals", wire::refusals),
     ("gaps", wire::gaps),
+    ("stream", wire::stream),
     ("closes", closes),
     ("settings", settings),
     ("metrics", metrics),

@@ -8,7 +8,7 @@ use fanline::command::{Command, MessageId, Payload};
 use fanline::event::{Event, Gap, GapReason, Refusal, RefusalCode};
 use fanline::identity::{ConnectionNumber, Replica};
 use fanline::position::Position;
-use fanline::protocol::{Json, Protocol};
+use fanline::protocol::{COMMENT, Json, Protocol, Sse};
 use fanline::publication::{Header, Publication};
 use fanline::topic::Topic;
 
@@ -30,10 +30,37 @@ fn said(event: &Event<'_>) -> String {
     line(|wire| Json.event(event, wire))
 }
 
+fn publication(payload: &'static [u8], header: Option<Header>) -> Publication {
+    Publication::new(topic("room:42"), header.map(Box::new), Bytes::from_static(payload), Instant::now())
+}
+
 fn message(payload: &'static [u8], header: Option<Header>) -> String {
-    let payload = Bytes::from_static(payload);
-    let publication = Publication::new(topic("room:42"), header.map(Box::new), payload, Instant::now());
+    let publication = publication(payload, header);
     line(|wire| Json.publication(&publication, wire))
+}
+
+fn gap() -> Gap {
+    Gap {
+        topics: vec![topic("room:42")],
+        reason: GapReason::Reconnected,
+        since: 1_700_000_000_000,
+        until: 1_700_000_002_500,
+        spread_ms: 1000,
+    }
+}
+
+/// An event stream: publications with and without a name, in several lines, of bytes; then our own words.
+pub fn stream() -> String {
+    let mut wire = BytesMut::new();
+    let chat = Header { event: Some("chat".into()), ..Header::default() };
+    for (payload, header) in [(&b"hello"[..], None), (b"two\nlines", Some(chat)), (b"\xff\x00", None)] {
+        Sse.publication(&publication(payload, header), &mut wire);
+    }
+    Sse.event(&Event::Gap(&gap()), &mut wire);
+    wire.extend_from_slice(COMMENT);
+    Sse.event(&Event::Goodbye(&Close::Drain(1500)), &mut wire);
+    let text = String::from_utf8(wire.to_vec()).expect("a stream is UTF-8");
+    format!("```text stream\n{}\n```\n", text.trim_end())
 }
 
 /// One line for each event, and for each form of a payload.
@@ -47,13 +74,6 @@ pub fn events() -> String {
     let (room, id) = (topic("room:42"), MessageId("1".into()));
     let connection = Replica::new("web-1-k3x9ab").connection(ConnectionNumber(7));
     let header = Header { ts: Some(1_700_000_000_000), event: Some("chat".into()), ..Header::default() };
-    let gap = Gap {
-        topics: vec![room.clone()],
-        reason: GapReason::Reconnected,
-        since: 1_700_000_000_000,
-        until: 1_700_000_002_500,
-        spread_ms: 1000,
-    };
     let refusal = Refusal {
         id: Some(id.clone()),
         code: RefusalCode::Forbidden,
@@ -74,7 +94,7 @@ pub fn events() -> String {
         said(&Event::Published { id: Some(&id), position: Some(Position { ms: 1_700_000_000_001, number: 0 }) }),
         said(&Event::Error(&refusal)),
         said(&Event::Live { topics: std::slice::from_ref(&room), live: false }),
-        said(&Event::Gap(&gap)),
+        said(&Event::Gap(&gap())),
         said(&Event::Unsubscribed { topic: &room, id: None }),
         said(&Event::Pong { id: None }),
         said(&Event::Goodbye(&Close::Drain(1500))),

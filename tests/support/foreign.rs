@@ -57,6 +57,19 @@ impl Foreign {
         client
     }
 
+    /// An `EventSource` in a page that hears these types of events beside messages; waits until it is open.
+    ///
+    /// # Panics
+    /// When it does not open.
+    pub fn events(url: &str, types: &[&str]) -> Self {
+        Self::open_as(Language::Chromium, url, &types.join(","))
+    }
+
+    /// A page that runs a script.
+    pub fn page(script: &std::path::Path) -> Self {
+        Self::start(Language::Chromium, &script.display().to_string(), "-")
+    }
+
     /// Connects where it must be refused, and answers the status and the body.
     ///
     /// # Panics

@@ -89,6 +89,11 @@ impl Gateway {
         format!("ws://{}{path}", self.public)
     }
 
+    /// The same over HTTP.
+    pub fn http_url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.public)
+    }
+
     /// The internal listener's URL of a path, query included.
     pub fn internal_url(&self, path: &str) -> String {
         format!("http://{}{path}", self.internal)

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use super::{env, file};
 use crate::config::DEFAULT_FILE;
-use crate::settings::{Auto, ByteSize, OffOr, Origins, Settings};
+use crate::settings::{Auto, ByteSize, OffOr, Origins, Route, Settings};
 
 #[test]
 fn nothing_at_all_is_the_default_with_its_route() {
     let loaded = file("").load().unwrap();
-    assert_eq!(loaded.settings, Settings { routes: vec![Default::default()], ..Settings::default() });
+    assert_eq!(loaded.settings, Settings { routes: Route::defaults(), ..Settings::default() });
     assert_eq!(loaded.warnings, [""; 0]);
 }
 

@@ -2,7 +2,7 @@
 
 use super::file;
 use crate::config::{example, print, reference};
-use crate::settings::{Settings, TopicRule};
+use crate::settings::{Route, Settings, TopicRule};
 
 const EXAMPLE: &str = include_str!("../../../examples/fanline.toml");
 
@@ -18,7 +18,7 @@ fn the_committed_example_is_current() {
 #[test]
 fn the_example_loads_to_the_defaults_without_a_warning() {
     let loaded = file(EXAMPLE).load().unwrap();
-    assert_eq!(loaded.settings, Settings { routes: vec![Default::default()], ..Settings::default() });
+    assert_eq!(loaded.settings, Settings { routes: Route::defaults(), ..Settings::default() });
     assert_eq!(loaded.warnings, [""; 0]);
 }
 

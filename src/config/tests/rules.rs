@@ -31,6 +31,7 @@ fn a_route_adds_to_the_defaults_and_the_same_path_replaces() {
         routes,
         [
             Route { on_message: OnMessage::Publish, ..Route::default() },
+            Route::sse(),
             Route { path: "/echo".into(), on_message: echo, ..Route::default() }
         ]
     );
@@ -41,7 +42,7 @@ fn every_key_of_a_route_arrives() {
     let text = "[limits]\nburst = 7\n[[routes]]\npath = \"/r/{id}/{*rest}\"\nprotocol = \"json\"\ntopics = [\"r:{path.id}:{query.x}\"]\n\
                 query_topics = \"\"\ndefault_topic = \"\"\non_message = \"ignore\"\non_gap = \"close\"\nmessage = \"1KiB\"\nmax_topics = 3\n\
                 heartbeat = { every = \"5s\", text = \"hi\" }\ndeflate = true";
-    let route = file(text).load().unwrap().settings.routes.remove(1);
+    let route = file(text).load().unwrap().settings.routes.remove(2);
     let expected = Route {
         path: "/r/{id}/{*rest}".into(),
         protocol: ProtocolChoice::Json,
@@ -66,7 +67,7 @@ fn every_key_of_a_route_arrives() {
 fn a_heartbeat_may_be_a_word_or_a_duration() {
     let every = |value: &str| {
         let text = format!("[[routes]]\npath = \"/a\"\nheartbeat = {value}");
-        file(&text).load().unwrap().settings.routes[1].heartbeat.clone().map(|heartbeat| heartbeat.every)
+        file(&text).load().unwrap().settings.routes[2].heartbeat.clone().map(|heartbeat| heartbeat.every)
     };
     assert_eq!(every("\"off\""), Some(OffOr::Off));
     assert_eq!(every("\"1s\""), Some(OffOr::Value(Duration::from_secs(1))));
@@ -116,6 +117,7 @@ fn mistakes_in_rules_and_routes_are_told() {
         ("[[routes]]\npath = \"/a\"\ntopics = [\"@a\"]", "3: routes[0].topics[0] = \"@a\": topics beginning with '@' are the gateway's own".into()),
         ("[[routes]]\npath = \"/a\"\ndefault_topic = \"a b\"", format!("3: routes[0].default_topic = \"a b\": ' ' {character}")),
         ("[[routes]]\npath = \"/a\"\necho = \"x\"", "1: routes[0].echo is set but nothing echoes; write on_message = \"echo\"".into()),
+        ("[[routes]]\npath = \"/a\"\nprotocol = \"sse\"\non_message = \"publish\"", "1: routes[0].on_message is set, but on a route with protocol = \"sse\" clients only listen; take one away".into()),
         ("[[routes]]\npath = \"/a\"\ninclude_sender = \"yes\"", "3: routes[0].include_sender = \"yes\": expected true or false; write true".into()),
         ("[[routes]]\npath = \"/a\"\nheartbeat = { evry = \"1s\" }", "3: unknown key routes[0].heartbeat.evry; did you mean heartbeat.every?".into()),
         ("[[routes]]\npath = \"/a\"\nheartbeat = 5", "3: routes[0].heartbeat.every = 5: expected a duration above zero such as \"500ms\", \"10s\" or \"1m30s\", at most \"720h\", or \"off\"; write \"5s\"".into()),

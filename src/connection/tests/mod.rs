@@ -3,3 +3,4 @@
 mod farewell;
 mod heartbeat;
 mod pump;
+mod stream;

@@ -13,6 +13,7 @@ use crate::event::{Event, Refusal};
 use crate::publication::Publication;
 
 pub(super) use write::event as write_event;
+pub(super) use write::object as write_object;
 
 /// The language of `fanline.json`: `subscribe`, `publish` and `ping` from the client, `message` and the rest
 /// from us.

@@ -38,7 +38,12 @@ pub(super) fn publication(publication: &Publication, wire: &mut BytesMut) {
 
 /// Appends one event as a frame.
 pub(in super::super) fn event(event: &Event<'_>, wire: &mut BytesMut) {
-    encode_with(Opcode::Text, EVENT, wire, |wire| match *event {
+    encode_with(Opcode::Text, EVENT, wire, |wire| object(event, wire));
+}
+
+/// Appends one event as its JSON alone.
+pub(in super::super) fn object(event: &Event<'_>, wire: &mut BytesMut) {
+    match *event {
         Event::Welcome { connection, heartbeat_ms } => Object::begin("welcome", wire)
             .text("connection", &connection.to_string())
             .number("heartbeat", heartbeat_ms)
@@ -57,7 +62,7 @@ pub(in super::super) fn event(event: &Event<'_>, wire: &mut BytesMut) {
         Event::Goodbye(close) => goodbye(close, wire),
         Event::Echo(_) => {}
         Event::Pong { id } => Object::begin("pong", wire).id(id).end(),
-    });
+    }
 }
 
 fn gap(gap: &Gap, wire: &mut BytesMut) {
