@@ -29,6 +29,29 @@ pub enum Resume {
     Last(u32),
 }
 
+/// The most publications of a history that one question brings.
+pub const MOST_TOLD: usize = 300;
+
+/// A page of a topic's history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Question {
+    /// Where.
+    pub from: From,
+    /// How many publications, up to [`MOST_TOLD`].
+    pub limit: usize,
+}
+
+/// Where a page of a history lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum From {
+    /// The newest.
+    Newest,
+    /// Those that follow a position.
+    After(Position),
+    /// Those that lead up to a position, without the one that stands there.
+    Before(Position),
+}
+
 /// What a client asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Command {
@@ -56,6 +79,15 @@ pub enum Command {
         event: Option<Box<str>>,
         /// What `conflate` goes by.
         key: Option<Box<str>>,
+        /// Repeated in the answer.
+        id: Option<MessageId>,
+    },
+    /// Read a topic's history.
+    History {
+        /// Of which topic.
+        topic: Topic,
+        /// Which publications.
+        question: Question,
         /// Repeated in the answer.
         id: Option<MessageId>,
     },

@@ -4,6 +4,7 @@ use crate::close::Close;
 use crate::command::{MessageId, Payload};
 use crate::identity::ConnectionId;
 use crate::position::Position;
+use crate::publication::Publication;
 use crate::topic::Topic;
 
 /// What we say to one client.
@@ -42,6 +43,19 @@ pub enum Event<'a> {
         id: Option<&'a MessageId>,
         /// Where it stands in the topic's history, where one is kept.
         position: Option<Position>,
+    },
+    /// A page of a topic's history.
+    History {
+        /// The topic.
+        topic: &'a Topic,
+        /// The command it answers.
+        id: Option<&'a MessageId>,
+        /// Oldest first.
+        publications: &'a [Publication],
+        /// The position of the topic's newest publication.
+        newest: Position,
+        /// Whether there are more in the direction that was asked for.
+        more: bool,
     },
     /// It may have missed something.
     Gap(&'a Gap),
@@ -163,6 +177,8 @@ pub enum RefusalCode {
     TooManyTopics,
     /// A publication above the topic's limit.
     TooLarge,
+    /// The topic's rule keeps no history.
+    NoHistory,
     /// Redis is away or refused. Where it did not answer in time the message may have been published all the same.
     Unavailable,
 }
@@ -178,6 +194,7 @@ impl RefusalCode {
             Self::Forbidden => "forbidden",
             Self::TooManyTopics => "too_many_topics",
             Self::TooLarge => "too_large",
+            Self::NoHistory => "no_history",
             Self::Unavailable => "unavailable",
         }
     }

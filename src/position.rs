@@ -34,6 +34,16 @@ impl Position {
         Self { ms, number: 0 }
     }
 
+    /// The last place before this one; the start has none, and is its own.
+    #[must_use]
+    pub fn before(self) -> Self {
+        match (self.ms, self.number.checked_sub(1)) {
+            (ms, Some(number)) => Self { ms, number },
+            (0, None) => Self::START,
+            (ms, None) => Self { ms: ms - 1, number: u64::MAX },
+        }
+    }
+
     /// The first place after this one that a publication of `now_ms` can have: time may stand still or go back, places
     /// do not.
     #[must_use]
@@ -100,6 +110,8 @@ mod tests {
         assert_eq!(last.next(50), Position { ms: 50, number: 4 });
         assert_eq!(last.next(1), Position { ms: 50, number: 4 });
         assert!(Position::START < Position::START.next(0));
+        assert_eq!(Position::at(7).before(), Position { ms: 6, number: u64::MAX });
+        assert_eq!((last.before().number, Position::START.before()), (2, Position::START));
     }
 
     proptest! {

@@ -15,7 +15,7 @@ use crate::position::Position;
 use crate::publication::{Header, HeaderTooLong, Publication};
 use crate::topic::Topic;
 
-pub use history::{HistoryError, Page, Part, Read};
+pub use history::{Chapter, HistoryError, Page, Part, Read};
 
 /// The road between replicas.
 ///

@@ -3,6 +3,7 @@
 
 mod authorize;
 mod health;
+mod history;
 mod order;
 mod problem;
 mod publish;

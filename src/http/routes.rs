@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use prometheus::{Encoder, TextEncoder};
 
-use super::{Desk, health, publish};
+use super::{Desk, health, history, publish};
 use crate::metrics::Metrics;
 use crate::transport::{self, Door};
 
@@ -24,6 +24,7 @@ pub fn public(doors: impl Iterator<Item = (String, Door)>, metrics: Arc<Metrics>
 pub fn internal(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/api/publish", post(publish::publish))
+        .route("/api/history", get(history::history))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics))
@@ -49,6 +50,9 @@ async fn version() -> Response {
 }
 
 async fn not_found() -> Response {
-    super::problem::Problem::new(StatusCode::NOT_FOUND, "here are /api/publish /livez /readyz /metrics /version")
-        .into_response()
+    super::problem::Problem::new(
+        StatusCode::NOT_FOUND,
+        "here are /api/publish /api/history /livez /readyz /metrics /version",
+    )
+    .into_response()
 }

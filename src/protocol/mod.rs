@@ -16,6 +16,11 @@ use crate::event::{Event, Refusal};
 use crate::frame;
 use crate::publication::Publication;
 
+/// Appends an event as the json protocol's object, without a frame: for answers over HTTP.
+pub fn json_object(event: &Event<'_>, wire: &mut BytesMut) {
+    json::write_object(event, wire);
+}
+
 /// A client's wire language.
 pub trait Protocol: Send + Sync + 'static {
     /// Which of the encoded forms of a publication its clients share.

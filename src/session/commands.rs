@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use bytes::Bytes;
 
 use super::Session;
-use crate::broker::PublishError;
+use crate::broker::history::chapter;
+use crate::broker::{Chapter, PublishError};
 use crate::clock;
 use crate::close::Close;
-use crate::command::{Command, MessageId, Payload, Wanted};
+use crate::command::{Command, MessageId, Payload, Question, Wanted};
 use crate::event::{Event, Refusal, RefusalCode};
 use crate::hub::Answer;
 use crate::metrics::{Inbound, Source};
@@ -37,6 +38,7 @@ impl Session {
             Ok(Command::Publish { topic, payload, event, key, id }) => {
                 self.publish_to(topic, Draft { payload, event, key }, id).await
             }
+            Ok(Command::History { topic, question, id }) => self.history(topic, question, id).await,
             Ok(Command::Message(payload)) => self.message(payload).await?,
             Ok(Command::Ping { id }) => {
                 self.member.outbox().say(&Event::Pong { id: id.as_ref() });
@@ -103,6 +105,32 @@ impl Session {
                 Inbound::Accepted
             }
             Err(refusal) => self.refuse(&Refusal { id, ..refusal }),
+        }
+    }
+
+    /// Reads a page of a history, where the topic may be listened to.
+    async fn history(&mut self, topic: Topic, question: Question, id: Option<MessageId>) -> Inbound {
+        let (may, keeps) = {
+            let settings = self.rooms.live.get();
+            let rule = settings.topics.rule(topic.as_str());
+            (rule.subscribe == Grant::Anyone, rule.keeps_history())
+        };
+        if !may {
+            return self.refuse(&forbidden(&topic, "subscribe", id));
+        }
+        if !keeps {
+            return self.refuse(&no_history(&topic, id));
+        }
+        match chapter(&*self.rooms.broker, &topic, question).await {
+            Ok(Chapter { publications, newest, more }) => {
+                let (topic, id, publications) = (&topic, id.as_ref(), &*publications);
+                self.member.outbox().say(&Event::History { topic, id, publications, newest, more });
+                Inbound::Accepted
+            }
+            Err(error) => {
+                let message = format!("the history of {topic} was not read: {error}");
+                self.refuse(&Refusal { id, code: RefusalCode::Unavailable, message })
+            }
         }
     }
 
@@ -186,6 +214,11 @@ fn echo(template: &str, payload: Payload) -> Payload {
 fn forbidden(topic: &Topic, act: &str, id: Option<MessageId>) -> Refusal {
     let message = format!("clients may not {act} to {topic}: its topic rule says {act} = \"none\"");
     Refusal { id, code: RefusalCode::Forbidden, message }
+}
+
+fn no_history(topic: &Topic, id: Option<MessageId>) -> Refusal {
+    let message = format!("{topic} keeps no history: its topic rule says history_size = 0");
+    Refusal { id, code: RefusalCode::NoHistory, message }
 }
 
 fn too_many(found: usize, limit: usize, id: Option<MessageId>) -> Refusal {

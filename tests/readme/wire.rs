@@ -68,12 +68,19 @@ pub fn events() -> String {
     // A new event does not compile here until it has its line below. Echo is of plain routes.
     let _ = |event: Event<'_>| match event {
         Event::Welcome { .. } | Event::Subscribed { .. } | Event::Unsubscribed { .. } | Event::Published { .. } => {}
-        Event::Gap(_) | Event::Live { .. } | Event::Error(_) | Event::Echo(_) | Event::Goodbye(_) => {}
+        Event::History { .. }
+        | Event::Gap(_)
+        | Event::Live { .. }
+        | Event::Error(_)
+        | Event::Echo(_)
+        | Event::Goodbye(_) => {}
         Event::Pong { .. } => {}
     };
     let (room, id) = (topic("room:42"), MessageId("1".into()));
     let connection = Replica::new("web-1-k3x9ab").connection(ConnectionNumber(7));
     let header = Header { ts: Some(1_700_000_000_000), event: Some("chat".into()), ..Header::default() };
+    let place = |ms| Some(Position::at(ms));
+    let kept = Header { pos: place(1_700_000_000_001), prev: place(1_700_000_000_000), ..Header::default() };
     let refusal = Refusal {
         id: Some(id.clone()),
         code: RefusalCode::Forbidden,
@@ -86,12 +93,20 @@ pub fn events() -> String {
             id: Some(&id),
             live: true,
             recovered: Some(true),
-            position: header.prev,
+            position: kept.prev,
         }),
         message(br#"{"user":"ada","text":"hi"}"#, None),
         message(b"hi", Some(header)),
+        message(b"hi", Some(kept.clone())),
         message(b"\xff\x00", None),
-        said(&Event::Published { id: Some(&id), position: Some(Position { ms: 1_700_000_000_001, number: 0 }) }),
+        said(&Event::Published { id: Some(&id), position: kept.pos }),
+        said(&Event::History {
+            topic: &room,
+            id: Some(&id),
+            publications: &[publication(b"hi", Some(kept.clone()))],
+            newest: kept.pos.unwrap_or_default(),
+            more: false,
+        }),
         said(&Event::Error(&refusal)),
         said(&Event::Live { topics: std::slice::from_ref(&room), live: false }),
         said(&Event::Gap(&gap())),
@@ -111,6 +126,7 @@ pub fn refusals() -> String {
         RefusalCode::Forbidden => "the topic's rule says no",
         RefusalCode::TooManyTopics => "more topics than `limits.topics`",
         RefusalCode::TooLarge => "a publication above the topic rule's `publication`",
+        RefusalCode::NoHistory => "the topic's rule keeps no history",
         RefusalCode::Unavailable => {
             "Redis is away or refused; where it did not answer in time, it may have been published all the same"
         }
@@ -122,6 +138,7 @@ pub fn refusals() -> String {
         RefusalCode::Forbidden,
         RefusalCode::TooManyTopics,
         RefusalCode::TooLarge,
+        RefusalCode::NoHistory,
         RefusalCode::Unavailable,
     ];
     all.map(|code| format!("- `{}`: {}\n", code.label(), what(code))).concat()
@@ -155,5 +172,6 @@ fn every_line_of_a_client_is_understood_and_no_command_is_missing() {
     let commands: Vec<_> = commands.into_iter().map(|command| command.expect("a command")).collect();
     let said = |is: fn(&Command) -> bool| commands.iter().any(is);
     assert!(said(|it| matches!(it, Command::Subscribe { .. })) && said(|it| matches!(it, Command::Unsubscribe { .. })));
+    assert!(said(|it| matches!(it, Command::History { .. })));
     assert!(said(|it| matches!(it, Command::Publish { .. })) && said(|it| matches!(it, Command::Ping { .. })));
 }

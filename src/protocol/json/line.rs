@@ -29,6 +29,10 @@ pub(super) struct Line<'a> {
     pub(super) since: Option<&'a RawValue>,
     #[serde(borrow)]
     pub(super) last: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) before: Option<&'a RawValue>,
+    #[serde(borrow)]
+    pub(super) limit: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "even_null")]
     pub(super) data: Option<&'a RawValue>,
     #[serde(borrow)]

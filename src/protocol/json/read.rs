@@ -10,8 +10,9 @@ use serde_json::value::RawValue;
 
 use super::line::{self, Fault, Line};
 use crate::close::Close;
-use crate::command::{Command, MessageId, Resume, Wanted};
+use crate::command::{Command, From, MOST_TOLD, MessageId, Question, Resume, Wanted};
 use crate::event::Refusal;
+use crate::position::Position;
 use crate::topic::Topic;
 
 /// After so many refusals one message is given up: its answers would outgrow it.
@@ -21,7 +22,7 @@ const MAX_REFUSALS: usize = 32;
 const EXAMPLE: &str = r#"write one object a line, such as {"type":"subscribe","topic":"room:42"}"#;
 
 /// What this version understands.
-const TYPES: &str = "subscribe, unsubscribe, publish, ping";
+const TYPES: &str = "subscribe, unsubscribe, publish, history, ping";
 
 /// Appends what each line of `message` asks for, or why it is refused. An object alone may span lines.
 ///
@@ -93,7 +94,8 @@ fn command(
         "unsubscribe" => commands.push(Ok(Command::Unsubscribe { topics: listed(line)?, id })),
         "publish" => commands.push(Ok(publish(line, id, message)?)),
         "ping" => commands.push(Ok(Command::Ping { id })),
-        later @ ("history" | "presence" | "auth" | "send") => {
+        "history" => commands.push(Ok(history(line, id)?)),
+        later @ ("presence" | "auth" | "send") => {
             return Err(Fault::kind(format!("this version does not have \"type\":{later:?}; it has {TYPES}")));
         }
         _ => return Err(Fault::kind(format!("\"type\" is {}; write one of {TYPES}", line::quote(kind.get())))),
@@ -164,6 +166,31 @@ fn listed(line: &Line<'_>) -> Result<Vec<Topic>, Fault> {
 
 fn nameless() -> Fault {
     Fault::message(r#"no topic is named; write "topic":"room:42" or "topics":["room:42"]"#)
+}
+
+fn history(line: &Line<'_>, id: Option<MessageId>) -> Result<Command, Fault> {
+    let topic = line.topic.ok_or_else(|| Fault::message(r#"no topic is named; write "topic":"room:42""#))?;
+    let from = match (line.since, line.before) {
+        (Some(_), Some(_)) => Err(Fault::message("both \"since\" and \"before\"; write one of them")),
+        (Some(since), None) => line::since("\"since\"", since).map(|since| match since {
+            Resume::After(position) => From::After(position),
+            Resume::Since(ms) => From::After(Position::at(ms).before()),
+            Resume::Last(_) => From::Newest,
+        }),
+        (None, Some(before)) => match serde_json::from_str(before.get()) {
+            Ok(position) => Ok(From::Before(position)),
+            Err(_) => {
+                Err(Fault::message(format!("\"before\" is {}; write a position (a string)", line::quote(before.get()))))
+            }
+        },
+        (None, None) => Ok(From::Newest),
+    };
+    let (topic, from) = (line::topic("\"topic\"", topic)?, from?);
+    let limit = line.limit.map_or(Ok(MOST_TOLD), |limit| match serde_json::from_str(limit.get()) {
+        Ok(limit @ 1..=MOST_TOLD) => Ok(limit),
+        _ => Err(Fault::message(format!("\"limit\" is {}; write 1 to {MOST_TOLD}", line::quote(limit.get())))),
+    })?;
+    Ok(Command::History { topic, question: Question { from, limit }, id })
 }
 
 fn publish(line: &Line<'_>, id: Option<MessageId>, message: &Bytes) -> Result<Command, Fault> {

@@ -56,6 +56,10 @@ pub(in super::super) fn object(event: &Event<'_>, wire: &mut BytesMut) {
         }
         Event::Unsubscribed { topic, id } => Object::begin("unsubscribed", wire).topic(topic).id(id).end(),
         Event::Published { id, position } => Object::begin("published", wire).id(id).position(position).end(),
+        Event::History { topic, id, publications, newest, more } => {
+            let object = Object::begin("history", wire).topic(topic).id(id);
+            object.publications(publications).position(Some(newest)).flag("more", more).end();
+        }
         Event::Gap(told) => gap(told, wire),
         Event::Live { topics, live } => Object::begin("live", wire).topics(topics).flag("live", live).end(),
         Event::Error(refusal) => error(refusal, wire),
@@ -152,6 +156,26 @@ impl<'w> Object<'w> {
             Some(number) => self.number(name, number),
             None => self,
         }
+    }
+
+    /// The publications of a history, each an object without type and topic.
+    fn publications(self, publications: &[Publication]) -> Self {
+        let object = self.name("publications");
+        object.0.put_u8(b'[');
+        for (place, publication) in publications.iter().enumerate() {
+            object.0.put_slice(if place > 0 { b",{" } else { b"{" });
+            let told = Object(&mut *object.0).first_position(publication.position()).payload(&publication.payload);
+            told.maybe_text("event", publication.event()).maybe_number("ts", publication.ts()).end();
+        }
+        object.0.put_u8(b']');
+        object
+    }
+
+    /// The first member of an object that has no type.
+    fn first_position(self, position: Option<Position>) -> Self {
+        let written = write!(self.0, "\"position\":\"{}\"", position.unwrap_or_default());
+        debug_assert!(written.is_ok());
+        self
     }
 
     /// Where something stands in its topic's history: digits and a dash, which need no escaping.

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::super::Json;
 use crate::close::Close;
-use crate::command::{Command, MessageId, Payload, Resume, Wanted};
+use crate::command::{Command, From, MessageId, Payload, Resume, Wanted};
 use crate::event::{Refusal, RefusalCode};
 use crate::position::Position;
 use crate::protocol::Protocol;
@@ -103,6 +103,18 @@ fn a_publication_s_data_is_its_json_text_byte_for_byte() {
 }
 
 #[test]
+fn a_page_of_a_history_lies_behind_or_before_a_position_or_at_the_end() {
+    let asked = |members: &str| match read(&format!(r#"{{"type":"history","topic":"a"{members}}}"#)).remove(0) {
+        Ok(Command::History { question, .. }) => (question.from, question.limit),
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(asked(""), (From::Newest, 300));
+    assert_eq!(asked(r#","since":"1-0","limit":7"#), (From::After(Position::at(1)), 7));
+    assert_eq!(asked(r#","since":5"#), (From::After(Position::at(5).before()), 300));
+    assert_eq!(asked(r#","before":"1-0""#), (From::Before(Position::at(1)), 300));
+}
+
+#[test]
 fn a_ping_keeps_its_id_and_members_of_a_newer_client_are_ignored() {
     assert_eq!(read(r#"{"type":"ping","id":"\u00e4","x":[{}]}"#), [Ok(Command::Ping { id: id(r#""\u00e4""#) })]);
     assert_eq!(read(r#" {"type":"ping"} "#), [Ok(Command::Ping { id: None })]);
@@ -144,16 +156,20 @@ const U: RefusalCode = RefusalCode::UnknownType;
 
 #[test]
 fn a_refusal_says_what_was_found_where_and_what_to_write() {
-    let told: [(&str, RefusalCode, &str); 40] = [
+    let told: [(&str, RefusalCode, &str); 44] = [
         ("", M, "an empty message; write one object a line, such as {\"type\":\"subscribe\",\"topic\":\"room:42\"}"),
         ("[\"ping\"]", M, "found [\"ping\"] where an object should begin; write one object a line"),
         ("{\"type\":\"ping\"", M, "no JSON object: EOF while parsing an object at line 1 column 14; write"),
         ("{\"type\":\"ping\"} {}", M, "no JSON object: trailing characters at line 1 column 17; write"),
         (r#"{"type":"ping","type":"ping"}"#, M, "no JSON object: duplicate field `type` at"),
-        ("{}", M, "the object has no \"type\"; write one of subscribe, unsubscribe, publish, ping"),
+        ("{}", M, "the object has no \"type\"; write one of subscribe, unsubscribe, publish, history, ping"),
         (r#"{"type":7}"#, M, "\"type\" is 7; write a string"),
-        (r#"{"type":"Ping"}"#, U, "\"type\" is \"Ping\"; write one of subscribe, unsubscribe, publish, ping"),
-        (r#"{"type":"history"}"#, U, "this version does not have \"type\":\"history\"; it has subscribe,"),
+        (r#"{"type":"Ping"}"#, U, "\"type\" is \"Ping\"; write one of subscribe, unsubscribe, publish, history, ping"),
+        (r#"{"type":"presence"}"#, U, "this version does not have \"type\":\"presence\"; it has subscribe,"),
+        (r#"{"type":"history"}"#, M, "no topic is named; write"),
+        (r#"{"type":"history","topic":"a","limit":301}"#, M, "\"limit\" is 301; write 1 to 300"),
+        (r#"{"type":"history","topic":"a","before":5}"#, M, "\"before\" is 5; write a position (a string)"),
+        (r#"{"type":"history","topic":"a","before":"5-0","since":"1-0"}"#, M, "both \"since\" and \"before\"; write"),
         (r#"{"type":"presence"}"#, U, "this version does not have"),
         (r#"{"type":"auth"}"#, U, "this version does not have"),
         (r#"{"type":"send"}"#, U, "this version does not have"),

@@ -15,6 +15,7 @@ use crate::close::Close;
 use crate::command::MessageId;
 use crate::event::{Event, Gap, GapReason, Refusal, RefusalCode};
 use crate::identity::{ConnectionNumber, Replica};
+use crate::position::Position;
 use crate::protocol::Protocol;
 use crate::publication::{Header, Publication};
 use crate::topic::Topic;
@@ -58,12 +59,18 @@ fn the_bytes_of_every_event_are_a_contract() {
     let room = topic("room:42");
     let id = MessageId("\"a-1\"".into());
     let number = MessageId("7".into());
+    let place = |ms, number| Some(Position { ms, number });
+    let named = Header { ts: Some(1), event: Some("e".into()), pos: place(1, 0), ..Header::default() };
+    let bare = Header { pos: place(2, 1), ..Header::default() };
+    let kept = [(named, r#"{"a":1}"#), (bare, "hi")].map(|(header, payload)| {
+        Publication::new(room.clone(), Some(Box::new(header)), Bytes::from_static(payload.as_bytes()), Instant::now())
+    });
     let connection = Replica::new("host-a1").connection(ConnectionNumber(7));
     let refusal = Refusal { id: Some(number.clone()), code: RefusalCode::BadTopic, message: "no \"x\"\n".into() };
     let nameless = Refusal { id: None, code: RefusalCode::BadMessage, message: "?".into() };
     let topics = [room.clone(), topic("all")];
     let gap = Gap { topics: topics.to_vec(), reason: GapReason::TooLarge, since: 1, until: 2, spread_ms: 3 };
-    let contract: [(Event<'_>, &str); 16] = [
+    let contract: [(Event<'_>, &str); 19] = [
         (
             Event::Welcome { connection: &connection, heartbeat_ms: 25_000 },
             concat!(
@@ -86,6 +93,27 @@ fn the_bytes_of_every_event_are_a_contract() {
         ),
         (Event::Unsubscribed { topic: &room, id: None }, r#"{"type":"unsubscribed","topic":"room:42"}"#),
         (Event::Published { id: Some(&number), position: None }, r#"{"type":"published","id":7}"#),
+        (
+            Event::History {
+                topic: &room,
+                id: Some(&number),
+                publications: &kept,
+                newest: Position::at(3),
+                more: true,
+            },
+            r#"{"type":"history","topic":"room:42","id":7,"publications":[{"position":"1-0","data":{"a":1},"event":"e","ts":1},{"position":"2-1","text":"hi"}],"position":"3-0","more":true}"#,
+        ),
+        (
+            Event::Subscribed {
+                topic: &room,
+                id: None,
+                live: true,
+                recovered: Some(true),
+                position: Some(Position::at(3)),
+            },
+            r#"{"type":"subscribed","topic":"room:42","live":true,"recovered":true,"position":"3-0"}"#,
+        ),
+        (Event::Published { id: None, position: Some(Position::at(3)) }, r#"{"type":"published","position":"3-0"}"#),
         (Event::Published { id: None, position: None }, r#"{"type":"published"}"#),
         (
             Event::Gap(&gap),
