@@ -88,7 +88,7 @@ fn which(loaded: &Loaded, topic: &str) -> anyhow::Result<ExitCode> {
     let home = broker::redis::home(&loaded.settings.redis, &topic);
     match loaded.settings.redis.url.is_empty() {
         true => println!("home    this process (no Redis is configured)"),
-        false => println!("channel {}\nlink    {}", home.channel, home.link),
+        false => println!("channel {}\nhome    {}\nlink    {}", home.channel, home.address, home.link),
     }
     Ok(ExitCode::SUCCESS)
 }

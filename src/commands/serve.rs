@@ -55,11 +55,18 @@ fn announce(settings: &Settings, public: SocketAddr, internal: SocketAddr) {
             );
         }
         false => {
-            let (redis, prefix) = (link::connect::cli(&settings.redis), &settings.redis.prefix);
-            println!("  publish to it:      {redis} PUBLISH {prefix}hello 'Hello, world'");
+            let (redis, prefix) = (link::endpoint::cli(&settings.redis), &settings.redis.prefix);
+            let publish = if settings.redis.sharded { "SPUBLISH" } else { "PUBLISH" };
+            println!("  publish to it:      {redis} {publish} {prefix}hello 'Hello, world'");
+            if settings.redis.sharded {
+                println!("redis.sharded is on: producers must SPUBLISH; what they PUBLISH reaches nobody");
+            }
         }
     }
     info!(%public, %internal, redis = !settings.redis.url.is_empty(), "listening");
+    if settings.redis.sharded {
+        info!("redis.sharded is on: producers must SPUBLISH; what they PUBLISH reaches nobody");
+    }
 }
 
 /// The flag that leads to this internal listener, where it is not the default one.

@@ -7,7 +7,8 @@ use super::Limits;
 use super::fill::Origins;
 use super::mistakes::Report;
 use super::units::write_size;
-use crate::settings::{Auto, Settings};
+use crate::link::address::{Address, Road};
+use crate::settings::{Auto, Redis, Settings};
 
 /// Descriptors that are no client's: listeners, links to Redis, files, `/metrics`.
 const SPARE: usize = 64;
@@ -64,27 +65,57 @@ fn api_keys(settings: &Settings, origins: &Origins, report: &mut Report) {
 }
 
 fn redis(settings: &Settings, origins: &Origins, report: &mut Report) {
-    let url = settings.redis.url.reveal();
-    let credentials = url.strip_prefix("redis://").and_then(|rest| rest.rsplit_once('@')).map(|(user, _)| user);
-    let password = credentials.is_some_and(|user| user.split_once(':').is_some_and(|(_, word)| !word.is_empty()))
-        || (url.starts_with("unix://") && url.contains("pass="));
-    let name = credentials.is_some_and(|user| user.split(':').next().is_some_and(|name| !name.is_empty()))
-        || (url.starts_with("unix://") && url.contains("user="));
+    let redis = &settings.redis;
+    // One that cannot be read is told where it is read.
+    let addresses = Address::parse_all(redis.url.reveal()).unwrap_or_default();
+    credentials(redis, &addresses, origins, report);
+    let named = !addresses.is_empty();
+    let (no_sentinel, no_tls) = (named && !addresses.iter().any(sentinel), named && !addresses.iter().any(|it| it.tls));
+    let set = [
+        ("redis.password", !redis.password.is_empty() && redis.url.is_empty(), NO_URL),
+        ("redis.sentinel_username", !redis.sentinel_username.is_empty() && no_sentinel, NO_SENTINEL),
+        ("redis.sentinel_password", !redis.sentinel_password.is_empty() && no_sentinel, NO_SENTINEL),
+        ("redis.ca", !redis.ca.is_empty() && no_tls, NO_TLS),
+        ("redis.cert", !redis.cert.is_empty() && no_tls, NO_TLS),
+        ("redis.sharded", redis.sharded && !addresses.iter().all(cluster), NO_CLUSTER),
+    ];
+    for (key, _, why) in set.into_iter().filter(|(_, alone, _)| *alone) {
+        report.mistake(origins.of(key), format!("{key} is set but {why}"));
+    }
+    for (key, path, other, missing) in
+        [("redis.cert", &redis.cert, "redis.key", &redis.key), ("redis.key", &redis.key, "redis.cert", &redis.cert)]
+    {
+        if !path.is_empty() && missing.is_empty() {
+            report.mistake(origins.of(key), format!("{key} is set but {other} is not; set both or neither"));
+        }
+    }
+}
+
+const NO_URL: &str = "redis.url is not; write redis.url = \"redis://host:6379\"";
+const NO_SENTINEL: &str = "redis.url names no Sentinel; write redis.url = \"redis+sentinel://host:26379,host:26379/mymaster\", or take it away";
+const NO_TLS: &str = "redis.url speaks no TLS; write \"rediss://host:6379\", or take it away";
+const NO_CLUSTER: &str = "redis.url names no cluster; write redis.url = \"redis+cluster://host:7000,host:7001\"";
+
+fn sentinel(address: &Address) -> bool {
+    matches!(address.road, Road::Sentinel { .. })
+}
+
+fn cluster(address: &Address) -> bool {
+    matches!(address.road, Road::Cluster(_))
+}
+
+/// A user or password stands in one place.
+fn credentials(redis: &Redis, addresses: &[Address], origins: &Origins, report: &mut Report) {
+    let all = |has: fn(&Address) -> bool| !addresses.is_empty() && addresses.iter().all(has);
     for (twice, key) in [
-        (password && !settings.redis.password.is_empty(), "redis.password"),
-        (name && !settings.redis.username.is_empty(), "redis.username"),
+        (all(|address| address.password.is_some()) && !redis.password.is_empty(), "redis.password"),
+        (all(|address| address.username.is_some()) && !redis.username.is_empty(), "redis.username"),
     ] {
         if twice {
             let other = origins.of("redis.url");
             let word = key.rsplit('.').next().unwrap_or(key);
             report.mistake(origins.of(key), format!("{key}: redis.url ({other}) holds a {word} too; take one away"));
         }
-    }
-    if url.is_empty() && !settings.redis.password.is_empty() {
-        report.mistake(
-            origins.of("redis.password"),
-            "redis.password is set but redis.url is not; write redis.url = \"redis://host:6379\"",
-        );
     }
 }
 

@@ -108,23 +108,49 @@ fn doors<'a>(public: &'a mut Public, internal: &'a mut Internal) -> Vec<Key<'a>>
 }
 
 fn redis_keys(redis: &mut Redis) -> Vec<Key<'_>> {
-    let Redis { url, username, password, prefix: start, links, linger } = redis;
+    let Redis {
+        url,
+        username,
+        password,
+        sentinel_username,
+        sentinel_password,
+        ca,
+        cert,
+        key: secret,
+        prefix: start,
+        links,
+        sharded,
+        linger,
+    } = redis;
+    let text = || any_text("a text in quotes");
+    let file = || any_text("the path of a PEM file");
     vec![
-        key("redis.url", RedisUrl, url, "redis://[user[:password]@]host[:port][/db]; empty: this replica stays alone."),
         key(
-            "redis.username",
-            any_text("a text in quotes"),
-            username,
-            "Who we are to Redis, where the URL does not say.",
+            "redis.url",
+            RedisUrl,
+            url,
+            "redis://[user[:password]@]host[:port][/db]; empty: this replica stays alone; several: each topic lives on one of them.",
         ),
+        key("redis.username", text(), username, "Who we are to Redis, where the URL does not say."),
         key("redis.password", Password, password, "What proves it, where the URL does not say."),
+        key("redis.sentinel_username", text(), sentinel_username, "Who we are to Sentinel."),
+        key("redis.sentinel_password", Password, sentinel_password, "What proves it."),
+        key("redis.ca", file(), ca, "With rediss://, the CAs to trust; empty: those that this machine trusts."),
+        key("redis.cert", file(), cert, "With rediss://, our own certificate, where Redis asks for one."),
+        key("redis.key", file(), secret, "The private key of redis.cert."),
         key(
             "redis.prefix",
             Text { expected: "at most 100 visible ASCII characters without \"{\" and \"}\"", check: prefix },
             start,
             "Stands before every name of ours in Redis, literally; may be empty.",
         ),
-        key("redis.links", Whole(1, 16), links, "How many connections carry subscriptions."),
+        key("redis.links", Whole(1, 16), links, "How many connections carry subscriptions, to each Redis."),
+        key(
+            "redis.sharded",
+            Flag,
+            sharded,
+            "In a cluster of Redis 7 or newer: producers SPUBLISH, and a publication stays with the master of its slot.",
+        ),
         key("redis.linger", Span::FromZero, linger, "How long a topic without subscribers stays subscribed."),
     ]
 }

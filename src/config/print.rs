@@ -50,7 +50,7 @@ pub fn example() -> String {
          # The same key as a variable: FANLINE_<SECTION>__<KEY>, such as FANLINE_PUBLIC__LISTEN; lists with commas.\n\
          # REDIS_URL sets redis.url, PORT the port of public.listen. A flag wins over a variable, a variable over this file.\n\
          # Durations: 500ms, 10s, 1m30s, 2h. Sizes: 512B, 64KiB, 1MiB, 2GiB.\n\
-         # A secret can stand in a file of its own: redis.url_file, redis.password_file, internal.api_keys_file (a key a line).\n",
+         # A secret can stand in a file of its own: redis.url_file, redis.password_file and the like, internal.api_keys_file (a key a line).\n",
     );
     let mut section = "";
     let mut settings = Settings::default();

@@ -3,20 +3,19 @@
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::task::Poll;
 use std::time::Duration;
 
-use futures_util::future::{self, Either};
+use futures_util::future::{self, Either, FusedFuture, FutureExt};
 use redis::aio::MultiplexedConnection;
-use redis::io::tcp::TcpSettings;
-use redis::{
-    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, PushInfo, RedisError,
-    Value,
-};
+use redis::{AsyncConnectionConfig, ProtocolVersion, PushInfo, RedisConnectionInfo, RedisError, Value};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
-use crate::settings;
+use crate::link::address::Place;
+use crate::link::tls::{self, Tls};
+use crate::settings::Secret;
 
 /// The longest that dialling and greeting may take, each.
 pub const CONNECT_WAIT: Duration = Duration::from_secs(1);
@@ -33,18 +32,15 @@ const KEEPALIVE_EVERY: Duration = Duration::from_secs(3);
 /// The oldest Redis whose pub/sub and ACLs we rely on. Every Valkey (≥ 7.2) is newer.
 const OLDEST: (u32, u32) = (6, 2);
 
-/// Where Redis is and who we are there.
-#[derive(Clone)]
-pub struct Endpoint {
-    info: ConnectionInfo,
-}
+/// Commands that may wait on one connection before those who send them wait for room.
+const DEPTH: usize = 1024;
 
-/// Why a URL leads nowhere.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "redis.url is no URL of Redis: {0} (try \"redis://host:6379\", \"redis://user:password@host:6379/0\" or \"unix:///path/to/socket\")"
-)]
-pub struct BadUrl(String);
+/// How a server is dialled: who we are there, and whether the way is encrypted.
+#[derive(Clone)]
+pub struct Dialer {
+    login: RedisConnectionInfo,
+    tls: Option<Tls>,
+}
 
 /// Why there is no connection.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -74,13 +70,18 @@ pub enum ConnectError {
         why: String,
     },
     /// Too old a server.
-    #[error("{address} runs Redis {version}; Fanline needs Redis 6.2, Valkey 7.2 or newer")]
+    #[error("{address} runs Redis {version}; Fanline needs {needs} or newer")]
     TooOld {
         /// Who was asked.
         address: String,
         /// What it runs.
         version: String,
+        /// What it should run.
+        needs: &'static str,
     },
+    /// Nobody knows where the master is.
+    #[error("{0}")]
+    Unknown(String),
 }
 
 /// What a server says about itself.
@@ -106,6 +107,8 @@ pub type Driver = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 /// A greeted connection. Nothing happens on it unless `driver` is polled.
 pub struct Wire {
+    /// Where it leads.
+    pub place: Place,
     /// Sends commands.
     pub connection: MultiplexedConnection,
     /// Reads and writes the socket.
@@ -114,67 +117,27 @@ pub struct Wire {
     pub server: Server,
 }
 
-/// How `redis-cli` reaches the Redis of these settings: bare where that is its default. Never with a password,
-/// for which it asks.
-#[must_use]
-pub fn cli(config: &settings::Redis) -> String {
-    let Ok(endpoint) = Endpoint::parse(config) else { return "redis-cli".into() };
-    let mut command = match endpoint.info.addr() {
-        ConnectionAddr::Unix(path) => format!("redis-cli -s {}", path.display()),
-        ConnectionAddr::Tcp(host, port) => {
-            let host =
-                if ["localhost", "127.0.0.1"].contains(&host.as_str()) { String::new() } else { format!(" -h {host}") };
-            let port = if *port == 6379 { String::new() } else { format!(" -p {port}") };
-            format!("redis-cli{host}{port}")
-        }
-        _ => "redis-cli".into(),
-    };
-    let (user, password) = (endpoint.user(), endpoint.info.redis_settings().password());
-    if password.is_some() {
-        command.push_str(&format!(" --user {user} --askpass"));
-    }
-    command
-}
-
-impl Endpoint {
-    /// Reads `redis.url`.
-    ///
-    /// # Errors
-    /// What is wrong with it; never the password.
-    pub fn parse(config: &settings::Redis) -> Result<Self, BadUrl> {
-        let info = config.url.reveal().into_connection_info().map_err(|e| BadUrl(e.to_string()))?;
-        if let ConnectionAddr::TcpTls { .. } = info.addr() {
-            return Err(BadUrl("this build speaks no TLS".into()));
-        }
-        // `CLIENT SETINFO` would need a permission of its own.
-        let mut settings = info.redis_settings().clone().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
-        // What the URL leaves open stands in keys of its own, so that a password need not be in a URL.
-        if settings.username().is_none() && !config.username.is_empty() {
-            settings = settings.set_username(&config.username);
-        }
-        if settings.password().is_none() && !config.password.is_empty() {
-            settings = settings.set_password(config.password.reveal());
-        }
-        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive()).set_user_timeout(USER_TIMEOUT);
-        Ok(Self { info: info.set_redis_settings(settings).set_tcp_settings(tcp) })
-    }
-
-    /// The address, for people; without user and password.
+impl Dialer {
+    /// Logs in with these; an empty name is the default user's.
     #[must_use]
-    pub fn address(&self) -> String {
-        self.info.addr().to_string()
+    pub fn new(username: Option<&str>, password: Option<&Secret>, db: i64, tls: Option<Tls>) -> Self {
+        // `CLIENT SETINFO` would need a permission of its own.
+        let login = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
+        let login = username.map_or(login.clone(), |name| login.set_username(name));
+        let login = password.map_or(login.clone(), |password| login.set_password(password.reveal()));
+        Self { login: login.set_db(db), tls }
     }
 
     /// The user we are there.
     #[must_use]
     pub fn user(&self) -> &str {
-        self.info.redis_settings().username().unwrap_or("default")
+        self.login.username().unwrap_or("default")
     }
 
-    /// All of it, for a pool.
+    /// Whether a password goes with it.
     #[must_use]
-    pub fn info(&self) -> ConnectionInfo {
-        self.info.clone()
+    pub fn has_password(&self) -> bool {
+        self.login.password().is_some()
     }
 
     /// Dials, greets, and is called `name` in `CLIENT LIST`. Commands on the connection are given up after
@@ -182,37 +145,46 @@ impl Endpoint {
     ///
     /// # Errors
     /// What stands between us and a usable server.
-    pub async fn connect<F>(&self, name: &str, answer: Duration, pushed: F) -> Result<Wire, ConnectError>
+    pub async fn connect<F>(&self, place: &Place, name: &str, answer: Duration, pushed: F) -> Result<Wire, ConnectError>
     where
         F: Fn(PushInfo) + Send + Sync + 'static,
     {
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(answer)).set_push_sender(move |push| {
-            pushed(push);
-            Ok::<_, std::convert::Infallible>(())
-        });
-        match self.info.addr() {
-            ConnectionAddr::Unix(path) => {
-                let socket = self.within("dialling", UnixStream::connect(path)).await?;
-                self.greet(socket, config, name).await
+        let config = AsyncConnectionConfig::new()
+            .set_response_timeout(Some(answer))
+            .set_pipeline_buffer_size(DEPTH)
+            .set_push_sender(move |push| {
+                pushed(push);
+                Ok::<_, std::convert::Infallible>(())
+            });
+        match (place, &self.tls) {
+            (Place::Unix(path), _) => {
+                let socket = within(place, "dialling", UnixStream::connect(path)).await?;
+                self.greet(place, socket, config, name).await
             }
-            ConnectionAddr::Tcp(host, port) => {
-                let socket = self.within("dialling", TcpStream::connect((host.as_str(), *port))).await?;
-                tune(&socket).map_err(|why| self.refused(&why))?;
-                self.greet(socket, config, name).await
+            (Place::Tcp { host, port }, tls) => {
+                let socket = within(place, "dialling", TcpStream::connect((host.as_str(), *port))).await?;
+                tune(&socket).map_err(|why| refused(place, &why))?;
+                let Some(tls) = tls else { return self.greet(place, socket, config, name).await };
+                let socket =
+                    within(place, "shaking hands (TLS; is that its TLS port?)", tls.wrap(host, socket)).await?;
+                self.greet(place, socket, config, name).await
             }
-            _ => Err(self.refused(&"no kind of address that this build knows")),
         }
     }
 
-    async fn greet<S>(&self, socket: S, config: AsyncConnectionConfig, name: &str) -> Result<Wire, ConnectError>
+    async fn greet<S>(
+        &self,
+        place: &Place,
+        socket: S,
+        config: AsyncConnectionConfig,
+        name: &str,
+    ) -> Result<Wire, ConnectError>
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let silent = || ConnectError::Silent { address: self.address(), doing: "greeting it" };
         let greeting = async {
-            let info = self.info.redis_settings();
-            let (mut connection, driver) = MultiplexedConnection::new_with_config(info, socket, config).await?;
-            let mut driver: Driver = Box::pin(driver);
+            let (mut connection, driver) = MultiplexedConnection::new_with_config(&self.login, socket, config).await?;
+            let mut driver = ending_once(driver);
             // The crate keeps the answer to its own HELLO to itself. A second one needs no permission, names
             // the connection without `CLIENT SETNAME`, and tells version and role.
             let mut hello = redis::cmd("HELLO");
@@ -220,44 +192,44 @@ impl Endpoint {
             let answer = driven(&mut driver, hello.query_async::<Value>(&mut connection)).await?;
             Ok::<_, RedisError>((connection, driver, answer))
         };
-        let (connection, driver, answer) =
-            timeout(CONNECT_WAIT, greeting).await.map_err(|_| silent())?.map_err(|e| self.ungreeted(&e))?;
+        let silent = || ConnectError::Silent { address: place.to_string(), doing: "greeting it" };
+        let greeted = timeout(CONNECT_WAIT, greeting).await.map_err(|_| silent())?;
+        let (connection, driver, answer) = greeted.map_err(|error| self.ungreeted(place, &error))?;
         let server = Server::of(&answer);
-        if !server.young_enough() {
-            return Err(ConnectError::TooOld { address: self.address(), version: server.version });
+        if !server.is_at_least(OLDEST) {
+            return Err(too_old(place, server.version));
         }
-        Ok(Wire { connection, driver, server })
+        Ok(Wire { place: place.clone(), connection, driver, server })
     }
 
-    async fn within<T>(
-        &self,
-        doing: &'static str,
-        dial: impl Future<Output = std::io::Result<T>>,
-    ) -> Result<T, ConnectError> {
-        match timeout(CONNECT_WAIT, dial).await {
-            Ok(dialled) => dialled.map_err(|why| self.refused(&why)),
-            Err(_) => Err(ConnectError::Silent { address: self.address(), doing }),
-        }
-    }
-
-    fn refused(&self, why: &dyn fmt::Display) -> ConnectError {
-        ConnectError::Refused { address: self.address(), why: why.to_string() }
-    }
-
-    fn ungreeted(&self, error: &RedisError) -> ConnectError {
+    fn ungreeted(&self, place: &Place, error: &RedisError) -> ConnectError {
         match error.kind() {
-            redis::ErrorKind::RESP3NotSupported => {
-                ConnectError::TooOld { address: self.address(), version: "older than 6.0".into() }
+            redis::ErrorKind::RESP3NotSupported => too_old(place, "older than 6.0".into()),
+            redis::ErrorKind::Io if self.tls.is_some() => refused(place, &tls::alerted(&error.to_string())),
+            redis::ErrorKind::Io | redis::ErrorKind::Parse if self.tls.is_none() => {
+                refused(place, &format_args!("{error} (does it expect TLS? write rediss://)"))
             }
-            redis::ErrorKind::Io => self.refused(&error),
-            _ => ConnectError::Greeting { address: self.address(), why: error.to_string() },
+            _ => ConnectError::Greeting { address: place.to_string(), why: error.to_string() },
         }
     }
 }
 
-impl fmt::Debug for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Endpoint").field(&self.address()).finish()
+fn too_old(place: &Place, version: String) -> ConnectError {
+    ConnectError::TooOld { address: place.to_string(), version, needs: "Redis 6.2, Valkey 7.2" }
+}
+
+fn refused(place: &Place, why: &dyn fmt::Display) -> ConnectError {
+    ConnectError::Refused { address: place.to_string(), why: why.to_string() }
+}
+
+async fn within<T, E: fmt::Display>(
+    place: &Place,
+    doing: &'static str,
+    dial: impl Future<Output = Result<T, E>>,
+) -> Result<T, ConnectError> {
+    match timeout(CONNECT_WAIT, dial).await {
+        Ok(dialled) => dialled.map_err(|why| refused(place, &why)),
+        Err(_) => Err(ConnectError::Silent { address: place.to_string(), doing }),
     }
 }
 
@@ -284,10 +256,18 @@ impl Server {
         Some((parts.next()?, parts.next()?))
     }
 
-    /// A version that nobody can read is given the benefit of the doubt.
-    fn young_enough(&self) -> bool {
-        self.numbers().is_none_or(|numbers| numbers >= OLDEST)
+    /// Whether it is this version or a newer one; one that nobody can read is given the benefit of the doubt.
+    #[must_use]
+    pub fn is_at_least(&self, numbers: (u32, u32)) -> bool {
+        self.numbers().is_none_or(|own| own >= numbers)
     }
+}
+
+/// A driver that has ended stays so: an answer that came with the end of the connection is taken, and its
+/// driver is polled again afterwards.
+fn ending_once(driver: impl Future<Output = ()> + Send + 'static) -> Driver {
+    let mut driver = Box::pin(driver.fuse());
+    Box::pin(future::poll_fn(move |cx| if driver.is_terminated() { Poll::Ready(()) } else { driver.poll_unpin(cx) }))
 }
 
 /// Waits for `answer` while the driver runs; a driver that ends leaves the answer's own error.
@@ -322,11 +302,6 @@ fn keepalive() -> socket2::TcpKeepalive {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::Secret;
-
-    fn at(url: &str) -> Result<Endpoint, BadUrl> {
-        Endpoint::parse(&settings::Redis { url: Secret::new(url), ..settings::Redis::default() })
-    }
 
     fn hello(version: &str, role: &str) -> Server {
         let pair = |key: &str, value: &str| {
@@ -337,57 +312,23 @@ mod tests {
 
     #[test]
     fn a_server_older_than_6_2_is_refused_and_a_valkey_is_not() {
-        assert!(!hello("6.0.16", "master").young_enough());
-        assert!(!hello("5.9", "master").young_enough());
+        assert!(!hello("6.0.16", "master").is_at_least(OLDEST));
+        assert!(!hello("5.9", "master").is_at_least(OLDEST));
         for version in ["6.2.0", "7.2.4", "8.0.1", "10.0", "255.255.255", "unstable"] {
-            assert!(hello(version, "master").young_enough(), "{version}");
+            assert!(hello(version, "master").is_at_least(OLDEST), "{version}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_driver_that_ended_while_its_last_answer_was_taken_may_be_polled_again() {
+        let mut driver = ending_once(async {});
+        assert_eq!(driven(&mut driver, async { 7 }).await, 7);
+        driver.await;
     }
 
     #[test]
     fn a_replica_is_told_from_a_master() {
         assert_eq!(hello("7.0.15", "replica").role, Role::Replica);
         assert_eq!(hello("7.0.15", "master").role, Role::Master);
-    }
-
-    #[test]
-    fn redis_cli_is_led_where_the_gateway_goes_and_told_no_password() {
-        let cli = |url: &str| cli(&settings::Redis { url: Secret::new(url), ..settings::Redis::default() });
-        assert_eq!(cli("redis://127.0.0.1:6379"), "redis-cli");
-        assert_eq!(cli("redis://127.0.0.1:7390"), "redis-cli -p 7390");
-        assert_eq!(cli("redis://ada:secret@redis.example:6379/0"), "redis-cli -h redis.example --user ada --askpass");
-        assert_eq!(cli("unix:///run/redis.sock"), "redis-cli -s /run/redis.sock");
-    }
-
-    #[test]
-    fn an_address_never_shows_the_password() {
-        let endpoint = at("redis://ada:secret@localhost:7000/2").unwrap();
-        assert_eq!(endpoint.address(), "localhost:7000");
-        assert_eq!(endpoint.user(), "ada");
-        assert!(!format!("{endpoint:?}").contains("secret"));
-    }
-
-    #[test]
-    fn a_url_that_leads_nowhere_is_named() {
-        for url in ["", "localhost:6379", "http://localhost", "rediss://localhost"] {
-            let bad = at(url).unwrap_err().to_string();
-            assert!(bad.starts_with("redis.url is no URL of Redis"), "{bad}");
-        }
-        assert!(at("unix:///run/redis.sock").is_ok());
-    }
-
-    #[test]
-    fn user_and_password_stand_in_for_what_the_url_leaves_open() {
-        let keys = |url: &str| settings::Redis {
-            url: Secret::new(url),
-            username: "ada".into(),
-            password: Secret::new("secret"),
-            ..settings::Redis::default()
-        };
-        let endpoint = Endpoint::parse(&keys("redis://localhost")).unwrap();
-        assert_eq!(endpoint.user(), "ada");
-        assert_eq!(endpoint.info.redis_settings().password(), Some("secret"));
-        let endpoint = Endpoint::parse(&keys("redis://bob:other@localhost")).unwrap();
-        assert_eq!((endpoint.user(), endpoint.info.redis_settings().password()), ("bob", Some("other")));
     }
 }

@@ -11,7 +11,10 @@ use tokio::sync::Notify;
 use tokio::time::timeout;
 
 use crate::identity::Replica;
-use crate::link::connect::{CONNECT_WAIT, Endpoint, Role, Wire, driven};
+use crate::link::address::Place;
+use crate::link::cluster::SlotMap;
+use crate::link::connect::{CONNECT_WAIT, ConnectError, Role, Server, Wire, driven};
+use crate::link::endpoint::Endpoint;
 use crate::link::keys::{Keys, client_name};
 use crate::link::placement::Link;
 use crate::settings;
@@ -69,55 +72,159 @@ impl fmt::Display for Finding {
     }
 }
 
-/// The command that gives the gateway's user all it needs. HELLO, which greets and tells role and version,
-/// needs no permission.
-#[must_use]
-pub fn grant(user: &str, pattern: &str) -> String {
-    format!("ACL SETUSER {user} +subscribe +unsubscribe +publish &{pattern}")
+/// What the gateway asks of Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// PUBLISH and SUBSCRIBE on one master.
+    Single,
+    /// The same in a cluster.
+    Cluster,
+    /// SPUBLISH and SSUBSCRIBE in a cluster.
+    Sharded,
 }
 
-/// Looks at the Redis of these settings as replica `replica` would meet it. Takes a few round trips, at most
-/// some seconds where nobody answers.
-pub async fn check(settings: &settings::Redis, replica: &Replica) -> Vec<Finding> {
-    let endpoint = match Endpoint::parse(settings) {
-        Ok(endpoint) => endpoint,
-        Err(bad) => return vec![Finding::bad(bad.to_string(), "set redis.url")],
-    };
-    let heard = Arc::new(Notify::new());
-    let (bell, name) = (heard.clone(), client_name(replica, "doctor"));
-    let pushed = move |push: PushInfo| {
-        if push.kind == PushKind::Message {
-            bell.notify_one();
+impl Mode {
+    /// Of a Redis under `redis.sharded`.
+    #[must_use]
+    pub fn of(endpoint: &Endpoint, sharded: bool) -> Self {
+        match (endpoint.cluster(), sharded) {
+            (None, _) => Self::Single,
+            (Some(_), false) => Self::Cluster,
+            (Some(_), true) => Self::Sharded,
         }
-    };
-    match endpoint.connect(&name, CONNECT_WAIT, pushed).await {
-        Ok(wire) => Visit { endpoint, keys: Keys::new(&settings.prefix), wire, heard }.all(replica).await,
-        Err(error) => {
-            let mend = "start Redis, or correct redis.url, its user or its password";
-            vec![Finding::bad(error.to_string(), mend)]
+    }
+
+    /// What subscribes, publishes and unsubscribes.
+    fn verbs(self) -> [&'static str; 3] {
+        match self {
+            Self::Single | Self::Cluster => ["SUBSCRIBE", "PUBLISH", "UNSUBSCRIBE"],
+            Self::Sharded => ["SSUBSCRIBE", "SPUBLISH", "SUNSUBSCRIBE"],
         }
     }
 }
 
-struct Visit {
+/// The command that gives the gateway's user all it needs. HELLO, which greets and tells role and version,
+/// needs no permission.
+#[must_use]
+pub fn grant(user: &str, pattern: &str, mode: Mode) -> String {
+    let [subscribe, publish, unsubscribe] = mode.verbs().map(str::to_lowercase);
+    let cluster = if mode == Mode::Single { "" } else { " +cluster|slots +cluster|info +asking" };
+    format!("ACL SETUSER {user} +{subscribe} +{unsubscribe} +{publish}{cluster} &{pattern}")
+}
+
+/// Looks at each Redis of these settings as replica `replica` would meet it: at its master, or at each master
+/// of a cluster. Takes a few round trips, at most some seconds where nobody answers.
+pub async fn check(settings: &settings::Redis, replica: &Replica) -> Vec<Finding> {
+    let endpoints = match Endpoint::all(settings) {
+        Ok(endpoints) => endpoints,
+        Err(bad) => return vec![Finding::bad(bad.to_string(), "correct the [redis] section")],
+    };
+    let keys = Keys::new(&settings.prefix);
+    let base = match keys.canary(replica, Link::new(0)) {
+        // Not the canary of a replica that runs under this name: it would hear ours.
+        Ok(canary) => format!("{}:doctor", keys.channel(&canary)),
+        Err(bad) => return vec![Finding::bad(format!("replica.name: {bad}"), "shorten replica.name")],
+    };
+    let mut findings = Vec::new();
+    for endpoint in endpoints {
+        let mode = Mode::of(&endpoint, settings.sharded);
+        let name = client_name(replica, "doctor");
+        findings.extend(Round { endpoint, keys: keys.clone(), name, base: base.clone(), mode }.all().await);
+    }
+    findings
+}
+
+/// One Redis, looked at.
+struct Round {
     endpoint: Endpoint,
     keys: Keys,
+    name: String,
+    /// What the channels begin with that are tried.
+    base: String,
+    mode: Mode,
+}
+
+impl Round {
+    async fn all(&self) -> Vec<Finding> {
+        let (mut findings, places) = self.masters().await;
+        for (place, channel) in places {
+            findings.extend(self.visit(&place, &channel).await);
+        }
+        findings
+    }
+
+    /// The masters, a channel of each, and what is to be said about how they were found.
+    async fn masters(&self) -> (Vec<Finding>, Vec<(Place, String)>) {
+        if let Some(cluster) = self.endpoint.cluster() {
+            return match cluster.refresh().await {
+                Ok(map) => self.cluster(&map),
+                Err(error) => (vec![self.unreachable(&error)], Vec::new()),
+            };
+        }
+        match self.endpoint.master(0).await {
+            Ok(place) => {
+                let named = self.endpoint.sentinels().map(|sentinels| {
+                    Finding::good(format!("Sentinel names {place} as the master {:?}", sentinels.service))
+                });
+                (named.into_iter().collect(), vec![(place, self.base.clone())])
+            }
+            Err(error) => (vec![self.unreachable(&error)], Vec::new()),
+        }
+    }
+
+    fn cluster(&self, map: &SlotMap) -> (Vec<Finding>, Vec<(Place, String)>) {
+        let masters: Vec<_> = map.masters().cloned().collect();
+        let found = match map.orphans() {
+            0 => Finding::good(format!("a cluster of {} masters owns every slot", masters.len())),
+            n => Finding::bad(
+                format!("{n} slots of the cluster have no master: topics in them cannot be published to"),
+                "look at `redis-cli --cluster check` and `--cluster fix`",
+            ),
+        };
+        let channel = |place: &Place| map.name_on(place, &self.base).unwrap_or_else(|| self.base.clone());
+        (vec![found], masters.into_iter().map(|place| (place.clone(), channel(&place))).collect())
+    }
+
+    fn unreachable(&self, error: &ConnectError) -> Finding {
+        let mend = match error.to_string().contains("NOPERM") {
+            true => grant(self.endpoint.user(), &self.keys.pattern(), self.mode),
+            false => "start Redis, or correct redis.url, its user or its password".into(),
+        };
+        Finding::bad(error.to_string(), mend)
+    }
+
+    async fn visit(&self, place: &Place, channel: &str) -> Vec<Finding> {
+        let heard = Arc::new(Notify::new());
+        let bell = heard.clone();
+        let pushed = move |push: PushInfo| {
+            if matches!(push.kind, PushKind::Message | PushKind::SMessage) {
+                bell.notify_one();
+            }
+        };
+        match self.endpoint.connect(place, &self.name, CONNECT_WAIT, pushed).await {
+            Ok(wire) => Visit { round: self, wire, heard }.all(channel).await,
+            Err(error) => vec![self.unreachable(&error)],
+        }
+    }
+}
+
+struct Visit<'r> {
+    round: &'r Round,
     wire: Wire,
     heard: Arc<Notify>,
 }
 
-impl Visit {
-    async fn all(mut self, replica: &Replica) -> Vec<Finding> {
-        let reachable = format!("{} answers, version {}", self.endpoint.address(), self.wire.server.version);
-        let mut findings = vec![Finding::good(reachable), self.role()];
-        match self.keys.canary(replica, Link::new(0)) {
-            Ok(canary) => {
-                // Not the canary of a replica that runs under this name: it would hear ours.
-                let channel = format!("{}:doctor", self.keys.channel(&canary));
-                findings.extend(self.pubsub(&channel).await);
-            }
-            Err(bad) => findings.push(Finding::bad(format!("replica.name: {bad}"), "shorten replica.name")),
+impl Visit<'_> {
+    async fn all(mut self, channel: &str) -> Vec<Finding> {
+        let Server { version, .. } = &self.wire.server;
+        let mut findings = vec![Finding::good(format!("{} answers, version {version}", self.wire.place))];
+        if self.round.mode == Mode::Sharded && !self.wire.server.is_at_least((7, 0)) {
+            let what =
+                format!("redis.sharded needs Redis 7.0, Valkey 7.2 or newer; {} runs {version}", self.wire.place);
+            findings.push(Finding::bad(what, "upgrade it, or take redis.sharded away"));
         }
+        findings.push(self.role());
+        findings.extend(self.pubsub(channel).await);
         findings.push(self.output_buffer().await);
         findings
     }
@@ -133,16 +240,16 @@ impl Visit {
 
     /// Subscribes, publishes, hears it, and unsubscribes, each as the gateway does.
     async fn pubsub(&mut self, channel: &str) -> Vec<Finding> {
-        let mut connection = self.wire.connection.clone();
-        let subscribed = driven(&mut self.wire.driver, connection.subscribe(channel)).await;
-        let published = self.ask::<i64>(redis::cmd("PUBLISH").arg(channel).arg("canary")).await;
-        let mut findings = vec![self.allowed("SUBSCRIBE", &subscribed), self.allowed("PUBLISH", &published)];
+        let [subscribe, publish, unsubscribe] = self.round.mode.verbs();
+        let subscribed = self.ask::<Value>(redis::cmd(subscribe).arg(channel)).await;
+        let published = self.ask::<i64>(redis::cmd(publish).arg(channel).arg("canary")).await;
+        let mut findings = vec![self.allowed(subscribe, &subscribed), self.allowed(publish, &published)];
         if subscribed.is_ok() {
             if published.is_ok() {
                 findings.push(self.round_trip().await);
             }
-            let left = driven(&mut self.wire.driver, connection.unsubscribe(channel)).await;
-            findings.push(self.allowed("UNSUBSCRIBE", &left));
+            let left = self.ask::<Value>(redis::cmd(unsubscribe).arg(channel)).await;
+            findings.push(self.allowed(unsubscribe, &left));
         }
         findings
     }
@@ -159,12 +266,13 @@ impl Visit {
     }
 
     fn allowed<T>(&self, command: &str, answer: &Result<T, RedisError>) -> Finding {
-        let pattern = self.keys.pattern();
+        let Round { endpoint, keys, mode, .. } = self.round;
+        let pattern = keys.pattern();
         match answer {
             Ok(_) => Finding::good(format!("{command} on {pattern} is allowed")),
             Err(error) => Finding::bad(
-                format!("{command} on {pattern}, as user {}: {error}", self.endpoint.user()),
-                grant(self.endpoint.user(), &pattern),
+                format!("{command} on {pattern}, as user {}: {error}", endpoint.user()),
+                grant(endpoint.user(), &pattern, *mode),
             ),
         }
     }
@@ -239,7 +347,10 @@ mod tests {
 
     #[test]
     fn the_command_that_mends_a_permission_names_user_commands_and_channels() {
-        let mend = "ACL SETUSER ada +subscribe +unsubscribe +publish &fanline:*";
-        assert_eq!(grant("ada", &Keys::new("fanline:").pattern()), mend);
+        let grant = |mode| grant("ada", &Keys::new("fanline:").pattern(), mode);
+        assert_eq!(grant(Mode::Single), "ACL SETUSER ada +subscribe +unsubscribe +publish &fanline:*");
+        let cluster = "+cluster|slots +cluster|info +asking &fanline:*";
+        assert_eq!(grant(Mode::Cluster), format!("ACL SETUSER ada +subscribe +unsubscribe +publish {cluster}"));
+        assert_eq!(grant(Mode::Sharded), format!("ACL SETUSER ada +ssubscribe +sunsubscribe +spublish {cluster}"));
     }
 }

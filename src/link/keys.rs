@@ -56,7 +56,8 @@ impl Keys {
         Topic::parse(self.name(channel)?).ok()
     }
 
-    /// The topic whose publications prove that a link hears.
+    /// The topic whose publications prove that a link hears. In a cluster there is one for each master, with
+    /// `.<n>` behind it.
     ///
     /// # Errors
     /// The replica's name makes no topic.

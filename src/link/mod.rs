@@ -1,8 +1,13 @@
 //! Our wires to Redis: what things are called there, which wire carries which topic, how one is connected.
 //! Knows nothing of subscriptions.
 
+pub mod address;
 pub mod backoff;
+pub mod cluster;
 pub mod connect;
 pub mod doctor;
+pub mod endpoint;
 pub mod keys;
 pub mod placement;
+pub mod sentinel;
+pub mod tls;

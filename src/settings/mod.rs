@@ -73,16 +73,28 @@ pub struct Internal {
 /// `[redis]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Redis {
-    /// `redis://[user[:password]@]host[:port][/db]`; empty: the in-process broker.
+    /// One URL, or several with commas between them; empty: the in-process broker. `link::address` reads it.
     pub url: Secret,
     /// Who we are to Redis, where the URL does not say; empty: the default user.
     pub username: String,
     /// What proves it, where the URL does not say; empty: none.
     pub password: Secret,
+    /// Who we are to Sentinel; empty: the default user.
+    pub sentinel_username: String,
+    /// What proves that; empty: none.
+    pub sentinel_password: Secret,
+    /// A PEM file with the CAs that we trust with TLS; empty: those that the machine trusts.
+    pub ca: String,
+    /// A PEM file with our own certificate; empty: none.
+    pub cert: String,
+    /// A PEM file with its private key.
+    pub key: String,
     /// Stands before every name of ours in Redis, literally; may be empty.
     pub prefix: String,
-    /// How many connections carry subscriptions.
+    /// How many connections carry subscriptions, to each Redis.
     pub links: usize,
+    /// In a cluster: SSUBSCRIBE and SPUBLISH, so that a publication stays with the master of its slot.
+    pub sharded: bool,
     /// How long a topic without subscribers stays subscribed.
     pub linger: Duration,
 }
@@ -223,8 +235,14 @@ impl Default for Redis {
             url: Secret::default(),
             username: String::new(),
             password: Secret::default(),
+            sentinel_username: String::new(),
+            sentinel_password: Secret::default(),
+            ca: String::new(),
+            cert: String::new(),
+            key: String::new(),
             prefix: "fanline:".into(),
             links: 1,
+            sharded: false,
             linger: Duration::from_secs(10),
         }
     }

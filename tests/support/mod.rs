@@ -3,6 +3,10 @@
 #![allow(dead_code, reason = "no test file uses all of it")]
 #![allow(clippy::unwrap_used, reason = "a broken fixture should panic where it broke")]
 
+pub mod cluster;
 pub mod proxy;
 pub mod recorder;
 pub mod redis;
+pub mod replicated;
+pub mod sentinel;
+pub mod tls;

@@ -109,6 +109,11 @@ impl RedisServer {
         self.cli(&["PUBSUB", "CHANNELS", &format!("{prefix}*")]).lines().filter(|line| !line.is_empty()).count()
     }
 
+    /// Whether it was started and not ended by the test.
+    pub fn is_running(&self) -> bool {
+        self.child.is_some()
+    }
+
     fn pid(&self) -> u32 {
         self.child.as_ref().unwrap().id()
     }

@@ -1,10 +1,12 @@
 //! Histories in Redis: a stream per topic, its last position beside it, both in the slot of the topic's channel.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use redis::{Cmd, Value};
 
 use super::publisher::{Failure, Publisher};
@@ -78,13 +80,31 @@ impl Histories {
         Ok(Receipt { replicas, position: position.and_then(|text| text.parse().ok()), repeated: repeated > 0 })
     }
 
-    /// The last positions of topics that one command may ask for.
+    /// The last positions of topics, in their order: of all that one command may name together, at once.
     pub async fn positions(&self, publisher: &Publisher, topics: &[Topic]) -> Result<Vec<Position>, HistoryError> {
+        let mut batches: BTreeMap<(Option<usize>, usize), Vec<usize>> = BTreeMap::new();
+        for (place, topic) in topics.iter().enumerate() {
+            let home = publisher.shared_home(&self.keys.channel(topic));
+            // In a cluster each goes on its own; they share the connections all the same.
+            batches.entry((home, if home.is_some() { 0 } else { place })).or_default().push(place);
+        }
+        let asked = batches.into_values().map(|places| async {
+            let of: Vec<&Topic> = places.iter().map(|&place| &topics[place]).collect();
+            Ok::<_, HistoryError>((self.positions_of(publisher, &of).await?, places))
+        });
+        let mut positions = vec![Position::START; topics.len()];
+        for (found, places) in try_join_all(asked).await? {
+            found.into_iter().zip(places).for_each(|(position, place)| positions[place] = position);
+        }
+        Ok(positions)
+    }
+
+    async fn positions_of(&self, publisher: &Publisher, topics: &[&Topic]) -> Result<Vec<Position>, HistoryError> {
+        let Some(first) = topics.first() else { return Ok(Vec::new()) };
         let mut command = redis::cmd("MGET");
         for topic in topics {
             command.arg(self.keys.last(topic));
         }
-        let Some(first) = topics.first() else { return Ok(Vec::new()) };
         let answer = publisher.ask(&self.keys.channel(first), &command).await?;
         let positions: Vec<Option<String>> = redis::from_redis_value(answer).map_err(|error| unread(&error))?;
         Ok(positions.into_iter().map(last).collect())

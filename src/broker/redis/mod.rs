@@ -1,13 +1,16 @@
 //! The road over Redis pub/sub: links that carry subscriptions, each with one task that keeps it alive, and
 //! lanes that publish.
 //!
-//! In reading order: what a link should carry ([`desired`]), how it is doing ([`status`], [`canary`]), what
-//! its task and the hub share (`state`), what comes in (`pushes`), who keeps it alive (`supervisor`), who
-//! proves it (`pulse`), and how publications leave (`publisher`).
+//! In reading order: what a link should carry ([`desired`]), how it is doing ([`status`], [`canary`],
+//! [`canaries`]), what its task and the hub share (`state`), what comes in (`pushes`), who keeps it alive
+//! (`supervisor`, with `voyage` over `wires`), who proves it (`pulse`), and how commands leave (`publisher` over
+//! `lanes`).
 
+pub mod canaries;
 pub mod canary;
 pub mod desired;
 mod history;
+mod lanes;
 mod publisher;
 mod pulse;
 mod pushes;
@@ -15,9 +18,11 @@ pub mod script;
 mod state;
 pub mod status;
 mod supervisor;
+mod voyage;
+mod wires;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -28,7 +33,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::{Broker, Deliver, Health, HistoryError, Liveness, Page, PublishError, Read, Receipt};
 use crate::identity::Replica;
-use crate::link::connect::{BadUrl, Endpoint};
+use crate::link::address::Address;
+use crate::link::endpoint::{BadEndpoint, Endpoint};
 use crate::link::keys::{Keys, client_name};
 use crate::link::placement::{Link, Placement};
 use crate::metrics::Metrics;
@@ -38,7 +44,8 @@ use crate::settings::{self, TopicRules};
 use crate::topic::{BadTopic, Topic};
 
 use history::Histories;
-use publisher::{Lanes, Publisher};
+use lanes::{Dial, Lanes};
+use publisher::Publisher;
 use pulse::Pulse;
 use state::{LinkState, Parts};
 use status::Commands;
@@ -56,15 +63,15 @@ pub struct RedisBroker {
 /// Why there can be no broker over Redis, whatever Redis does.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// `redis.url` is wrong.
+    /// `redis.url` is wrong, or a file for TLS.
     #[error(transparent)]
-    Url(#[from] BadUrl),
+    Endpoint(#[from] BadEndpoint),
     /// The replica's name makes no topic.
     #[error("replica.name cannot stand in a topic: {0}")]
     Name(#[from] BadTopic),
     /// The pool does not take our settings.
     #[error("no connections for publishing: {0}")]
-    Pool(#[from] redis::RedisError),
+    Pool(#[from] deadpool::managed::BuildError),
 }
 
 /// Where a topic lives; what `fanline which` prints.
@@ -72,6 +79,8 @@ pub enum StartError {
 pub struct Home {
     /// Its channel in Redis.
     pub channel: String,
+    /// The Redis of `redis.url` that it lives on: its address without user and password.
+    pub address: String,
     /// The link that carries it.
     pub link: Link,
 }
@@ -80,7 +89,10 @@ pub struct Home {
 #[must_use]
 pub fn home(settings: &settings::Redis, topic: &Topic) -> Home {
     let channel = Keys::new(&settings.prefix).channel(topic);
-    Home { link: Placement::new(settings.links).of(&channel), channel }
+    let addresses = Address::parse_all(settings.url.reveal()).unwrap_or_default();
+    let placement = Placement::new(addresses.len(), settings.links);
+    let address = addresses.get(placement.home(&channel)).map(ToString::to_string).unwrap_or_default();
+    Home { link: placement.of(&channel), address, channel }
 }
 
 impl RedisBroker {
@@ -99,27 +111,39 @@ impl RedisBroker {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, StartError> {
-        let (endpoint, keys) = (Endpoint::parse(settings)?, Keys::new(&settings.prefix));
-        let (placement, lanes) = (Placement::new(settings.links), Arc::new(Lanes::default()));
-        let publisher = Publisher::new(&endpoint, client_name(replica, "publish"), lanes.clone())?;
+        let (endpoints, keys) = (Endpoint::all(settings)?, Keys::new(&settings.prefix));
+        let placement = Placement::new(endpoints.len(), settings.links);
+        let dials: Vec<Dial> = endpoints
+            .into_iter()
+            .map(|endpoint| {
+                let (name, renewed) = (client_name(replica, "publish"), Arc::new(Lanes::default()));
+                Dial { endpoint, name, renewed, tasks: tasks.clone(), stop: stop.clone() }
+            })
+            .collect();
         let mut links = Vec::new();
-        for link in placement.links() {
+        for (link, home) in placement.links() {
             links.push(Arc::new(LinkState::new(Parts {
                 link,
                 keys: keys.clone(),
                 canary: keys.canary(replica, link)?,
                 linger: settings.linger,
-                lanes: lanes.clone(),
+                lanes: dials[home].renewed.clone(),
                 deliver: deliver.clone(),
                 metrics: metrics.clone(),
             })));
         }
-        for state in &links {
-            let (state, endpoint, stop) = (state.clone(), endpoint.clone(), stop.clone());
-            let number = state.link.number();
-            let name = client_name(replica, &format!("canary.{number}"));
-            let pulse = Pulse { state: state.clone(), endpoint: endpoint.clone(), name };
-            let supervisor = Supervisor { state, endpoint, name: client_name(replica, &number.to_string()) };
+        for (state, (_, home)) in links.iter().zip(placement.links()) {
+            let (endpoint, sharded) = (dials[home].endpoint.clone(), settings.sharded);
+            let name = |purpose: String| client_name(replica, &purpose);
+            let (number, state, stop) = (state.link.number(), state.clone(), stop.clone());
+            let pulse = Pulse {
+                state: state.clone(),
+                endpoint: endpoint.clone(),
+                name: name(format!("canary.{number}")),
+                sharded,
+            };
+            let (name, turn) = (name(number.to_string()), AtomicUsize::new(0));
+            let supervisor = Supervisor { state, endpoint, name, sharded, turn };
             tasks.spawn(async move {
                 // The pulse comes first: a flood on the link must not keep the canary from flying.
                 tokio::select! {
@@ -131,7 +155,9 @@ impl RedisBroker {
                 supervisor.stop();
             });
         }
-        let histories = Histories::new(keys.clone(), rules, "PUBLISH");
+        let publisher = Publisher::new(placement, dials, settings.sharded)?;
+        let publish = if settings.sharded { "SPUBLISH" } else { "PUBLISH" };
+        let histories = Histories::new(keys.clone(), rules, publish);
         Ok(Arc::new(Self { keys, placement, links, publisher, histories }))
     }
 
@@ -174,7 +200,7 @@ impl RedisBroker {
         match met {
             Commands::Silent => Err(PublishError::Away("it does not answer; nothing was published".into())),
             Commands::Replica => Err(PublishError::Away("its address leads to a replica".into())),
-            Commands::Unknown | Commands::Answering => Ok(()),
+            Commands::Unknown | Commands::Answering | Commands::Partly => Ok(()),
         }
     }
 }
@@ -205,8 +231,9 @@ impl Broker for RedisBroker {
         self.histories.read(&self.publisher, topic, read).boxed()
     }
 
+    /// Whether any link is: topics of the others wait in vain, but no longer than a handshake waits at most.
     fn is_up(&self) -> bool {
-        self.links.iter().all(|link| link.is_up())
+        self.links.iter().any(|link| link.is_up())
     }
 
     fn last_tick(&self) -> u64 {

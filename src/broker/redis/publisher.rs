@@ -1,35 +1,41 @@
-//! Commands of topics, publications above all: a few long-lived connections, each pipelining its share of the
-//! topics. Everything that a topic asks of Redis goes through [`Publisher::ask`] or [`Publisher::ask_all`], which
-//! alone know which connection that is.
+//! Commands of topics, publications above all: a few long-lived connections to each master, each pipelining its
+//! share of the topics. Everything that a topic asks of Redis goes through [`Publisher::ask`] or
+//! [`Publisher::ask_all`], which alone know which Redis, which of its masters and which connection that is.
 
+use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use deadpool_redis::{Manager, Pool, Runtime, Timeouts};
+use deadpool::managed::BuildError;
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Cmd, Pipeline, PushInfo, PushKind, RedisError, RedisResult, Value};
-use tokio::sync::OnceCell;
-use tokio::time::{Instant, timeout_at};
+use redis::{Cmd, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
+use tokio::time::{Instant, sleep, timeout_at};
 
+use crate::broker::redis::lanes::{Dial, Master};
 use crate::broker::{PUBLISH_WAIT, PublishError, Receipt};
-use crate::link::connect::{CONNECT_WAIT, Endpoint, Role, Server};
-use crate::link::placement;
+use crate::link::address::Place;
+use crate::link::cluster::{Cluster, redirected};
+use crate::link::placement::{self, Placement};
 
-/// How many connections publish. One pipelines some 100,000 publications a second; more than one keeps a
-/// large payload from standing before everybody's small ones.
-const LANES: usize = 4;
+/// How often a command follows a slot that moves, or waits for one that nobody owns just now.
+const REDIRECTS: u32 = 16;
 
-/// Publications that may wait in one lane before their publishers wait for room.
-const LANE_DEPTH: usize = 1024;
+/// How long it waits before it asks again whose the slot is.
+const AGAIN: Duration = Duration::from_millis(100);
 
-/// Publishes to Redis.
+/// Sends commands to wherever their topics live.
 pub(super) struct Publisher {
-    pool: Pool,
-    /// Guards taking or replacing one lane's connection, never across an await.
-    slots: [Mutex<Arc<Lane>>; LANES],
-    lanes: Arc<Lanes>,
-    name: String,
+    placement: Placement,
+    homes: Vec<Home>,
+    sharded: bool,
+}
+
+/// One Redis: its master, or its cluster's.
+struct Home {
+    dial: Dial,
+    /// By address; without one where there is one master at a time. Never locked across an await.
+    masters: Mutex<HashMap<Option<Place>, Arc<Master>>>,
 }
 
 /// Why a command came to nothing.
@@ -50,59 +56,30 @@ impl From<Failure> for PublishError {
     }
 }
 
-/// Counts the times at which every lane had reason to dial anew.
-#[derive(Debug, Default)]
-pub(super) struct Lanes(AtomicU64);
-
-/// One connection, dialled by whoever needs it first; the others wait for the same one.
-#[derive(Default)]
-struct Lane {
-    connection: OnceCell<MultiplexedConnection>,
-    of: u64,
-}
-
-impl Lanes {
-    /// No lane's connection is to be used again.
-    pub(super) fn renew(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
-    }
-
-    fn current(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
+/// One try: answers, or nobody to ask, or nobody who answered.
+enum Try {
+    Answered(Place, Vec<RedisResult<Value>>),
+    Unsent(String),
+    Failed(Failure),
 }
 
 impl Publisher {
-    /// Dials nobody yet.
-    pub(super) fn new(endpoint: &Endpoint, name: String, lanes: Arc<Lanes>) -> Result<Self, RedisError> {
-        let watch = lanes.clone();
-        // A lane that Redis closed is known to be closed before anybody publishes on it.
-        let pushed = move |push: PushInfo| {
-            if push.kind == PushKind::Disconnection {
-                watch.renew();
-            }
-            Ok::<_, std::convert::Infallible>(())
-        };
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_WAIT))
-            .set_response_timeout(Some(PUBLISH_WAIT))
-            .set_pipeline_buffer_size(LANE_DEPTH)
-            .set_push_sender(pushed);
-        let manager = Manager::new_with_config(endpoint.info(), config)?;
-        let waits = Some(CONNECT_WAIT);
-        let pool = Pool::builder(manager)
-            .max_size(LANES)
-            .runtime(Runtime::Tokio1)
-            .timeouts(Timeouts { wait: waits, create: waits, recycle: waits })
-            .build()
-            .map_err(|error| RedisError::from((redis::ErrorKind::InvalidClientConfig, "pool", error.to_string())))?;
-        Ok(Self { pool, slots: std::array::from_fn(|_| Mutex::default()), lanes, name })
+    /// Dials nobody yet. One `dial` for each Redis of `redis.url`.
+    pub(super) fn new(placement: Placement, dials: Vec<Dial>, sharded: bool) -> Result<Self, BuildError> {
+        let homes = dials.into_iter().map(|dial| Home { dial, masters: Mutex::default() }).collect();
+        Ok(Self { placement, homes, sharded })
+    }
+
+    /// Which Redis a channel lives in, where one command may name keys of many of its topics; none in a cluster.
+    pub(super) fn shared_home(&self, channel: &str) -> Option<usize> {
+        let home = self.placement.home(channel);
+        self.homes[home].dial.endpoint.cluster().is_none().then_some(home)
     }
 
     /// Publishes one message. Publications to one channel, each sent after the one before was answered,
     /// arrive in that order.
     pub(super) async fn publish(&self, channel: &str, message: &[u8]) -> Result<Receipt, PublishError> {
-        let mut publish = redis::cmd("PUBLISH");
+        let mut publish = redis::cmd(if self.sharded { "SPUBLISH" } else { "PUBLISH" });
         publish.arg(channel).arg(message);
         let answer = self.ask(channel, &publish).await?;
         let replicas = redis::from_redis_value(answer).map_err(|error| PublishError::Refused(error.to_string()))?;
@@ -113,81 +90,184 @@ impl Publisher {
     /// lie in the channel's slot. Commands of one channel, each sent after the one before was answered, are
     /// carried out in that order.
     pub(super) async fn ask(&self, channel: &str, command: &Cmd) -> Result<Value, Failure> {
-        let answer = self.exchange(channel, |mut lane| async move { lane.send_packed_command(command).await }).await?;
-        answer.extract_error().map_err(Failure::Refused)
+        let mut answers = self.exchange(channel, &[command]).await?;
+        answers.pop().unwrap_or(Ok(Value::Nil)).map_err(Failure::Refused)
     }
 
     /// The same for several commands in one go: an answer or a refusal for each. Others may come between them.
     pub(super) async fn ask_all(&self, channel: &str, commands: &[Cmd]) -> Result<Vec<RedisResult<Value>>, Failure> {
-        let mut all = Pipeline::with_capacity(commands.len());
-        for command in commands {
-            all.add_command(command.clone());
-        }
-        let all = &all;
-        let answers =
-            self.exchange(channel, |mut lane| async move { lane.send_packed_commands(all, 0, all.len()).await });
-        Ok(answers.await?.into_iter().map(Value::extract_error).collect())
+        self.exchange(channel, &commands.iter().collect::<Vec<_>>()).await
     }
 
-    /// One exchange on the channel's lane.
-    async fn exchange<T, F>(&self, channel: &str, how: impl FnOnce(MultiplexedConnection) -> F) -> Result<T, Failure>
-    where
-        F: Future<Output = RedisResult<T>>,
-    {
-        let deadline = Instant::now() + PUBLISH_WAIT;
-        let slot = &self.slots[placement::slot(channel) as usize % LANES];
-        let lane = self.lane(slot);
-        let connection = match timeout_at(deadline, lane.connection.get_or_try_init(|| self.dial())).await {
-            Ok(Ok(connection)) => connection.clone(),
-            Ok(Err(why)) => return Err(Failure::Away(why)),
-            Err(_) => return Err(Failure::Away("no connection within 1 s; nothing was published".into())),
+    /// Sends commands to the master of the channel's slot. In a cluster those that it does not own any more are
+    /// sent where they belong, until the time is up.
+    async fn exchange(&self, channel: &str, commands: &[&Cmd]) -> Result<Vec<RedisResult<Value>>, Failure> {
+        let (slot, deadline) = (placement::slot(channel), Instant::now() + PUBLISH_WAIT);
+        let home = &self.homes[self.placement.home(channel)];
+        let Some(cluster) = home.dial.endpoint.cluster() else {
+            return match home.exchange(None, slot, commands, false, deadline).await {
+                Try::Answered(_, answers) => Ok(answers),
+                Try::Unsent(why) => Err(Failure::Away(why)),
+                Try::Failed(failure) => Err(failure),
+            };
         };
-        let why = match timeout_at(deadline, how(connection)).await {
-            Ok(Ok(answer)) => return Ok(answer),
-            Ok(Err(error)) if !error.is_io_error() => return Err(Failure::Refused(error)),
+        Following { home, cluster, slot, deadline }.exchange(commands).await
+    }
+}
+
+impl Home {
+    /// One try at the master of that address.
+    async fn exchange(
+        &self,
+        place: Option<Place>,
+        slot: u16,
+        commands: &[&Cmd],
+        asking: bool,
+        deadline: Instant,
+    ) -> Try {
+        let master = match self.master(place) {
+            Ok(master) => master,
+            Err(error) => return Try::Unsent(error.to_string()),
+        };
+        let lane = master.lane(slot);
+        let dialled = match timeout_at(deadline, master.connection(&lane)).await {
+            Ok(Ok(dialled)) => dialled,
+            Ok(Err(why)) => return Try::Unsent(why),
+            Err(_) => return Try::Unsent("no connection within 1 s; nothing was published".into()),
+        };
+        let why = match timeout_at(deadline, send(dialled.connection.clone(), commands, asking)).await {
+            Ok(Ok(answers)) => return Try::Answered(dialled.place.clone(), answers),
+            Ok(Err(error)) if !error.is_io_error() => return Try::Failed(Failure::Refused(error)),
             Ok(Err(error)) if !error.is_timeout() => format!("{error}; the message may have been published"),
             Ok(Err(_)) | Err(_) => "no answer within 1 s; the message may have been published".into(),
         };
-        Self::drop_lane(slot, &lane);
-        Err(Failure::Away(why))
+        master.drop_lane(slot, &lane);
+        Try::Failed(Failure::Away(why))
     }
 
-    /// The slot's lane; a new one where the old one had reason to go.
-    fn lane(&self, slot: &Mutex<Arc<Lane>>) -> Arc<Lane> {
-        let of = self.lanes.current();
-        let mut lane = slot.lock();
-        if lane.of != of {
-            *lane = Arc::new(Lane { connection: OnceCell::new(), of });
+    fn master(&self, place: Option<Place>) -> Result<Arc<Master>, BuildError> {
+        let mut masters = self.masters.lock();
+        if let Some(master) = masters.get(&place) {
+            return Ok(master.clone());
         }
-        lane.clone()
-    }
-
-    /// Removes a lane by identity: another publisher may have replaced it already.
-    fn drop_lane(slot: &Mutex<Arc<Lane>>, lane: &Arc<Lane>) {
-        let mut current = slot.lock();
-        if Arc::ptr_eq(&current, lane) {
-            *current = Arc::new(Lane { connection: OnceCell::new(), of: lane.of });
+        // A cluster's masters change: those that are none any more are forgotten.
+        if let Some(cluster) = self.dial.endpoint.cluster() {
+            let map = cluster.map();
+            masters.retain(|place, _| map.masters().any(|master| Some(master) == place.as_ref()));
         }
+        let master = Arc::new(Master::new(&self.dial, place.clone())?);
+        masters.insert(place, master.clone());
+        Ok(master)
+    }
+}
+
+async fn send(
+    mut connection: MultiplexedConnection,
+    commands: &[&Cmd],
+    asking: bool,
+) -> RedisResult<Vec<RedisResult<Value>>> {
+    if let ([command], false) = (commands, asking) {
+        return Ok(vec![connection.send_packed_command(command).await?.extract_error()]);
+    }
+    let mut all = Pipeline::with_capacity(commands.len() * 2);
+    for command in commands {
+        if asking {
+            all.cmd("ASKING");
+        }
+        all.add_command((*command).clone());
+    }
+    let answers = connection.send_packed_commands(&all, 0, all.len()).await?;
+    let each = if asking { 2 } else { 1 };
+    Ok(answers.into_iter().skip(each - 1).step_by(each).map(Value::extract_error).collect())
+}
+
+/// Commands on their way to a slot of a cluster.
+struct Following<'p> {
+    home: &'p Home,
+    cluster: &'p Arc<Cluster>,
+    slot: u16,
+    deadline: Instant,
+}
+
+/// Where to try next.
+enum Next {
+    Done,
+    /// The slot's owner by now.
+    Owner,
+    /// Only for these commands: their keys have moved already, the slot has not.
+    Asking(Place),
+    /// Nobody can say yet.
+    Wait,
+}
+
+impl Following<'_> {
+    async fn exchange(&self, commands: &[&Cmd]) -> Result<Vec<RedisResult<Value>>, Failure> {
+        let mut answers: Vec<Option<RedisResult<Value>>> = commands.iter().map(|_| None).collect();
+        let mut asking = None::<Place>;
+        let mut why = "the slot's master is away; nothing was published".to_owned();
+        for _ in 0..REDIRECTS {
+            // Those without an answer; at first all.
+            let open: Vec<usize> = (0..commands.len()).filter(|&at| is_open(answers[at].as_ref())).collect();
+            let sent: Vec<&Cmd> = open.iter().map(|&at| commands[at]).collect();
+            let ask = asking.is_some();
+            let tried = match asking.take().map_or_else(|| self.owner(), Ok) {
+                Ok(place) => self.home.exchange(Some(place), self.slot, &sent, ask, self.deadline).await,
+                Err(why) => Try::Unsent(why),
+            };
+            let next = match tried {
+                Try::Answered(from, fresh) => {
+                    let next = fresh.iter().fold(Next::Done, |next, answer| self.next(next, &from, answer));
+                    open.into_iter().zip(fresh).for_each(|(at, answer)| answers[at] = Some(answer));
+                    next
+                }
+                Try::Failed(failure) => return Err(failure),
+                Try::Unsent(error) => {
+                    why = error;
+                    Next::Wait
+                }
+            };
+            match next {
+                Next::Done => break,
+                Next::Owner => {}
+                Next::Asking(place) => asking = Some(place),
+                Next::Wait if Instant::now() + AGAIN >= self.deadline => break,
+                Next::Wait => {
+                    sleep(AGAIN).await;
+                    let _ = timeout_at(self.deadline, self.cluster.refresh()).await;
+                }
+            }
+        }
+        answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Failure::Away(why))
     }
 
-    /// Checks a connection out of the pool for good, so that a broken one never comes back to it.
-    async fn dial(&self) -> Result<MultiplexedConnection, String> {
-        let pooled = self.pool.get().await.map_err(|error| unpooled(&error))?;
-        let mut connection = deadpool_redis::Connection::take(pooled);
-        let mut hello = redis::cmd("HELLO");
-        hello.arg(3).arg("SETNAME").arg(&self.name);
-        let answer = hello.query_async::<Value>(&mut connection).await.map_err(|error| error.to_string())?;
-        match Server::of(&answer).role {
-            Role::Master => Ok(connection),
-            Role::Replica => Err("its address leads to a replica, whose publications reach nobody".into()),
+    fn owner(&self) -> Result<Place, String> {
+        self.cluster.map().owner(self.slot).cloned().ok_or_else(|| "no master of the cluster owns the slot".into())
+    }
+
+    /// What an answer asks for beyond what those before it did.
+    fn next(&self, next: Next, from: &Place, answer: &RedisResult<Value>) -> Next {
+        let Err(error) = answer else { return next };
+        if !is_open(Some(answer)) {
+            return next;
+        }
+        match redirected(error, from) {
+            Some((_, place)) if error.code() == Some("ASK") => Next::Asking(place),
+            Some((slot, place)) => {
+                self.cluster.moved(slot, &place);
+                Next::Owner
+            }
+            None => Next::Wait,
         }
     }
 }
 
-/// Why the pool gives no connection, in words for a publisher.
-fn unpooled(error: &deadpool_redis::PoolError) -> String {
-    match error {
-        deadpool_redis::PoolError::Backend(error) => error.to_string(),
-        _ => "no connection in time; nothing was published".into(),
+/// Whether a command is to be sent again: it was not carried out, because of where it was sent or when.
+fn is_open(answer: Option<&RedisResult<Value>>) -> bool {
+    match answer {
+        None => true,
+        Some(Ok(_)) => false,
+        Some(Err(error)) => {
+            error.is_cluster_error() || error.kind() == redis::ErrorKind::Server(ServerErrorKind::ReadOnly)
+        }
     }
 }

@@ -7,7 +7,6 @@ use std::time::Instant;
 use bytes::Bytes;
 use redis::{PushInfo, PushKind, Value};
 
-use crate::broker::redis::canary::{Canary, Flight};
 use crate::broker::redis::desired::{Generation, Heard};
 use crate::broker::redis::state::LinkState;
 use crate::event::GapReason;
@@ -22,16 +21,18 @@ impl LinkState {
         let mut data = push.data.into_iter();
         let Some(Value::BulkString(channel)) = data.next() else { return };
         match (push.kind, data.next()) {
-            (PushKind::Message, Some(Value::BulkString(payload))) => self.message(generation, &channel, payload, now),
-            (PushKind::Subscribe, _) => self.subscribed(generation, &channel, now),
-            (PushKind::Unsubscribe, _) => self.unsubscribed(generation, &channel),
+            (PushKind::Message | PushKind::SMessage, Some(Value::BulkString(payload))) => {
+                self.message(generation, &channel, payload, now);
+            }
+            (PushKind::Subscribe | PushKind::SSubscribe, _) => self.subscribed(generation, &channel, now),
+            (PushKind::Unsubscribe | PushKind::SUnsubscribe, _) => self.unsubscribed(generation, &channel),
             _ => {}
         }
     }
 
     fn message(&self, generation: Generation, channel: &[u8], payload: Vec<u8>, now: Instant) {
-        if channel == self.canary_channel.as_bytes() {
-            return self.canary_came(&payload, now);
+        if self.is_canary(channel) {
+            return self.canary_came(channel, &payload, now);
         }
         let Some(topic) = self.listened(generation, channel) else { return };
         self.seen(now);
@@ -63,32 +64,45 @@ impl LinkState {
 
     fn subscribed(&self, generation: Generation, channel: &[u8], now: Instant) {
         self.seen(now);
-        if channel == self.canary_channel.as_bytes() {
-            *self.canary.lock() = Canary::Flying(Flight::default());
+        let Ok(channel) = std::str::from_utf8(channel) else { return };
+        if self.is_canary(channel.as_bytes()) {
+            self.canaries.lock().fly(channel);
             self.fly.notify_one();
             return;
         }
-        let Some(name) = self.keys.name(channel) else { return };
+        let Some(name) = self.keys.name(channel.as_bytes()) else { return };
         let live = self.desired.lock().confirm(generation, name);
         if let Some(topic) = live {
             self.deliver.live(&topic);
         }
     }
 
+    /// We left, or in a cluster the slot has moved to another master: then the topic is lost, and wanted still.
     fn unsubscribed(&self, generation: Generation, channel: &[u8]) {
-        let Some(name) = self.keys.name(channel) else { return };
+        let Ok(channel) = std::str::from_utf8(channel) else { return };
+        if self.is_canary(channel.as_bytes()) {
+            self.canaries.lock().lose(channel);
+            return self.wake.notify_one();
+        }
+        let Some(name) = self.keys.name(channel.as_bytes()) else { return };
         let lost = self.desired.lock().left(generation, name);
         if let Some(topic) = lost {
             self.deliver.lost(&[topic], self.last_seen());
+            self.wake.notify_one();
         }
     }
 
-    fn canary_came(&self, payload: &[u8], now: Instant) {
+    /// Whether a channel is a canary's. The lock is taken only for what begins as they do.
+    fn is_canary(&self, channel: &[u8]) -> bool {
+        channel.starts_with(self.canary_base.as_bytes()) && self.canaries.lock().has(channel)
+    }
+
+    fn canary_came(&self, channel: &[u8], payload: &[u8], now: Instant) {
         let number = std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok());
-        let Some(back) = number.and_then(|number| self.canary.lock().came(number, now)) else { return };
+        let Some(proof) = number.and_then(|number| self.canaries.lock().came(channel, number, now)) else { return };
         self.seen(now);
-        self.condition.lock().canary(back.in_a_row);
-        if let Some(rtt) = back.rtt {
+        self.condition.lock().canary(proof.row);
+        if let Some(rtt) = proof.rtt {
             self.metrics.redis_canary_rtt_seconds.observe(rtt.as_secs_f64());
         }
     }

@@ -13,11 +13,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::broker::redis::canary::Canary;
+use crate::broker::redis::canaries::Canaries;
 use crate::broker::redis::desired::Desired;
-use crate::broker::redis::publisher::Lanes;
+use crate::broker::redis::lanes::Lanes;
 use crate::broker::redis::status::{Commands, Condition};
 use crate::broker::{Deliver, Health, Liveness};
+use crate::link::address::Place;
 use crate::link::keys::Keys;
 use crate::link::placement::Link;
 use crate::metrics::Metrics;
@@ -27,10 +28,13 @@ use crate::topic::Topic;
 pub struct LinkState {
     pub(super) link: Link,
     pub(super) keys: Keys,
-    pub(super) canary_channel: String,
+    /// What every canary's channel begins with.
+    pub(super) canary_base: String,
     /// Guards one map operation, or one batch of 1,000; on connecting and losing, one walk over all topics.
     pub(super) desired: Mutex<Desired>,
-    pub(super) canary: Mutex<Canary>,
+    pub(super) canaries: Mutex<Canaries>,
+    /// Where the master is in the word of Sentinel, if it was asked.
+    pub(super) named: Mutex<Option<Place>>,
     pub(super) condition: Mutex<Condition>,
     /// Wakes the supervisor: there is work, or a verdict.
     pub(super) wake: Notify,
@@ -66,12 +70,14 @@ impl LinkState {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { link, keys, canary, linger, lanes, deliver, metrics } = parts;
         let clock = Clock { start: Instant::now(), seen: AtomicU64::new(0), ticked: AtomicU64::new(0) };
+        let canary_base = keys.channel(&canary);
         Self {
             link,
-            canary_channel: keys.channel(&canary),
+            canaries: Mutex::new(Canaries::new(canary_base.clone())),
+            canary_base,
+            named: Mutex::new(None),
             keys,
             desired: Mutex::new(Desired::new(linger)),
-            canary: Mutex::new(Canary::Grounded),
             condition: Mutex::new(Condition::new()),
             wake: Notify::new(),
             fly: Notify::new(),
@@ -115,6 +121,16 @@ impl LinkState {
             before
         };
         if commands != before && matches!(commands, Commands::Silent | Commands::Replica) {
+            self.lanes.renew();
+            self.wake.notify_one();
+        }
+    }
+
+    /// Sentinel names this address. Where that is another than before, links and publishers leave the old one,
+    /// whatever it still answers.
+    pub(super) fn name_master(&self, place: &Place) {
+        let before = self.named.lock().replace(place.clone());
+        if before.as_ref() != Some(place) {
             self.lanes.renew();
             self.wake.notify_one();
         }

@@ -20,6 +20,8 @@ pub enum Commands {
     Answering,
     /// Nobody answers.
     Silent,
+    /// Some masters of a cluster answer, others do not.
+    Partly,
     /// A server answers that is a replica of another: what is published there reaches nobody.
     Replica,
 }
@@ -54,7 +56,7 @@ impl Condition {
         self.commands = commands;
         match commands {
             Commands::Answering => self.answering_since = self.answering_since.or(Some(now)),
-            Commands::Silent => (self.away, self.answering_since) = (true, None),
+            Commands::Silent | Commands::Partly => (self.away, self.answering_since) = (true, None),
             Commands::Replica | Commands::Unknown => self.answering_since = None,
         }
     }
@@ -67,9 +69,9 @@ impl Condition {
         }
     }
 
-    /// A canary came back, right after the one before or not.
-    pub fn canary(&mut self, in_a_row: bool) {
-        self.row = if in_a_row { self.row.saturating_add(1) } else { 1 };
+    /// So many canaries have come back in a row, on each road at least.
+    pub fn canary(&mut self, row: u32) {
+        self.row = row;
         if self.row >= PROOF {
             self.ever_proven = true;
             self.away = false;
@@ -93,7 +95,7 @@ impl Condition {
         let recovering = || self.answering_since.is_none_or(|since| now.duration_since(since) < RECOVERY);
         match self.commands {
             _ if !self.ever_proven => Health::Starting,
-            Commands::Silent => Health::Away,
+            Commands::Silent | Commands::Partly => Health::Away,
             _ if self.row >= PROOF => Health::Open,
             _ if self.away && recovering() => Health::Away,
             _ => Health::Deaf,
@@ -120,9 +122,9 @@ mod tests {
     fn open(now: Instant) -> Condition {
         let mut condition = Condition::new();
         condition.commands(Commands::Answering, now);
-        condition.canary(true);
+        condition.canary(1);
         assert_eq!(condition.health(now), Health::Starting);
-        condition.canary(true);
+        condition.canary(2);
         assert_eq!(condition.health(now), Health::Open);
         condition
     }
@@ -133,10 +135,10 @@ mod tests {
         let mut condition = open(now);
         condition.unproven();
         assert_eq!(condition.health(now), Health::Deaf);
-        condition.canary(true);
-        condition.canary(false);
+        condition.canary(1);
+        condition.canary(1);
         assert_eq!(condition.health(now), Health::Deaf);
-        condition.canary(true);
+        condition.canary(2);
         assert_eq!(condition.health(now), Health::Open);
     }
 
@@ -151,11 +153,20 @@ mod tests {
         assert_eq!(condition.health(now), Health::Away);
         condition.commands(Commands::Answering, now + RECOVERY);
         assert_eq!(condition.health(now + RECOVERY), Health::Deaf, "ten seconds are no recovery");
-        condition.canary(true);
-        condition.canary(true);
+        condition.canary(2);
         assert_eq!(condition.health(now), Health::Open);
         condition.unproven();
         assert_eq!(condition.health(now), Health::Deaf);
+    }
+
+    #[test]
+    fn a_cluster_of_which_one_master_is_silent_is_away_however_well_the_others_are_heard() {
+        let now = Instant::now();
+        let mut condition = open(now);
+        condition.commands(Commands::Partly, now);
+        assert_eq!(condition.health(now), Health::Away);
+        condition.commands(Commands::Answering, now);
+        assert_eq!(condition.health(now), Health::Open);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use config::ValueKind;
 
 use super::{Bad, Kind, Show, quote};
+use crate::link::address::{self, Address};
 use crate::settings::{ApiKey, Secret};
 
 /// Where Redis is. Shown without its password.
@@ -10,29 +11,28 @@ pub(in crate::config) struct RedisUrl;
 
 impl Kind<Secret> for RedisUrl {
     fn expected(&self) -> String {
-        "a URL such as \"redis://127.0.0.1:6379\" or \"unix:///run/redis.sock\", or \"\" for none".into()
+        format!("{}, or \"\" for none", address::FORMS)
     }
 
     fn read(&self, raw: &ValueKind) -> Result<Secret, Vec<Bad>> {
-        let ValueKind::String(text) = raw else { return Err(Bad::unexpected()) };
-        let text = text.trim();
+        let text = match raw {
+            ValueKind::String(text) => text.trim().to_owned(),
+            ValueKind::Array(items) => {
+                let urls = items.iter().map(|item| match &item.kind {
+                    ValueKind::String(url) => Ok(url.trim()),
+                    _ => Err(Bad::unexpected()),
+                });
+                urls.collect::<Result<Vec<_>, _>>()?.join(",")
+            }
+            _ => return Err(Bad::unexpected()),
+        };
         if text.is_empty() {
             return Ok(Secret::default());
         }
-        match text.split_once("://") {
-            Some(("redis", rest)) => check_redis(rest)?,
-            Some(("unix", rest)) if rest.starts_with('/') && rest.len() > 1 => {}
-            Some(("unix", _)) => {
-                return Err(Bad::because("a socket's path is missing; write \"unix:///run/redis.sock\""));
-            }
-            Some(("rediss", _)) => {
-                return Err(Bad::because(
-                    "TLS to Redis is not in this version; write \"redis://…\" and reach Redis over a private network or a TLS proxy",
-                ));
-            }
-            _ => return Err(Bad::unexpected()),
+        match Address::parse_all(&text) {
+            Ok(_) => Ok(Secret::new(text)),
+            Err(bad) => Err(Bad::because(bad.why)),
         }
-        Ok(Secret::new(text))
     }
 
     fn write(&self, value: &Secret, show: Show) -> String {
@@ -47,44 +47,15 @@ impl Kind<Secret> for RedisUrl {
     }
 }
 
-/// `[user[:password]@]host[:port][/db]`, parts named so that the message need not show them.
-fn check_redis(rest: &str) -> Result<(), Vec<Bad>> {
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
-    let address = authority.rsplit_once('@').map_or(authority, |(_, address)| address);
-    let (host, port) = match address.rsplit_once(':') {
-        Some((host, port)) if !port.contains(']') => (host, Some(port)),
-        _ => (address, None),
-    };
-    if host.is_empty() {
-        return Err(Bad::because("the host is missing; write \"redis://host:6379\""));
-    }
-    if host.contains(',') {
-        return Err(Bad::because("several hosts are not in this version; write one, such as \"redis://host:6379\""));
-    }
-    let v6 = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
-    let host_fits = match v6 {
-        Some(v6) => v6.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => host.chars().all(|c| c.is_ascii_alphanumeric() || "-._".contains(c)),
-    };
-    if !host_fits {
-        return Err(Bad::because(
-            "the host is none; write \"redis://host:6379\", and percent-encode what is special in a password",
-        ));
-    }
-    if port.is_some_and(|port| port.parse::<u16>().map_or(true, |port| port == 0)) {
-        return Err(Bad::because("the port is no number from 1 to 65535; write it as in \"redis://host:6379\""));
-    }
-    let db = path.split('?').next().unwrap_or_default();
-    if !db.is_empty() && db.parse::<u32>().is_err() {
-        return Err(Bad::because("the database is no number; write \"redis://host:6379/0\""));
-    }
-    Ok(())
+/// The URLs with `***` for what must not be shown.
+fn masked(text: &str) -> String {
+    address::split(text).into_iter().map(masked_one).collect::<Vec<_>>().join(",")
 }
 
-/// The URL with `***` for what must not be shown.
-fn masked(url: &str) -> String {
+fn masked_one(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else { return url.into() };
-    let (authority, path) = rest.find('/').map_or((rest, ""), |slash| rest.split_at(slash));
+    let hosts = rest.rfind('@').map_or(0, |at| at + 1);
+    let (authority, path) = rest[hosts..].find('/').map_or((rest, ""), |slash| rest.split_at(hosts + slash));
     let authority = match authority.rsplit_once('@') {
         Some((user, address)) => match user.split_once(':') {
             Some((name, _)) => format!("{name}:***@{address}"),

@@ -65,8 +65,8 @@ fn an_unknown_key_is_told_with_what_was_probably_meant() {
         ("drain", "colour = 1", "unknown key drain.colour; [drain] has delay, window"),
         (
             "redis",
-            "sharded = true",
-            "unknown key redis.sharded; [redis] has url, url_file, username, password, password_file, prefix, links, linger",
+            "colour = true",
+            "unknown key redis.colour; [redis] has url, url_file, username, password, password_file, sentinel_username, sentinel_password, sentinel_password_file, ca, cert, key, prefix, links, sharded, linger",
         ),
         ("Limits", "burst = 1", "unknown section [Limits]; did you mean [limits]?"),
         ("topic", "match = \"a\"", "unknown section [topic]; did you mean [[topics]]?"),
@@ -128,17 +128,22 @@ fn variables_and_flags_are_named_as_the_place() {
 
 #[test]
 fn redis_urls_are_checked_without_being_shown() {
-    let form = "expected a URL such as \"redis://127.0.0.1:6379\" or \"unix:///run/redis.sock\", or \"\" for none";
+    let form = format!("expected {}", crate::link::address::FORMS);
+    let form = form.as_str();
     for (url, reason) in [
-        (
-            "rediss://:pw@h",
-            "TLS to Redis is not in this version; write \"redis://…\" and reach Redis over a private network or a TLS proxy",
-        ),
         ("http://:pw@h", form),
         ("127.0.0.1:6379", form),
         ("redis://", "the host is missing; write \"redis://host:6379\""),
         ("redis://:pw@:1", "the host is missing; write \"redis://host:6379\""),
-        ("redis://a,b", "several hosts are not in this version; write one, such as \"redis://host:6379\""),
+        (
+            "redis://a,b",
+            "several hosts are one cluster (\"redis+cluster://a,b\"), the Sentinels of one master (\"redis+sentinel://a,b/name\") or several Redis (\"redis://a,redis://b\")",
+        ),
+        (
+            "redis+sentinel://:pw@a",
+            "the master's name is missing; write \"redis+sentinel://host:26379,host:26379/mymaster\"",
+        ),
+        ("redis://a,redis://:pw@b:x", "the port is no number from 1 to 65535; write it as in \"redis://host:6379\""),
         (
             "redis://u:p#w@x y",
             "the host is none; write \"redis://host:6379\", and percent-encode what is special in a password",
@@ -149,9 +154,14 @@ fn redis_urls_are_checked_without_being_shown() {
     ] {
         assert_eq!(env(&[("REDIS_URL", url)]).mistakes(), [format!("REDIS_URL: redis.url = \"***\": {reason}")]);
     }
-    for url in
-        ["redis://h", "redis://:pw@h:6379/0", "redis://u:p@[::1]:6379/1?protocol=resp3", "unix:///run/r.sock?db=1"]
-    {
+    for url in [
+        "redis://h",
+        "redis://:pw@h:6379/0",
+        "redis://u:p@[::1]:6379/1?protocol=resp3",
+        "unix:///run/r.sock?db=1",
+        "rediss+sentinel://u:p@a,b:1/m/0",
+        "redis+cluster://a,b,redis://c",
+    ] {
         assert!(env(&[("REDIS_URL", url)]).load().is_ok(), "{url}");
     }
 }

@@ -1,0 +1,162 @@
+//! The canaries of one link: one, or in a cluster one for each master that owns slots, because a link may hear
+//! what one master publishes and be deaf to another.
+
+use std::time::{Duration, Instant};
+
+use crate::broker::redis::canary::{Canary, Flight, OVERDUE};
+use crate::link::cluster::SlotMap;
+use crate::link::placement::slot;
+
+/// Every road that a link must hear.
+#[derive(Debug)]
+pub struct Canaries {
+    /// The channel, and what the names of further ones begin with.
+    base: String,
+    roads: Vec<Road>,
+}
+
+/// One road: from the master that owns the channel's slot to this link.
+#[derive(Debug)]
+struct Road {
+    channel: String,
+    canary: Canary,
+    /// How many came back in a row.
+    row: u32,
+}
+
+/// What a canary that came back shows.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Proof {
+    /// From its publish until now; none for one that was sent before a newer one.
+    pub rtt: Option<Duration>,
+    /// How many came back in a row on each road at least.
+    pub row: u32,
+}
+
+impl Road {
+    fn new(channel: String) -> Self {
+        Self { channel, canary: Canary::Grounded, row: 0 }
+    }
+}
+
+impl Canaries {
+    /// One, of channel `base`.
+    #[must_use]
+    pub fn new(base: String) -> Self {
+        Self { roads: vec![Road::new(base.clone())], base }
+    }
+
+    /// The channels to publish to.
+    #[must_use]
+    pub fn channels(&self) -> Vec<String> {
+        self.roads.iter().map(|road| road.channel.clone()).collect()
+    }
+
+    /// Whether a channel is one of them. Asked for every message, so the cheapest test comes first.
+    #[must_use]
+    pub fn has(&self, channel: &[u8]) -> bool {
+        channel.starts_with(self.base.as_bytes()) && self.roads.iter().any(|road| road.channel.as_bytes() == channel)
+    }
+
+    /// The connection is gone: nothing flies, and in a cluster the next connection finds its own roads.
+    pub fn ground(&mut self) {
+        for road in &mut self.roads {
+            (road.canary, road.row) = (Canary::Grounded, 0);
+        }
+    }
+
+    /// Adds a road for each master of the cluster that has none, and forgets those that lead to a master with
+    /// another road, where `anew`. The channels that were added.
+    pub fn cover(&mut self, map: &SlotMap, anew: bool) -> Vec<String> {
+        if anew {
+            self.roads.clear();
+        }
+        let mut added = Vec::new();
+        for master in map.masters() {
+            if self.roads.iter().any(|road| map.owner(slot(&road.channel)) == Some(master)) {
+                continue;
+            }
+            let Some(channel) = map.name_on(master, &self.base) else { continue };
+            self.roads.push(Road::new(channel.clone()));
+            added.push(channel);
+        }
+        added
+    }
+
+    /// The channels of roads on which nothing flies.
+    #[must_use]
+    pub fn grounded(&self) -> Vec<String> {
+        let grounded = self.roads.iter().filter(|road| matches!(road.canary, Canary::Grounded));
+        grounded.map(|road| road.channel.clone()).collect()
+    }
+
+    /// SUBSCRIBE is on its way.
+    pub fn subscribing(&mut self, channel: &str, now: Instant) {
+        if let Some(road) = self.road(channel) {
+            road.canary = Canary::Subscribing { until: now + OVERDUE };
+        }
+    }
+
+    /// SUBSCRIBE was confirmed.
+    pub fn fly(&mut self, channel: &str) {
+        if let Some(road) = self.road(channel) {
+            road.canary = Canary::Flying(Flight::default());
+        }
+    }
+
+    /// SUBSCRIBE was refused, or Redis took the subscription away.
+    pub fn lose(&mut self, channel: &str) {
+        if let Some(road) = self.road(channel) {
+            (road.canary, road.row) = (Canary::Grounded, 0);
+        }
+    }
+
+    /// One is about to be published.
+    pub fn sent(&mut self, channel: &str, number: u64, at: Instant) {
+        if let Some(road) = self.road(channel) {
+            road.canary.sent(number, at);
+        }
+    }
+
+    /// One master of several did not answer. Where this connection has heard it before, the canary stays in the
+    /// air, and the link is given up over it: something may be missed. Afterwards nothing can be published there
+    /// either, and the link is judged by the others.
+    pub fn unanswered(&mut self, channel: &str) {
+        if let Some(road) = self.road(channel).filter(|road| road.row == 0) {
+            road.canary.recalled();
+        }
+    }
+
+    /// None was published after all.
+    pub fn recalled(&mut self, channel: &str) {
+        if let Some(road) = self.road(channel) {
+            road.canary.recalled();
+        }
+    }
+
+    /// One came back.
+    pub fn came(&mut self, channel: &[u8], number: u64, now: Instant) -> Option<Proof> {
+        let road = self.roads.iter_mut().find(|road| road.channel.as_bytes() == channel)?;
+        let back = road.canary.came(number, now)?;
+        road.row = if back.in_a_row { road.row.saturating_add(1) } else { 1 };
+        let row = self.roads.iter().map(|road| road.row).min().unwrap_or(0);
+        Some(Proof { rtt: back.rtt, row })
+    }
+
+    /// When the link counts as deaf, unless something comes back before.
+    #[must_use]
+    pub fn deadline(&self) -> Option<Instant> {
+        self.roads.iter().filter_map(|road| road.canary.deadline()).min()
+    }
+
+    /// Whether some fly, and none is on the way to.
+    #[must_use]
+    pub fn fly_where_they_can(&self) -> bool {
+        let flying = self.roads.iter().any(|road| matches!(road.canary, Canary::Flying(_)));
+        flying && !self.roads.iter().any(|road| matches!(road.canary, Canary::Subscribing { .. }))
+    }
+
+    fn road(&mut self, channel: &str) -> Option<&mut Road> {
+        self.roads.iter_mut().find(|road| road.channel == channel)
+    }
+}

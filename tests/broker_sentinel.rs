@@ -1,0 +1,121 @@
+//! Sentinel, on redis-server: a failover is followed, also when the old master goes on answering.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
+mod support;
+
+use std::time::{Duration, Instant};
+
+use fanline::broker::Receipt;
+use fanline::settings::{self, Secret};
+use fanline::topic::Topic;
+
+use support::recorder::Told;
+use support::replicated::{Replicated, topic};
+use support::sentinel::Watched;
+
+/// How long after the Sentinels agree on a new master link and publisher may still be with the old one.
+const FOLLOWED: Duration = Duration::from_secs(10);
+
+async fn open(watched: &Watched) -> (Replicated, Topic) {
+    let replica = Replicated::open(&watched.url()).await;
+    let room = topic("room:42");
+    replica.subscribed(std::slice::from_ref(&room)).await;
+    replica.hears(&room, "before").await;
+    (replica, room)
+}
+
+/// A publication at the new master is heard, and ours go there; the subscriber was told once.
+async fn followed(replica: &Replicated, room: &Topic, watched: &Watched, server: usize, since: Instant) {
+    let new = &watched.servers()[server];
+    let heard = || replica.hub.is_live(room) && new.cli(&["PUBLISH", "fanline:room:42", "at the new one"]) == "1";
+    replica.hub.until("the link is at the new master", heard).await;
+    let ours = || async { replica.publish(room, "ours").await };
+    while ours().await != Ok(Receipt::heard(1)) || !new.cli(&["INFO", "commandstats"]).contains("cmdstat_publish") {
+        assert!(since.elapsed() < FOLLOWED, "{:?}", ours().await);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(since.elapsed() < FOLLOWED, "{:?}", since.elapsed());
+    replica.hub.until("heard", || replica.hub.messages(room).iter().any(|heard| heard == "ours")).await;
+    let told = replica.hub.told(room);
+    let turns: Vec<&Told> = told.iter().filter(|told| !matches!(told, Told::Message(_))).collect();
+    assert!(matches!(turns[..], [Told::Live, Told::Lost(_), Told::Live]), "{turns:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failover_on_request_is_followed_and_told_once() {
+    let Some(watched) = Watched::start() else { return };
+    let (replica, room) = open(&watched).await;
+    watched.fail_over();
+    followed(&replica, &room, &watched, 1, Instant::now()).await;
+    replica.until_open().await;
+    replica.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_master_that_goes_on_answering_as_master_is_left_within_ten_seconds() {
+    let Some(watched) = Watched::start() else { return };
+    let (replica, room) = open(&watched).await;
+    watched.shut_out(0);
+    watched.until_named(1);
+    let named = Instant::now();
+    assert!(watched.servers()[0].cli(&["ROLE"]).starts_with("master"), "the old one knows of nothing");
+    followed(&replica, &room, &watched, 1, named).await;
+    assert_eq!(watched.servers()[0].cli(&["PUBSUB", "CHANNELS", "fanline:*"]), "", "nobody listens to the old one");
+    replica.until_open().await;
+    replica.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_master_that_was_frozen_and_goes_on_is_not_taken_again() {
+    let Some(watched) = Watched::start() else { return };
+    let (replica, room) = open(&watched).await;
+    watched.servers()[0].freeze();
+    watched.until_named(1);
+    let named = Instant::now();
+    watched.servers()[0].thaw();
+    followed(&replica, &room, &watched, 1, named).await;
+    replica.until_open().await;
+    replica.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_any_sentinel_a_link_stays_and_with_one_of_three_it_is_made() {
+    let Some(mut watched) = Watched::start() else { return };
+    watched.kill_sentinel();
+    watched.kill_sentinel();
+    let (replica, room) = open(&watched).await;
+    watched.kill_sentinel();
+    let until = Instant::now() + Duration::from_secs(6);
+    while Instant::now() < until {
+        replica.hears(&room, "still").await;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(replica.hub.losses(), [0; 0]);
+    replica.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_name_that_no_sentinel_knows_and_sentinels_that_want_a_password_are_told() {
+    let Some(watched) = Watched::start_guarded("guarded") else { return };
+    let check = async |settings: settings::Redis| {
+        let replica = fanline::identity::Replica::new("test-1");
+        fanline::link::doctor::check(&settings, &replica).await.remove(0).what
+    };
+    let url = watched.url();
+    let without = check(settings::Redis { url: Secret::new(&*url), ..Default::default() }).await;
+    assert!(without.contains("uthentication") || without.contains("NOAUTH"), "{without}");
+    let guarded = |url: &str| settings::Redis {
+        url: Secret::new(url),
+        sentinel_password: Secret::new("guarded"),
+        ..Default::default()
+    };
+    let strange = check(guarded(&url.replace("mymaster", "another"))).await;
+    assert!(strange.contains("watches no master of this name"), "{strange}");
+    let found = check(guarded(&url)).await;
+    assert!(found.starts_with("Sentinel names 127.0.0.1:"), "{found}");
+    let replica = Replicated::start_with(&guarded(&url));
+    replica.until_open().await;
+    assert_eq!(replica.publish(&topic("room:42"), "hi").await, Ok(Receipt::heard(0)));
+    replica.end().await;
+}

@@ -1,0 +1,79 @@
+//! TLS towards Redis, on redis-server: what works, and what is said where it does not.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
+mod support;
+
+use fanline::identity::Replica;
+use fanline::link::doctor::{Level, check};
+use fanline::settings::{self, Secret};
+
+use support::replicated::{Replicated, topic};
+use support::tls::Certificates;
+
+fn with(certificates: &Certificates, url: String) -> settings::Redis {
+    settings::Redis { url: Secret::new(url), ca: certificates.path("ca.pem"), ..Default::default() }
+}
+
+async fn serves(settings: &settings::Redis) {
+    let replica = Replicated::start_with(settings);
+    replica.until_open().await;
+    let room = topic("room:42");
+    replica.subscribed(std::slice::from_ref(&room)).await;
+    replica.hears(&room, "hi").await;
+    replica.end().await;
+}
+
+/// The first thing that does not work, in words.
+async fn told(settings: &settings::Redis) -> String {
+    let findings = check(settings, &Replica::new("test-1")).await;
+    findings.into_iter().find(|finding| finding.level == Level::Bad).unwrap().what
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_with_a_certificate_of_our_ca_serves_links_lanes_and_canaries() {
+    let certificates = Certificates::make();
+    let Some((redis, port)) = certificates.server("no") else { return };
+    redis.cli(&["ACL", "SETUSER", "ada", "on", ">p@ss", "allchannels", "+@all"]);
+    for url in [format!("rediss://localhost:{port}"), format!("valkeys://ada:p%40ss@127.0.0.1:{port}")] {
+        serves(&with(&certificates, url)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_server_that_asks_for_our_certificate_gets_it() {
+    let certificates = Certificates::make();
+    let Some((_redis, port)) = certificates.server("yes") else { return };
+    let without = with(&certificates, format!("rediss://127.0.0.1:{port}"));
+    let why = told(&without).await;
+    assert!(why.contains("redis.cert"), "{why}");
+    let (cert, key) = (certificates.path("client.pem"), certificates.path("client.key"));
+    serves(&settings::Redis { cert, key, ..without.clone() }).await;
+    let stranger = Certificates::make();
+    let (cert, key) = (stranger.path("client.pem"), stranger.path("client.key"));
+    let why = told(&settings::Redis { cert, key, ..without }).await;
+    assert!(why.contains("tls-ca-cert-file"), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_does_not_fit_is_told_with_what_to_write_and_without_the_password() {
+    let certificates = Certificates::make();
+    let Some((redis, port)) = certificates.server("no") else { return };
+    let at = |scheme: &str, host: &str, port: u16| with(&certificates, format!("{scheme}://:hunter2@{host}:{port}"));
+    let Some((_other, misnamed)) = certificates.server_as("client", "no") else { return };
+    let stranger = Certificates::make();
+    let strange = settings::Redis { ca: stranger.path("ca.pem"), ..at("rediss", "127.0.0.1", port) };
+    for (settings, part) in [
+        (strange, "set redis.ca to the file of the CA that did"),
+        (at("rediss", "127.0.0.1", misnamed), "not made out for 127.0.0.1"),
+        (at("rediss", "127.0.0.1", redis.port()), "is that its TLS port?"),
+        (at("redis", "127.0.0.1", port), "write rediss://"),
+        (
+            settings::Redis { ca: "/nonexistent".into(), ..at("rediss", "127.0.0.1", port) },
+            "redis.ca = \"/nonexistent\"",
+        ),
+    ] {
+        let why = told(&settings).await;
+        assert!(why.contains(part) && !why.contains("hunter2"), "{part}: {why}");
+    }
+}

@@ -1,0 +1,66 @@
+//! A CA of the test's own, a server's certificate and a client's, in files.
+
+use std::path::PathBuf;
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
+use tempfile::TempDir;
+
+use super::redis::{RedisServer, free_port};
+
+/// Files that go when this is dropped.
+pub struct Certificates {
+    dir: TempDir,
+}
+
+impl Certificates {
+    /// The server's is made out for 127.0.0.1 and localhost.
+    pub fn make() -> Self {
+        let certificates = Self { dir: tempfile::tempdir().unwrap() };
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        // One with the name of those it signs would pass for one of them.
+        params.distinguished_name.push(DnType::CommonName, format!("a CA of the tests, {}", fastrand::u64(..)));
+        let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        certificates.write("ca.pem", &ca.pem());
+        for (name, hosts) in [("server", vec!["127.0.0.1".into(), "localhost".into()]), ("client", vec!["us".into()])] {
+            let key = KeyPair::generate().unwrap();
+            let certificate = CertificateParams::new(hosts).unwrap().signed_by(&key, &ca).unwrap();
+            certificates.write(&format!("{name}.pem"), &certificate.pem());
+            certificates.write(&format!("{name}.key"), &key.serialize_pem());
+        }
+        certificates
+    }
+
+    /// The path of `ca.pem`, `client.pem`, `client.key`, `server.pem` or `server.key`.
+    pub fn path(&self, name: &str) -> String {
+        let path: PathBuf = self.dir.path().join(name);
+        path.to_str().unwrap().to_owned()
+    }
+
+    /// Starts a server with a port for TLS beside the plain one; `auth`: whether clients show a certificate.
+    pub fn server(&self, auth: &str) -> Option<(RedisServer, u16)> {
+        self.server_as("server", auth)
+    }
+
+    /// The same with another's certificate, `client` say.
+    pub fn server_as(&self, name: &str, auth: &str) -> Option<(RedisServer, u16)> {
+        let port = free_port();
+        let args = [
+            "--tls-port",
+            &port.to_string(),
+            "--tls-ca-cert-file",
+            &self.path("ca.pem"),
+            "--tls-cert-file",
+            &self.path(&format!("{name}.pem")),
+            "--tls-key-file",
+            &self.path(&format!("{name}.key")),
+            "--tls-auth-clients",
+            auth,
+        ];
+        Some((RedisServer::start_with(&args)?, port))
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.path(name), text).unwrap();
+    }
+}

@@ -1,0 +1,50 @@
+//! Producers in other languages find a topic's home as the gateway does. Foreign programs: node, python3.
+
+use std::path::Path;
+use std::process::Command;
+
+const URLS: [&str; 3] = ["redis://10.0.0.1:6379", "redis://10.0.0.2:6379", "redis://10.0.0.3:6380"];
+
+fn printed(program: &str, args: &[&str]) -> Option<String> {
+    let run = Command::new(program).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    if run.is_err() && std::env::var("OFFLINE").as_deref() == Ok("1") {
+        println!("skipped: {program} is not installed and OFFLINE=1");
+        return None;
+    }
+    let output = run.unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+    Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+}
+
+fn gateway_says(urls: &[&str], topic: &str) -> String {
+    let binary = std::env::var("GATEWAY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_fanline").into());
+    let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join(binary);
+    let said = printed(&binary.to_string_lossy(), &["--redis-url", &urls.join(","), "which", topic]);
+    let said = said.unwrap_or_default();
+    let home = said.lines().find_map(|line| line.strip_prefix("home    "));
+    home.unwrap_or_else(|| panic!("no home in {said}")).to_owned()
+}
+
+#[test]
+fn python_and_node_find_the_home_that_the_gateway_prints() {
+    let mut homes = std::collections::BTreeSet::new();
+    for topic in ["hello", "room:42", "room:43", "a/b.c~d", "user@example.com", "x", "1", "2", "3", "~%$#"] {
+        for urls in [&URLS[..1], &URLS[..2], &URLS] {
+            let said = gateway_says(urls, topic);
+            for (program, script) in [("python3", "examples/which.py"), ("node", "examples/which.mjs")] {
+                let args: Vec<&str> = [script, topic].into_iter().chain(urls.iter().copied()).collect();
+                if let Some(found) = printed(program, &args) {
+                    assert_eq!(found, said, "{program}: {topic} on {}", urls.len());
+                }
+            }
+            homes.insert(said);
+        }
+    }
+    assert_eq!(homes.len(), URLS.len(), "every one is some topic's home");
+}
+
+#[test]
+fn a_home_is_printed_without_user_and_password() {
+    let said = gateway_says(&["rediss+sentinel://ada:hunter2@s1,s2:26380/main"], "hello");
+    assert_eq!(said, "rediss+sentinel://s1:26379,s2:26380/main");
+}
