@@ -6,14 +6,14 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use fanline::broker::{Broker, Health};
+use fanline::broker::{Broker, Health, PublishError};
 use fanline::publication::Header;
 use fanline::settings::{self, Secret};
 use fanline::topic::Topic;
 
 use support::cluster::Cluster;
 use support::recorder::Told;
-use support::replicated::{Replicated, rooms};
+use support::replicated::{Replicated, rooms, topic};
 
 /// How long a failover may keep publications from a topic: the nodes take 1.5 s to call a master dead, and elect.
 const FAILOVER: Duration = Duration::from_secs(12);
@@ -145,8 +145,56 @@ async fn while_one_master_is_silent_the_topics_of_the_others_are_heard_and_healt
     replica.end().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_follow_a_slot_while_it_moves_and_after_it_has() {
+    let Some(cluster) = Cluster::start() else { return };
+    let replica = open(&cluster, false).await;
+    let (room, key) = (topic("room:7"), "{fanline:room:7}:count");
+    let to = cluster.masters().into_iter().find(|&at| at != cluster.owner("fanline:room:7")).unwrap();
+    let incremented = async || {
+        let answer = replica.broker.ask(&room, redis::cmd("INCR").arg(key)).await.unwrap();
+        redis::from_redis_value::<i64>(answer).unwrap()
+    };
+    assert_eq!(incremented().await, 1);
+    let from = cluster.begin_to_move_slot("fanline:room:7", to);
+    assert_eq!(incremented().await, 2, "the key is still there");
+    let port = cluster.nodes()[to].port().to_string();
+    assert_eq!(cluster.nodes()[from].cli(&["MIGRATE", "127.0.0.1", &port, key, "0", "5000"]), "OK");
+    assert_eq!(incremented().await, 3, "ASK is followed");
+    cluster.move_slot("fanline:room:7", to);
+    let began = Instant::now();
+    assert_eq!(incremented().await, 4, "MOVED is followed");
+    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+    let errors = cluster.nodes()[from].cli(&["INFO", "errorstats"]);
+    assert!(errors.contains("ASK") && errors.contains("MOVED"), "{errors}");
+    let wrong = replica.broker.ask(&room, redis::cmd("LPUSH").arg(key).arg("x")).await;
+    assert!(matches!(wrong, Err(PublishError::Refused(_))), "{wrong:?}");
+    replica.end().await;
+}
+
 mod sharded {
     use super::*;
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn slots_that_move_while_topics_are_subscribed_leave_none_behind() {
+        let Some(cluster) = Cluster::start() else { return };
+        let replica = open(&cluster, true).await;
+        let topics = rooms(3_000);
+        let (first, rest) = topics.split_at(1_000);
+        replica.subscribed(first).await;
+        for (n, topic) in first.iter().enumerate().take(20) {
+            let from = cluster.owner(&channel(topic));
+            let to = cluster.masters().into_iter().find(|&at| at != from).unwrap();
+            rest[n * 100..(n + 1) * 100].iter().for_each(|topic| _ = replica.subscribe(topic));
+            cluster.move_slot(&channel(topic), to);
+        }
+        replica.hub.until("all live", || replica.hub.live() == 3_000).await;
+        all_heard_once(&replica, &topics, "all").await;
+        let held: usize = cluster.masters().into_iter().map(|node| cluster.shard_channels(node)).sum();
+        assert_eq!(held, 3_000);
+        replica.until_open().await;
+        replica.end().await;
+    }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn each_master_carries_the_topics_of_its_slots() {

@@ -82,13 +82,20 @@ impl Cluster {
 
     /// Moves the slot of a channel, which holds no keys, to another master.
     pub fn move_slot(&self, channel: &str, to: usize) {
-        let (slot, from) = (self.slot(channel), self.owner(channel));
-        let (source, target) = (self.id(from), self.id(to));
-        assert_eq!(self.nodes[to].cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &source]), "OK");
-        assert_eq!(self.nodes[from].cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &target]), "OK");
+        let from = self.begin_to_move_slot(channel, to);
+        let (slot, target) = (self.slot(channel), self.id(to));
         for node in [to, from] {
             assert_eq!(self.nodes[node].cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &target]), "OK");
         }
+    }
+
+    /// Begins to move the slot of a channel: keys that are no more on its master are asked for at the other.
+    /// The master before.
+    pub fn begin_to_move_slot(&self, channel: &str, to: usize) -> usize {
+        let (slot, from) = (self.slot(channel), self.owner(channel));
+        assert_eq!(self.nodes[to].cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &self.id(from)]), "OK");
+        assert_eq!(self.nodes[from].cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &self.id(to)]), "OK");
+        from
     }
 
     /// Lets a replica take its master's place, with both alive.

@@ -193,6 +193,18 @@ impl RedisBroker {
         self.publisher.publish(&channel, &message).await
     }
 
+    /// Sends a command to where a topic lives and waits for its answer, as publishing does: at most
+    /// [`PUBLISH_WAIT`](crate::broker::PUBLISH_WAIT), in order with the topic's other commands, and in a cluster
+    /// to whoever owns the slot by now. Its keys lie in the slot of the topic's channel.
+    ///
+    /// # Errors
+    /// Nobody answers, or Redis refuses.
+    pub async fn ask(&self, topic: &Topic, command: &redis::Cmd) -> Result<redis::Value, PublishError> {
+        let channel = self.keys.channel(topic);
+        self.open(&channel)?;
+        Ok(self.publisher.ask(&channel, command).await?)
+    }
+
     /// Whether commands of a channel's topic are worth sending: not while it is known that none is answered.
     /// Whoever calls [`Publisher::ask`] asks this first.
     fn open(&self, channel: &str) -> Result<(), PublishError> {
