@@ -264,6 +264,29 @@ async fn several_links_share_the_topics_and_lose_only_their_own() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_redis_closes_cost_no_publication() {
+    let Some(redis) = RedisServer::start() else { return };
+    let replica = Replicated::open(&redis.url()).await;
+    let topics = rooms(20);
+    for topic in &topics {
+        assert_eq!(replica.publish(topic, "first").await, Ok(Receipt { replicas: 0 }));
+    }
+    let canary = || {
+        let clients = redis.cli(&["CLIENT", "LIST"]);
+        let line = clients.lines().find(|line| line.contains("name=fanline:test-1:canary.0 "))?;
+        Some(line.split(' ').next()?.to_owned())
+    };
+    let before = canary();
+    redis.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    // When the canary's connection has been noticed and made anew, so have the others been noticed.
+    replica.hub.until("dialled again", || canary().is_some_and(|now| Some(now) != before)).await;
+    for topic in &topics {
+        assert_eq!(replica.publish(topic, "again").await, Ok(Receipt { replicas: 0 }));
+    }
+    replica.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_unix_socket_and_an_empty_prefix_serve_as_well() {
     let Some(redis) = RedisServer::start() else { return };
     let url = Secret::new(format!("unix://{}", redis.unix_socket()));

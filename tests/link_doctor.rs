@@ -8,6 +8,7 @@ use fanline::identity::Replica;
 use fanline::link::doctor::{Finding, Level, check};
 use fanline::settings::{self, Secret};
 
+use support::cluster::Cluster;
 use support::proxy::{Class, Proxy, Rule};
 use support::redis::RedisServer;
 
@@ -61,6 +62,49 @@ async fn a_replica_and_a_wrong_password_and_nobody_at_all_are_told_apart() {
     assert!(findings[0].what.starts_with("cannot connect to 127.0.0.1:"), "{findings:#?}");
     let findings = examine("localhost").await;
     assert!(findings[0].what.starts_with("redis.url is no URL"), "{findings:#?}");
+}
+
+#[tokio::test]
+async fn each_master_of_a_cluster_is_looked_at_with_the_commands_that_the_gateway_will_use() {
+    let Some(mut cluster) = Cluster::start() else { return };
+    for (sharded, verb) in [(false, "PUBLISH"), (true, "SPUBLISH")] {
+        let settings = settings::Redis { url: Secret::new(cluster.url()), sharded, ..Default::default() };
+        let findings = check(&settings, &Replica::new("test-1")).await;
+        assert!(findings.iter().all(|finding| finding.level < Level::Bad), "{findings:#?}");
+        let allowed = format!("{verb} on fanline:* is allowed");
+        assert_eq!(findings.iter().filter(|finding| finding.what == allowed).count(), 3, "{findings:#?}");
+        let back = findings.iter().filter(|finding| finding.what == "what is published there comes back");
+        assert_eq!(back.count(), 3, "{findings:#?}");
+    }
+    let user = ["ACL", "SETUSER", "gateway", "on", ">secret", "resetchannels", "-@all"];
+    cluster.nodes().iter().for_each(|node| _ = node.cli(&user));
+    let url = cluster.url().replace("://", "://gateway:secret@");
+    let findings = examine(&url).await;
+    let mend = worst(&findings).unwrap().mend.clone().unwrap();
+    cluster.nodes().iter().for_each(|node| assert_eq!(node.cli(&mend.split(' ').collect::<Vec<_>>()), "OK"));
+    let findings = examine(&url).await;
+    assert!(findings.iter().all(|finding| finding.level < Level::Bad), "{findings:#?}");
+    for _ in 0..2 {
+        let victim = cluster.masters()[0];
+        cluster.kill(victim);
+    }
+    let findings = examine(&cluster.url()).await;
+    assert_eq!(worst(&findings).unwrap().level, Level::Bad, "{findings:#?}");
+}
+
+#[tokio::test]
+async fn of_several_redis_the_one_that_is_away_is_named_and_no_cluster_is_told_as_such() {
+    let (Some(one), Some(mut other)) = (RedisServer::start(), RedisServer::start()) else { return };
+    let both = format!("{},{}", one.url(), other.url());
+    let answering =
+        |findings: &[Finding]| findings.iter().filter(|finding| finding.what.contains(" answers, ")).count();
+    assert_eq!(answering(&examine(&both).await), 2);
+    other.kill();
+    let findings = examine(&both).await;
+    assert_eq!(answering(&findings), 1);
+    assert!(worst(&findings).unwrap().what.contains(&other.port().to_string()), "{findings:#?}");
+    let findings = examine(&one.url().replace("redis://", "redis+cluster://")).await;
+    assert!(findings[0].what.contains("it is no node of a cluster; write redis://"), "{findings:#?}");
 }
 
 #[tokio::test]

@@ -256,10 +256,11 @@ fn named(host: &str, port: u16, from: &Place) -> Place {
 }
 
 fn explained(error: &RedisError) -> String {
-    match error.detail() {
-        Some(detail) if detail.contains("cluster support disabled") => {
+    match (error.code(), error.detail()) {
+        (_, Some(detail)) if detail.contains("cluster support disabled") => {
             "it is no node of a cluster; write redis://".into()
         }
+        (Some(code), Some(detail)) => format!("{code} {detail}"),
         _ => error.to_string(),
     }
 }

@@ -155,34 +155,22 @@ impl Round {
 
     /// The masters, a channel of each, and what is to be said about how they were found.
     async fn masters(&self) -> (Vec<Finding>, Vec<(Place, String)>) {
-        if let Some(cluster) = self.endpoint.cluster() {
-            return match cluster.refresh().await {
-                Ok(map) => self.cluster(&map),
-                Err(error) => (vec![self.unreachable(&error)], Vec::new()),
-            };
-        }
-        match self.endpoint.master(0).await {
-            Ok(place) => {
-                let named = self.endpoint.sentinels().map(|sentinels| {
-                    Finding::good(format!("Sentinel names {place} as the master {:?}", sentinels.service))
-                });
-                (named.into_iter().collect(), vec![(place, self.base.clone())])
-            }
-            Err(error) => (vec![self.unreachable(&error)], Vec::new()),
-        }
-    }
-
-    fn cluster(&self, map: &SlotMap) -> (Vec<Finding>, Vec<(Place, String)>) {
-        let masters: Vec<_> = map.masters().cloned().collect();
-        let found = match map.orphans() {
-            0 => Finding::good(format!("a cluster of {} masters owns every slot", masters.len())),
-            n => Finding::bad(
-                format!("{n} slots of the cluster have no master: topics in them cannot be published to"),
-                "look at `redis-cli --cluster check` and `--cluster fix`",
-            ),
+        let places = match self.endpoint.masters().await {
+            Ok(places) => places,
+            Err(error) => return (vec![self.unreachable(&error)], Vec::new()),
         };
-        let channel = |place: &Place| map.name_on(place, &self.base).unwrap_or_else(|| self.base.clone());
-        (vec![found], masters.into_iter().map(|place| (place.clone(), channel(&place))).collect())
+        let map = self.endpoint.cluster().map(|cluster| cluster.map());
+        let found = match (&map, self.endpoint.sentinels()) {
+            (Some(map), _) => Some(covered(map)),
+            (None, Some(sentinels)) => {
+                let named: Vec<String> = places.iter().map(ToString::to_string).collect();
+                Some(Finding::good(format!("Sentinel names {} as {:?}", named.join(", "), sentinels.service)))
+            }
+            (None, None) => None,
+        };
+        let own = |place: &Place| map.as_ref()?.name_on(place, &self.base);
+        let places = places.into_iter().map(|place| (own(&place).unwrap_or_else(|| self.base.clone()), place));
+        (found.into_iter().collect(), places.map(|(channel, place)| (place, channel)).collect())
     }
 
     fn unreachable(&self, error: &ConnectError) -> Finding {
@@ -205,6 +193,16 @@ impl Round {
             Ok(wire) => Visit { round: self, wire, heard }.all(channel).await,
             Err(error) => vec![self.unreachable(&error)],
         }
+    }
+}
+
+fn covered(map: &SlotMap) -> Finding {
+    match map.orphans() {
+        0 => Finding::good(format!("the cluster's {} masters own every slot", map.masters().count())),
+        n => Finding::bad(
+            format!("{n} slots of the cluster have no master: their topics cannot be published to"),
+            "look at `redis-cli --cluster check`, and mend it with `redis-cli --cluster fix`",
+        ),
     }
 }
 

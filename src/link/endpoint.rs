@@ -113,6 +113,17 @@ impl Endpoint {
         }
     }
 
+    /// Every master there is now; several only in a cluster.
+    ///
+    /// # Errors
+    /// Nobody knows.
+    pub async fn masters(&self) -> Result<Vec<Place>, ConnectError> {
+        match &self.finder {
+            Finder::Cluster(cluster) => Ok(cluster.refresh().await?.masters().cloned().collect()),
+            _ => Ok(vec![self.master(0).await?]),
+        }
+    }
+
     /// Connects to one of its servers; see [`Dialer::connect`].
     ///
     /// # Errors

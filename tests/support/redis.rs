@@ -137,8 +137,10 @@ fn signal(which: &str, pid: u32) {
     assert!(Command::new("kill").args([which, &pid.to_string()]).status().unwrap().success());
 }
 
-/// A port that nobody listens on just now, and that the kernel gives to no outgoing connection: below 32,768.
+/// A port that nobody listens on just now, and that the kernel gives to no outgoing connection: below 32,768. The
+/// same holds for the port 10,000 above, where a cluster's node listens for the others.
 pub fn free_port() -> u16 {
-    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..32_000));
-    ports.find(|&port| TcpListener::bind(("127.0.0.1", port)).is_ok()).unwrap()
+    let is_free = |port: u16| TcpListener::bind(("127.0.0.1", port)).is_ok();
+    let mut ports = std::iter::repeat_with(|| fastrand::u16(10_000..22_000));
+    ports.find(|&port| is_free(port) && is_free(port + 10_000)).unwrap()
 }

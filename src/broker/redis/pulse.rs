@@ -149,7 +149,8 @@ impl Pulse {
         self.landed(&place, answer.map_err(Unsent::Silent)?)
     }
 
-    /// One more master: the only place where canaries, and with them this replica, meet every one of them.
+    /// Meets a master: at first, after a loss, and every [`REDIAL`] canaries. Every master of this Redis is met
+    /// here, so what each of them needs of us is brought to it here.
     async fn dial(&self, place: &Place) -> Result<Wire, ConnectError> {
         self.endpoint.connect(place, &self.name, ANSWER, |_| ()).await
     }

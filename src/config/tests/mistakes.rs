@@ -167,6 +167,31 @@ fn redis_urls_are_checked_without_being_shown() {
 }
 
 #[test]
+fn keys_of_redis_that_do_not_fit_its_url_are_told() {
+    for (line, key, part) in [
+        ("url = \"redis://h\"\nsharded = true", "redis.sharded", "names no cluster"),
+        ("url = \"redis+cluster://h,redis://i\"\nsharded = true", "redis.sharded", "names no cluster"),
+        ("url = \"redis://h\"\nca = \"/ca.pem\"", "redis.ca", "speaks no TLS"),
+        ("url = \"rediss://h\"\ncert = \"/c.pem\"", "redis.cert", "redis.key is not"),
+        ("url = \"rediss://h\"\nkey = \"/k.pem\"", "redis.key", "redis.cert is not"),
+        ("url = \"redis://h\"\nsentinel_password = \"x\"", "redis.sentinel_password", "names no Sentinel"),
+        ("url = \"redis+cluster://h\"\nsentinel_username = \"x\"", "redis.sentinel_username", "names no Sentinel"),
+        ("url = \"redis+sentinel://:a@h/m\"\npassword = \"b\"", "redis.password", "take one away"),
+    ] {
+        let told = file(&format!("[redis]\n{line}")).mistakes();
+        assert!(told.len() == 1 && told[0].contains(key) && told[0].contains(part), "{line}: {told:?}");
+    }
+    for line in [
+        "url = \"redis+cluster://h,i\"\nsharded = true",
+        "url = \"rediss+sentinel://h,i/m\"\nca = \"/ca.pem\"\nsentinel_password = \"x\"",
+        "url = \"redis://:a@h,redis://i\"\npassword = \"b\"",
+        "url = [\"redis://h\", \"unix:///r.sock\"]",
+    ] {
+        assert!(file(&format!("[redis]\n{line}")).load().is_ok(), "{line}");
+    }
+}
+
+#[test]
 fn what_must_hold_between_keys_is_told() {
     let same = file("[public]\nlisten = \"0.0.0.0:80\"\n[internal]\nlisten = \"127.0.0.1:80\"");
     let expected = "fanline.toml:4: public.listen = \"0.0.0.0:80\" and internal.listen = \"127.0.0.1:80\" share port 80; \

@@ -119,6 +119,12 @@ fn no_secret_is_ever_printed() {
     let printed = print(&open);
     assert!(printed.contains("\nurl = \"redis://h\"\n") && printed.contains("\n# password = \"***\"\n"), "{printed}");
 
+    let several =
+        "[redis]\nurl = [\"redis://u:hunter2@h\", \"rediss+cluster://:hunter2/x@i,j:1\"]\nsentinel_password = \"\"";
+    let several = file(several).load().unwrap().settings;
+    let printed = print(&several);
+    assert!(printed.contains("# url = \"redis://u:***@h,rediss+cluster://:***@i,j:1\""), "{printed}");
+
     let socket = env(&[("REDIS_URL", "unix:///r.sock?user=u&pass=hunter2")]).load().unwrap().settings;
     assert!(print(&socket).contains("# url = \"unix:///r.sock?user=u&pass=***\""));
 }
