@@ -183,3 +183,121 @@ async fn a_topic_without_a_rule_has_neither_history_nor_positions(road: &Road) {
         assert_eq!((page.entries.len(), page.newest), (0, Position::START));
     }
 }
+
+/// What producers and operators may do to a history in Redis.
+mod in_redis {
+    use fanline::broker::redis::script::{LIBRARY, Script};
+
+    use super::*;
+    use crate::support::redis::RedisServer;
+
+    const STREAM: &str = "{fanline:kept:a}:stream";
+    const LAST: &str = "{fanline:kept:a}:last";
+
+    async fn road() -> Option<Road> {
+        let road = Road::redis().await?;
+        let library = || road.redis.as_ref().unwrap().cli(&["FUNCTION", "LIST", "LIBRARYNAME", LIBRARY]);
+        road.hub.until("the library is there", || library().contains("fanline_publish")).await;
+        Some(road)
+    }
+
+    fn call(redis: &RedisServer, args: &[&str]) -> String {
+        redis.cli(&[&["FCALL", "fanline_publish", "1"], args].concat())
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_producer_publishes_into_the_same_chain_by_the_function() {
+        let Some(road) = road().await else { return };
+        let (topic, redis) = (topic("kept:a"), road.redis.as_ref().unwrap());
+        road.subscribed(&topic).await;
+        let first = road.keep(&topic, 1).await[0];
+        let answer = call(redis, &["fanline:kept:a", "hi", "EVENT", "chat", "KEY", "k", "ID", "x", "EXCEPT", "r.1"]);
+        let [position, listeners, repeated] = answer.lines().collect::<Vec<_>>()[..] else { panic!("{answer}") };
+        assert_eq!((listeners, repeated), ("1", "0"));
+        assert_eq!(call(redis, &["fanline:kept:a", "hi", "ID", "x"]).lines().collect::<Vec<_>>(), [position, "0", "1"]);
+        assert_eq!(call(redis, &["fanline:bare", "hi"]).lines().collect::<Vec<_>>(), ["", "0", "0"]);
+        road.heard(&topic, 2).await;
+        let heard = &road.hub.publications(&topic)[1];
+        assert_eq!(heard.step(), Some((first, position.parse().unwrap())));
+        assert_eq!((heard.event(), heard.key(), &heard.payload[..]), (Some("chat"), Some("k"), &b"hi"[..]));
+        assert!(heard.ts().is_some() && heard.except() == [Box::from("r.1")]);
+        assert_eq!(road.keep(&topic, 1).await.len(), 1);
+        road.heard(&topic, 3).await;
+        assert_eq!(road.hub.publications(&topic)[2].step().unwrap().0.to_string(), position);
+        road.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn what_the_function_does_not_understand_is_refused_and_nothing_is_published() {
+        let Some(road) = road().await else { return };
+        let (topic, redis) = (topic("kept:a"), road.redis.as_ref().unwrap());
+        for (args, why) in [
+            (&["fanline:kept:a", "hi", "EVENTS", "x"][..], "EVENTS is no option; write EVENT, KEY, ID, TS or EXCEPT"),
+            (&["fanline:kept:a", "hi", "EVENT"], "EVENT has no value"),
+            (&["other:kept:a", "hi"], "write 1 fanline:<topic> <payload>"),
+            (&["fanline:kept:a"], "write 1 fanline:<topic> <payload>"),
+        ] {
+            let answer = call(redis, args);
+            assert!(answer.contains(why), "{args:?}: {answer}");
+        }
+        let long = "x".repeat(70_000);
+        assert!(call(redis, &["fanline:kept:a", "hi", "EVENT", &long]).contains("no replica reads so many"));
+        assert_eq!(road.last(&topic).await, Position::START);
+        road.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_chain_goes_on_though_keys_are_evicted_the_clock_is_set_back_or_a_stranger_adds() {
+        let Some(road) = road().await else { return };
+        let (topic, redis) = (topic("kept:a"), road.redis.as_ref().unwrap());
+        road.subscribed(&topic).await;
+        let first = road.keep(&topic, 1).await[0];
+        redis.cli(&["DEL", LAST]);
+        let second = road.keep(&topic, 1).await[0];
+        redis.cli(&["DEL", STREAM]);
+        let third = road.keep(&topic, 1).await[0];
+        redis.cli(&["SET", LAST, "9999999999999-5"]);
+        let fourth = road.keep(&topic, 1).await[0];
+        redis.cli(&["XADD", STREAM, "9999999999999-100", "a", "b"]);
+        let fifth = road.keep(&topic, 1).await[0];
+        redis.cli(&["DEL", LAST, STREAM]);
+        road.keep(&topic, 1).await;
+        road.heard(&topic, 6).await;
+        let before: Vec<_> = steps(&road.hub.publications(&topic)).into_iter().map(|(prev, _)| prev).collect();
+        let at = |text: &str| text.parse().unwrap();
+        let expected =
+            [Position::START, first, second, at("9999999999999-5"), at("9999999999999-100"), Position::START];
+        assert_eq!(before, expected);
+        assert_eq!((fourth, fifth), (at("9999999999999-6"), at("9999999999999-101")));
+        assert!(third > second);
+        road.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_script_that_redis_has_forgotten_is_brought_again() {
+        let Some(road) = road().await else { return };
+        let topic = topic("kept:a");
+        road.keep(&topic, 1).await;
+        road.redis.as_ref().unwrap().cli(&["SCRIPT", "FLUSH"]);
+        assert_eq!(road.keep(&topic, 2).await.len(), 2);
+        road.end().await;
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn an_older_library_is_replaced_and_a_newer_one_stays() {
+        let Some(redis) = RedisServer::start() else { return };
+        let ours = Script::new("fanline:", rules().load_full(), "PUBLISH").library;
+        let load = |code: &str| assert_eq!(redis.cli(&["FUNCTION", "LOAD", "REPLACE", code]), LIBRARY);
+        load(&ours.replace("-- fanline 1\n", "-- fanline 2\n"));
+        let road = Road::over(redis);
+        road.hub.until("open", || road.broker.health() == fanline::broker::Health::Open).await;
+        let redis = road.redis.as_ref().unwrap();
+        assert!(redis.cli(&["FUNCTION", "LIST", "LIBRARYNAME", LIBRARY, "WITHCODE"]).contains("-- fanline 2"));
+        redis.cli(&["FUNCTION", "LOAD", "REPLACE", &ours.replace("-- fanline 1\n", "-- fanline 0\n")]);
+        // Whoever meets the master anew looks.
+        redis.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+        let again = || redis.cli(&["FUNCTION", "LIST", "LIBRARYNAME", LIBRARY, "WITHCODE"]);
+        road.hub.until("replaced", || again().contains("-- fanline 1")).await;
+        road.end().await;
+    }
+}

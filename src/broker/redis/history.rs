@@ -15,7 +15,7 @@ use crate::broker::{HistoryError, Page, Part, PublishError, Read, Receipt};
 use crate::link::keys::Keys;
 use crate::position::Position;
 use crate::publication::{Header, Publication};
-use crate::settings::TopicRules;
+use crate::settings::{TopicRule, TopicRules};
 use crate::topic::Topic;
 
 /// What Redis says while it cannot answer, though it soon may.
@@ -44,6 +44,11 @@ impl Histories {
         let script = Arc::new(Script::new(self.keys.prefix(), rules, self.publish));
         self.script.store(script.clone());
         script
+    }
+
+    /// Whether any topic keeps a history.
+    pub fn any(&self) -> bool {
+        self.rules.load().rules.iter().any(TopicRule::keeps_history)
     }
 
     /// Whether publishing takes more than PUBLISH.

@@ -11,6 +11,7 @@ pub mod canary;
 pub mod desired;
 mod history;
 mod lanes;
+mod library;
 mod publisher;
 mod pulse;
 mod pushes;
@@ -57,7 +58,7 @@ pub struct RedisBroker {
     placement: Placement,
     links: Vec<Arc<LinkState>>,
     publisher: Publisher,
-    histories: Histories,
+    histories: Arc<Histories>,
 }
 
 /// Why there can be no broker over Redis, whatever Redis does.
@@ -120,6 +121,8 @@ impl RedisBroker {
                 Dial { endpoint, name, renewed, tasks: tasks.clone(), stop: stop.clone() }
             })
             .collect();
+        let publish = if settings.sharded { "SPUBLISH" } else { "PUBLISH" };
+        let histories = Arc::new(Histories::new(keys.clone(), rules, publish));
         let mut links = Vec::new();
         for (link, home) in placement.links() {
             links.push(Arc::new(LinkState::new(Parts {
@@ -141,6 +144,7 @@ impl RedisBroker {
                 endpoint: endpoint.clone(),
                 name: name(format!("canary.{number}")),
                 sharded,
+                histories: histories.clone(),
             };
             let (name, turn) = (name(number.to_string()), AtomicUsize::new(0));
             let supervisor = Supervisor { state, endpoint, name, sharded, turn };
@@ -156,8 +160,6 @@ impl RedisBroker {
             });
         }
         let publisher = Publisher::new(placement, dials, settings.sharded)?;
-        let publish = if settings.sharded { "SPUBLISH" } else { "PUBLISH" };
-        let histories = Histories::new(keys.clone(), rules, publish);
         Ok(Arc::new(Self { keys, placement, links, publisher, histories }))
     }
 

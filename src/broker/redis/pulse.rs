@@ -11,6 +11,8 @@ use redis::Value;
 use tokio::time::sleep;
 
 use crate::broker::redis::canary;
+use crate::broker::redis::history::Histories;
+use crate::broker::redis::library;
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::status::Commands;
 use crate::link::address::Place;
@@ -34,6 +36,7 @@ pub(super) struct Pulse {
     pub endpoint: Endpoint,
     pub name: String,
     pub sharded: bool,
+    pub histories: Arc<Histories>,
 }
 
 /// Why a canary did not leave.
@@ -152,7 +155,9 @@ impl Pulse {
     /// Meets a master: at first, after a loss, and every [`REDIAL`] canaries. Every master of this Redis is met
     /// here, so what each of them needs of us is brought to it here.
     async fn dial(&self, place: &Place) -> Result<Wire, ConnectError> {
-        self.endpoint.connect(place, &self.name, ANSWER, |_| ()).await
+        let mut wire = self.endpoint.connect(place, &self.name, ANSWER, |_| ()).await?;
+        library::bring(&mut wire, &self.histories).await;
+        Ok(wire)
     }
 
     async fn master(&self, channel: &str) -> Result<Place, ConnectError> {
