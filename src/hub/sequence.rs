@@ -206,8 +206,13 @@ impl Sequence {
 
     /// The history does not go on from `last`: its first entry behind that follows `prev`, where there is one.
     fn broken(&mut self, last: Position, prev: Option<Position>, newest: Position) -> Outcome {
-        self.floor = Some(newest);
-        self.go_on(vec![Step::Gap(reason(last, prev, newest), Some(newest))], newest, true)
+        // What has come since is told all the same: the hole is before it. Not what a read has told already.
+        let floor = self.floor;
+        self.waiting.retain(|publication| publication.position().is_none_or(|position| Some(position) > floor));
+        let first = self.waiting.iter().find_map(Publication::step).filter(|(_, pos)| *pos <= newest);
+        let at = first.map_or(newest, |(prev, _)| prev);
+        self.floor = Some(at);
+        self.go_on(vec![Step::Gap(reason(last, prev, newest), Some(at))], at, true)
     }
 
     fn follow(&mut self, publication: Publication) -> Outcome {

@@ -21,6 +21,7 @@ mod delivery;
 mod doors;
 mod drain;
 mod heartbeat;
+mod history;
 mod hostile;
 mod operations;
 mod outage;

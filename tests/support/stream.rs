@@ -16,6 +16,8 @@ pub struct Stream {
     /// The head of the answer.
     pub head: Answer,
     unread: Vec<u8>,
+    /// The last `id:`: what a browser would say when it comes back.
+    pub id: Option<String>,
     /// The last `retry:`, in ms.
     pub retry: Option<u64>,
     /// How many comments came.
@@ -56,10 +58,24 @@ impl Stream {
 
     /// Asks for a stream and leaves the answer unread.
     #[track_caller]
-    pub fn begin(mut socket: TcpStream, path: &str) -> Self {
-        write!(socket, "GET {path} HTTP/1.1\r\nHost: fanline\r\nAccept: text/event-stream\r\n\r\n").unwrap();
+    pub fn begin(socket: TcpStream, path: &str) -> Self {
+        Self::begin_with(socket, path, "")
+    }
+
+    /// Comes back to a stream as a browser does: with the last id.
+    #[track_caller]
+    pub fn again(gateway: &Gateway, path: &str, id: &str) -> Self {
+        let line = format!("Last-Event-ID: {id}\r\n");
+        let mut stream = Self::begin_with(TcpStream::connect(gateway.public()).unwrap(), path, &line);
+        stream.opened();
+        stream
+    }
+
+    #[track_caller]
+    fn begin_with(mut socket: TcpStream, path: &str, lines: &str) -> Self {
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: fanline\r\nAccept: text/event-stream\r\n{lines}\r\n").unwrap();
         let head = Answer { status: 0, head: String::new(), body: String::new() };
-        Self { socket, head, unread: Vec::new(), retry: None, comments: 0 }
+        Self { socket, head, unread: Vec::new(), id: None, retry: None, comments: 0 }
     }
 
     /// Reads the head, which must be that of a stream.
@@ -154,6 +170,7 @@ impl Stream {
             let value = value.strip_prefix(' ').unwrap_or(value);
             match field {
                 "" => self.comments += 1,
+                "id" => self.id = Some(value.to_owned()),
                 "event" => event = value.to_owned(),
                 "data" => data = Some(data.map_or_else(|| value.to_owned(), |data| data + "\n" + value)),
                 "retry" => self.retry = Some(value.parse().unwrap()),

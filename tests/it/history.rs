@@ -1,0 +1,289 @@
+//! Topics with history, as clients, producers and operators meet them: positions, pages, resuming, and replicas that heal
+//! themselves while nobody notices.
+
+use serde_json::{Value, json};
+
+use crate::client::Client;
+use crate::gateway::Gateway;
+use crate::stream::Stream;
+use crate::support::redis::RedisServer;
+
+/// Topics `h:*` keep a hundred publications, `short:*` three.
+const CONFIG: &str = "[[topics]]\nmatch = \"h:*\"\npublish = \"anyone\"\nhistory_size = 100\n\
+                      [[topics]]\nmatch = \"short:*\"\nhistory_size = 3\n\
+                      [[topics]]\nmatch = \"closed:*\"\nhistory_size = 9\nsubscribe = \"none\"\n\
+                      [[routes]]\npath = \"/ws\"\non_message = \"publish\"\non_gap = \"notify\"\n";
+
+fn gateway(redis: &RedisServer) -> Gateway {
+    Gateway::with_toml(CONFIG, &["--redis-url", &redis.url()]).ready()
+}
+
+/// Publishes a text and answers its position.
+#[track_caller]
+fn publish(gateway: &Gateway, topic: &str, text: &str) -> String {
+    let answer = gateway.post("/api/publish", &json!({ "topic": topic, "text": text }).to_string());
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    let answer: Value = serde_json::from_str(&answer.body).unwrap();
+    answer["topics"][topic]["position"].as_str().unwrap_or_else(|| panic!("no position: {answer}")).to_owned()
+}
+
+#[track_caller]
+fn publish_all(gateway: &Gateway, topic: &str, texts: &[&str]) -> Vec<String> {
+    texts.iter().map(|text| publish(gateway, topic, text)).collect()
+}
+
+/// Subscribes with where to go on, and answers what it is told.
+#[track_caller]
+fn resume(client: &mut Client, topic: &str, how: &str, from: &Value) -> Value {
+    client.say(&json!({ "type": "subscribe", "topic": topic, how: from }));
+    client.until("subscribed")
+}
+
+/// The next messages' texts, each with a position.
+#[track_caller]
+fn texts(client: &mut Client, count: usize) -> Vec<String> {
+    let told = (0..count).map(|_| client.told());
+    told.map(|told| {
+        assert!(told["type"] == "message" && told["position"].is_string(), "{told}");
+        told["text"].as_str().unwrap().to_owned()
+    })
+    .collect()
+}
+
+#[test]
+fn who_comes_back_gets_what_it_missed_on_any_replica_and_then_what_comes() {
+    let Some(redis) = RedisServer::start() else { return };
+    let [one, two] = [(); 2].map(|()| gateway(&redis));
+    let positions = publish_all(&one, "h:a", &["a", "b", "c", "d"]);
+    let mut client = Client::json_open(&two);
+    let told = resume(&mut client, "h:a", "since", &json!(positions[1]));
+    assert_eq!(
+        (&told["live"], &told["recovered"], &told["position"]),
+        (&json!(true), &json!(true), &json!(positions[1]))
+    );
+    publish(&one, "h:a", "e");
+    assert_eq!(texts(&mut client, 3), ["c", "d", "e"]);
+
+    let mut newest = Client::json_open(&one);
+    let told = resume(&mut newest, "h:a", "last", &json!(2));
+    assert_eq!((&told["recovered"], &told["position"]), (&json!(true), &json!(positions[2])));
+    assert_eq!(texts(&mut newest, 2), ["d", "e"]);
+
+    let mut timed = Client::json_open(&one);
+    assert_eq!(resume(&mut timed, "h:a", "since", &json!(1))["recovered"], true);
+    assert_eq!(texts(&mut timed, 5), ["a", "b", "c", "d", "e"]);
+
+    let mut fresh = Client::json(&one, &["h:a"]);
+    let sixth = publish(&two, "h:a", "f");
+    let told = fresh.told();
+    assert_eq!((&told["text"], &told["position"]), (&json!("f"), &json!(sixth)));
+}
+
+#[test]
+fn what_is_not_there_any_more_is_said_and_nothing_partial_comes() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let positions = publish_all(&gateway, "short:a", &["a", "b", "c", "d", "e"]);
+    let mut client = Client::json_open(&gateway);
+    let told = resume(&mut client, "short:a", "since", &json!(positions[0]));
+    assert_eq!((&told["recovered"], &told["position"]), (&json!(false), &json!(positions[4])));
+    publish(&gateway, "short:a", "f");
+    assert_eq!(texts(&mut client, 1), ["f"]);
+    for stranger in [json!("1-0"), json!("9999999999999-0"), json!(1)] {
+        let mut client = Client::json_open(&gateway);
+        assert_eq!(resume(&mut client, "short:a", "since", &stranger)["recovered"], false, "{stranger}");
+    }
+    let mut client = Client::json_open(&gateway);
+    let told = resume(&mut client, "bare", "since", &json!("1-0"));
+    assert_eq!((&told["recovered"], &told["position"]), (&json!(false), &Value::Null));
+}
+
+#[test]
+fn a_plain_client_goes_on_from_a_time_or_with_the_newest_and_is_told_where_it_cannot() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let positions = publish_all(&gateway, "h:a", &["a", "b", "c"]);
+    let mut newest = Client::open(&gateway.ws_url("/ws?topic=h:a&last=2"));
+    let mut since =
+        Client::open(&gateway.ws_url(&format!("/ws?topic=h:a&since={}", positions[0].split('-').next().unwrap())));
+    publish(&gateway, "h:a", "d");
+    assert_eq!([newest.text(), newest.text(), newest.text()], ["b", "c", "d"]);
+    assert_eq!([since.text(), since.text(), since.text(), since.text()], ["a", "b", "c", "d"]);
+    publish_all(&gateway, "short:a", &["a", "b", "c", "d", "e"]);
+    let mut late = Client::open(&gateway.ws_url("/ws?topic=short:a&since=1"));
+    let told = late.told();
+    assert_eq!((&told["type"], &told["reason"]), (&json!("gap"), &json!("trimmed")));
+    let answer = crate::client::knock(&gateway, "/ws?topic=h:a&since=yesterday", "");
+    assert!(answer.status == 400 && answer.body.contains("a time in ms since 1970 or a position"), "{}", answer.body);
+    let answer = crate::client::knock(&gateway, "/ws?topic=bare&since=yesterday", "");
+    assert_eq!(answer.status, 101, "without a history ?since= is somebody else's word");
+}
+
+#[test]
+fn an_event_stream_that_comes_back_resumes_all_its_topics() {
+    let Some(redis) = RedisServer::start() else { return };
+    let [one, two] = [(); 2].map(|()| gateway(&redis));
+    let path = "/sse?topic=h:a&topic=bare&topic=h:b";
+    let before = publish(&one, "h:b", "old");
+    let mut stream = Stream::open(&one, path);
+    let first = publish(&one, "h:a", "a1");
+    assert_eq!(stream.text(), "a1");
+    assert_eq!(stream.id.as_deref(), Some(&*format!("{first},{before}")), "it tells how far it is everywhere");
+    one.publish("bare", "x");
+    let second = publish(&one, "h:b", "b1");
+    assert_eq!([stream.text(), stream.text()], ["x", "b1"]);
+    let id = stream.id.clone().unwrap();
+    assert_eq!(id, format!("{first},{second}"));
+    drop(stream);
+    publish_all(&one, "h:a", &["a2", "a3"]);
+    publish(&two, "h:b", "b2");
+    let mut stream = Stream::again(&two, path, &id);
+    let mut missed = [stream.text(), stream.text(), stream.text()];
+    missed.sort();
+    assert_eq!(missed, ["a2", "a3", "b2"]);
+    publish(&one, "h:a", "a4");
+    assert_eq!(stream.text(), "a4");
+
+    let mut alone = Stream::open(&one, "/sse?topic=h:a");
+    let fifth = publish(&one, "h:a", "a5");
+    assert_eq!((alone.text(), alone.id.clone()), ("a5".into(), Some(fifth)));
+    for strange in ["42", "1-0,2-0", "somebody else's"] {
+        let mut stream = Stream::again(&two, "/sse?topic=h:a", strange);
+        let told = stream.next();
+        assert_eq!((told.event.as_str(), &told.json()["reason"]), ("gap", &json!("lost")), "{strange}");
+    }
+}
+
+/// Whoever was cut off before anything came knows where it was, too.
+#[test]
+fn a_stream_says_where_it_stands_before_anything_comes() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let last = publish(&gateway, "h:a", "a");
+    let mut stream = Stream::open(&gateway, "/sse?topic=h:a");
+    // Only the head and what is no event is there to be read.
+    assert_eq!(stream.within(std::time::Duration::from_millis(200)), None);
+    assert_eq!(stream.id, Some(last));
+}
+
+#[test]
+fn a_history_is_read_page_by_page_in_both_directions() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let positions: Vec<String> = (0..50).map(|n| publish(&gateway, "h:a", &n.to_string())).collect();
+    let mut client = Client::json_open(&gateway);
+    let mut page = |members: Value| {
+        let mut command = json!({ "type": "history", "topic": "h:a", "id": 1 });
+        command.as_object_mut().unwrap().extend(members.as_object().unwrap().clone());
+        client.say(&command);
+        client.until("history")
+    };
+    let texts = |page: &Value| {
+        let all = page["publications"].as_array().unwrap().iter();
+        all.map(|one| one["data"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    let all = page(json!({}));
+    assert_eq!(
+        (texts(&all), &all["more"], &all["position"]),
+        ((0..50).collect(), &json!(false), &json!(positions[49]))
+    );
+    let some = page(json!({ "since": positions[9], "limit": 30 }));
+    assert_eq!((texts(&some), &some["more"]), ((10..40).collect(), &json!(true)));
+    let rest = page(json!({ "since": positions[39] }));
+    assert_eq!((texts(&rest), &rest["more"]), ((40..50).collect(), &json!(false)));
+    let back = page(json!({ "before": positions[20], "limit": 5 }));
+    assert_eq!((texts(&back), &back["more"]), ((15..20).collect(), &json!(true)));
+    let newest = page(json!({ "limit": 2 }));
+    assert_eq!((texts(&newest), &newest["more"]), (vec![48, 49], &json!(true)));
+
+    let answer = gateway.get(&format!("/api/history?topic=h:a&before={}&limit=3", positions[3]));
+    let told: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((answer.status, texts(&told), &told["more"]), (200, vec![0, 1, 2], &json!(false)));
+    assert_eq!(gateway.get("/api/history?topic=bare").status, 404);
+    assert_eq!(gateway.get("/api/history?topic=h:a&limit=301").status, 400);
+    assert_eq!(gateway.post("/api/history?topic=h:a", "").status, 405);
+
+    for (topic, code) in [("bare", "no_history"), ("closed:a", "forbidden")] {
+        client.say(&json!({ "type": "history", "topic": topic, "id": 2 }));
+        let told = client.until("error");
+        assert_eq!((&told["code"], &told["id"]), (&json!(code), &json!(2)));
+    }
+}
+
+#[test]
+fn a_page_holds_a_mebibyte_and_says_that_there_is_more() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let large = "x".repeat(300 * 1024);
+    for _ in 0..8 {
+        publish(&gateway, "h:a", &large);
+    }
+    let answer = gateway.get("/api/history?topic=h:a");
+    let told: Value = serde_json::from_str(&answer.body).unwrap();
+    assert_eq!((told["publications"].as_array().unwrap().len(), &told["more"]), (3, &json!(true)));
+}
+
+#[test]
+fn a_publication_repeated_under_its_key_is_answered_with_the_first_position() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let mut client = Client::json(&gateway, &["h:a"]);
+    let order = json!({ "topic": "h:a", "text": "pay", "idempotency_key": "order-17" }).to_string();
+    let answers = [(); 2].map(|()| serde_json::from_str::<Value>(&gateway.post("/api/publish", &order).body).unwrap());
+    let [first, again] = answers.map(|answer| answer["topics"]["h:a"].clone());
+    assert_eq!(
+        (&first["position"], &first["repeated"], &again["repeated"]),
+        (&again["position"], &Value::Null, &json!(true))
+    );
+    publish(&gateway, "h:a", "next");
+    assert_eq!(texts(&mut client, 2), ["pay", "next"]);
+}
+
+#[test]
+fn who_publishes_is_told_the_position() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let [mut speaker, mut listener] = [(); 2].map(|()| Client::json(&gateway, &["h:a"]));
+    speaker.say(&json!({ "type": "publish", "topic": "h:a", "text": "hi", "id": 7 }));
+    let told = speaker.until("published");
+    assert_eq!(told["position"], listener.told()["position"]);
+}
+
+/// The link is cut while producers publish on: the replica reads what it missed, and nobody hears of it but in order.
+#[test]
+fn a_replica_that_lost_its_link_heals_itself_and_nobody_notices() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let [mut healed, mut told] = [Client::json(&gateway, &["h:a"]), Client::json(&gateway, &["bare"])];
+    let mut expected = Vec::new();
+    for round in 0..20 {
+        if round % 5 == 0 {
+            redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        }
+        for n in 0..5 {
+            let text = format!("{round}:{n}");
+            redis.cli(&["FCALL", "fanline_publish", "1", "fanline:h:a", &text]);
+            expected.push(text);
+        }
+    }
+    assert_eq!(texts(&mut healed, expected.len()), expected);
+    assert!(healed.told_so_far().is_empty(), "nothing was said of it");
+    let gaps = told.told_so_far().into_iter().filter(|event| event["type"] == "gap").count();
+    assert!(gaps > 0, "who has no history is told");
+    assert!(gateway.metric(r#"fanline_recovered_total{outcome="healed"}"#) > 0.0);
+}
+
+#[test]
+fn a_history_that_is_gone_is_told_as_lost_and_the_next_publications_arrive() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let mut client = Client::json(&gateway, &["h:a"]);
+    publish(&gateway, "h:a", "a");
+    assert_eq!(texts(&mut client, 1), ["a"]);
+    redis.cli(&["FLUSHALL"]);
+    publish(&gateway, "h:a", "b");
+    let gap = client.told();
+    assert_eq!((&gap["type"], &gap["reason"], &gap["topics"]), (&json!("gap"), &json!("lost"), &json!(["h:a"])));
+    publish(&gateway, "h:a", "c");
+    assert_eq!(texts(&mut client, 2), ["b", "c"]);
+}
