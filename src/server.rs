@@ -67,7 +67,7 @@ pub enum StartError {
         error: io::Error,
     },
     /// Redis is configured in a way that cannot be used.
-    #[error("redis.url: {0}")]
+    #[error("{0}")]
     Redis(String),
 }
 

@@ -172,6 +172,31 @@ async fn commands_follow_a_slot_while_it_moves_and_after_it_has() {
     replica.end().await;
 }
 
+async fn arrive_in_order(replica: &Replicated) {
+    let topics = rooms(6);
+    replica.subscribed(&topics).await;
+    for n in 0..200 {
+        for topic in &topics {
+            replica.broker.publish(topic, &Header::default(), n.to_string().into()).await.unwrap();
+        }
+    }
+    let expected: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+    for topic in &topics {
+        replica.hub.until("all heard", || replica.hub.messages(topic).len() == 200).await;
+        assert!(replica.hub.messages(topic).iter().eq(expected.iter()), "{topic}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn publications_of_one_publisher_arrive_in_order_with_either_kind_of_subscription() {
+    let Some(cluster) = Cluster::start() else { return };
+    for sharded in [false, true] {
+        let replica = open(&cluster, sharded).await;
+        arrive_in_order(&replica).await;
+        replica.end().await;
+    }
+}
+
 mod sharded {
     use super::*;
 

@@ -1,4 +1,4 @@
-//! Producers in other languages find a topic's home as the gateway does. Foreign programs: node, python3.
+//! Producers in other languages find a topic's home as the gateway does: in foreign programs, of node and python3.
 
 use std::path::Path;
 use std::process::Command;

@@ -160,3 +160,75 @@ impl Canaries {
         self.roads.iter_mut().find(|road| road.channel == channel)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::cluster::Cluster;
+    use crate::link::connect::Dialer;
+    use redis::Value;
+
+    /// A cluster whose masters own the slots up to these, in order.
+    fn map(last: &[i64]) -> std::sync::Arc<SlotMap> {
+        let text = |text: &str| Value::BulkString(text.as_bytes().into());
+        let mut first = 0;
+        let ranges = last.iter().zip(7000..).map(|(&last, port)| {
+            let node = Value::Array(vec![text("h"), Value::Int(port)]);
+            let range = Value::Array(vec![Value::Int(first), Value::Int(last), node]);
+            first = last + 1;
+            range
+        });
+        let ranges = Value::Array(ranges.collect());
+        let cluster = Cluster::new(Vec::new(), Dialer::new(None, None, 0, None));
+        let from = crate::link::address::Place::Tcp { host: "h".into(), port: 7000 };
+        cluster.learn(&from, vec![text("cluster_state:ok\r\ncluster_current_epoch:1"), ranges]);
+        cluster.map()
+    }
+
+    fn flying(roads: usize) -> (Canaries, Vec<String>, Instant) {
+        let mut canaries = Canaries::new("fanline:@canary:a.0".into());
+        let ends: Vec<i64> = (1..=roads).map(|n| i64::try_from(n * 16_384 / roads).unwrap() - 1).collect();
+        let channels = canaries.cover(&map(&ends), true);
+        channels.iter().for_each(|channel| canaries.fly(channel));
+        (canaries, channels, Instant::now())
+    }
+
+    #[test]
+    fn every_master_has_one_and_one_that_comes_gets_one() {
+        let (mut canaries, channels, _) = flying(3);
+        let three = map(&[5_460, 10_922, 16_383]);
+        let owners: Vec<_> = channels.iter().map(|channel| three.owner(slot(channel))).collect();
+        assert!(three.masters().all(|master| owners.contains(&Some(master))));
+        assert_eq!(canaries.cover(&three, false), [""; 0]);
+        let four = map(&[5_460, 10_922, 16_000, 16_383]);
+        let added = canaries.cover(&four, false);
+        assert!(added.len() == 1 && slot(&added[0]) > 16_000, "{added:?}");
+        assert!(canaries.has(added[0].as_bytes()) && !canaries.has(b"fanline:@canary:a.0.x"));
+    }
+
+    #[test]
+    fn a_link_is_proven_only_by_canaries_of_all_roads() {
+        let (mut canaries, channels, now) = flying(2);
+        let mut row = |channel: &str, number| {
+            canaries.sent(channel, number, now);
+            canaries.came(channel.as_bytes(), number, now).map(|proof| proof.row)
+        };
+        assert_eq!([row(&channels[0], 1), row(&channels[0], 2), row(&channels[0], 3)], [Some(0); 3]);
+        assert_eq!([row(&channels[1], 1), row(&channels[1], 2)], [Some(1), Some(2)]);
+    }
+
+    #[test]
+    fn a_master_that_falls_silent_costs_the_link_once() {
+        let (mut canaries, channels, now) = flying(2);
+        canaries.sent(&channels[0], 1, now);
+        canaries.came(channels[0].as_bytes(), 1, now);
+        canaries.sent(&channels[0], 2, now);
+        canaries.unanswered(&channels[0]);
+        assert_eq!(canaries.deadline(), Some(now + OVERDUE), "it was heard: something may be missed");
+        canaries.ground();
+        canaries.fly(&channels[0]);
+        canaries.sent(&channels[0], 3, now);
+        canaries.unanswered(&channels[0]);
+        assert_eq!(canaries.deadline(), None, "it was not heard since");
+    }
+}
