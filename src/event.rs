@@ -86,7 +86,8 @@ pub struct Gap {
     pub topics: Vec<Topic>,
     /// Why.
     pub reason: GapReason,
-    /// Since when, in ms since 1970: the last sure sign of life, or when the first that was dropped came.
+    /// Since when, in ms since 1970: when the last canary that came back was sent, or when the first that was
+    /// dropped came.
     pub since: u64,
     /// When it was noted: publications flow again. More may be dropped while it waits to be read, so what is
     /// looked up must reach from `since` to the moment of looking.

@@ -151,6 +151,29 @@ async fn an_outage_is_told_once_however_often_the_link_flaps() {
     replica.end().await;
 }
 
+/// What was heard last says nothing of what was published since: it was on its way for a while itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_on_its_way_when_a_slow_link_breaks_was_published_after_the_loss_is_said_to_begin() {
+    let Some(redis) = RedisServer::start() else { return };
+    let proxy = Proxy::start(redis.port()).await;
+    let replica = Replicated::open(&proxy.url()).await;
+    let room = topic("room:42");
+    replica.subscribed(std::slice::from_ref(&room)).await;
+    proxy.rule(Class::Subscribers, Rule { delay: Duration::from_millis(300), ..Rule::default() });
+    replica.publish(&room, "heard").await.unwrap();
+    let published = fanline::clock::unix_ms();
+    replica.publish(&room, "lost").await.unwrap();
+    replica.hub.until("heard", || replica.hub.messages(&room).len() == 1).await;
+    proxy.cut(Class::Subscribers);
+    proxy.rule(Class::Subscribers, Rule::default());
+    replica.hub.until("lost", || replica.hub.losses() == [1]).await;
+    replica.hub.until("live", || replica.hub.is_live(&room)).await;
+    let told = replica.hub.told(&room);
+    let [Told::Live, Told::Message(_), Told::Lost(since), Told::Live] = told[..] else { panic!("{told:?}") };
+    assert!(since <= published, "lost since {since}, but published at {published}");
+    replica.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_that_redis_drops_because_it_was_read_too_slowly_is_made_again() {
     let limit = ["--client-output-buffer-limit", "pubsub 1mb 0 0"];
@@ -269,7 +292,7 @@ async fn connections_that_redis_closes_cost_no_publication() {
     let replica = Replicated::open(&redis.url()).await;
     let topics = rooms(20);
     for topic in &topics {
-        assert_eq!(replica.publish(topic, "first").await, Ok(Receipt { replicas: 0 }));
+        assert_eq!(replica.publish(topic, "first").await, Ok(Receipt::heard(0)));
     }
     let canary = || {
         let clients = redis.cli(&["CLIENT", "LIST"]);
@@ -281,7 +304,7 @@ async fn connections_that_redis_closes_cost_no_publication() {
     // When the canary's connection has been noticed and made anew, so have the others been noticed.
     replica.hub.until("dialled again", || canary().is_some_and(|now| Some(now) != before)).await;
     for topic in &topics {
-        assert_eq!(replica.publish(topic, "again").await, Ok(Receipt { replicas: 0 }));
+        assert_eq!(replica.publish(topic, "again").await, Ok(Receipt::heard(0)));
     }
     replica.end().await;
 }

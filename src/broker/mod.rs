@@ -82,8 +82,8 @@ pub trait Deliver: Send + Sync + 'static {
     /// From here on the topic's publications flow.
     fn live(&self, topic: &Topic);
 
-    /// From `since` (ms since 1970, the last sure sign of life) on, publications of these topics may be
-    /// missed, until `live` is called for them again.
+    /// From `since` (ms since 1970, when the last canary that came back was sent) on, publications of these topics
+    /// may be missed, until `live` is called for them again.
     fn lost(&self, topics: &[Topic], since: u64);
 
     /// One publication of the topic could not be delivered; the broker has counted it.

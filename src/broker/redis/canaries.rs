@@ -22,6 +22,8 @@ struct Road {
     canary: Canary,
     /// How many came back in a row.
     row: u32,
+    /// Until when all that was published on it is known to have come, on this connection.
+    whole: Option<Instant>,
 }
 
 /// What a canary that came back shows.
@@ -31,11 +33,13 @@ pub struct Proof {
     pub rtt: Option<Duration>,
     /// How many came back in a row on each road at least.
     pub row: u32,
+    /// Until when all that was published is known to have come; none while one road is not proven.
+    pub whole: Option<Instant>,
 }
 
 impl Road {
     fn new(channel: String) -> Self {
-        Self { channel, canary: Canary::Grounded, row: 0 }
+        Self { channel, canary: Canary::Grounded, row: 0, whole: None }
     }
 }
 
@@ -61,8 +65,13 @@ impl Canaries {
     /// The connection is gone: nothing flies, and in a cluster the next connection finds its own roads.
     pub fn ground(&mut self) {
         for road in &mut self.roads {
-            (road.canary, road.row) = (Canary::Grounded, 0);
+            (road.canary, road.row, road.whole) = (Canary::Grounded, 0, None);
         }
+    }
+
+    /// Until when all that was published is known to have come, on every road; none while one is not proven.
+    fn whole(&self) -> Option<Instant> {
+        self.roads.iter().map(|road| road.whole).min().flatten()
     }
 
     /// Adds a road for each master of the cluster that has none, and forgets those that lead to a master with
@@ -97,17 +106,18 @@ impl Canaries {
         }
     }
 
-    /// SUBSCRIBE was confirmed.
-    pub fn fly(&mut self, channel: &str) {
+    /// SUBSCRIBE was confirmed. Answers until when all is known to have come.
+    pub fn fly(&mut self, channel: &str, now: Instant) -> Option<Instant> {
         if let Some(road) = self.road(channel) {
-            road.canary = Canary::Flying(Flight::default());
+            (road.canary, road.whole) = (Canary::Flying(Flight::default()), Some(now));
         }
+        self.whole()
     }
 
     /// SUBSCRIBE was refused, or Redis took the subscription away.
     pub fn lose(&mut self, channel: &str) {
         if let Some(road) = self.road(channel) {
-            (road.canary, road.row) = (Canary::Grounded, 0);
+            (road.canary, road.row, road.whole) = (Canary::Grounded, 0, None);
         }
     }
 
@@ -139,8 +149,9 @@ impl Canaries {
         let road = self.roads.iter_mut().find(|road| road.channel.as_bytes() == channel)?;
         let back = road.canary.came(number, now)?;
         road.row = if back.in_a_row { road.row.saturating_add(1) } else { 1 };
+        road.whole = Some(back.sent);
         let row = self.roads.iter().map(|road| road.row).min().unwrap_or(0);
-        Some(Proof { rtt: back.rtt, row })
+        Some(Proof { rtt: back.rtt, row, whole: self.whole() })
     }
 
     /// When the link counts as deaf, unless something comes back before.
@@ -189,8 +200,11 @@ mod tests {
         let mut canaries = Canaries::new("fanline:@canary:a.0".into());
         let ends: Vec<i64> = (1..=roads).map(|n| i64::try_from(n * 16_384 / roads).unwrap() - 1).collect();
         let channels = canaries.cover(&map(&ends), true);
-        channels.iter().for_each(|channel| canaries.fly(channel));
-        (canaries, channels, Instant::now())
+        let now = Instant::now();
+        let whole: Vec<_> = channels.iter().map(|channel| canaries.fly(channel, now)).collect();
+        assert_eq!(whole.last(), Some(&Some(now)));
+        assert!(whole[..roads - 1].iter().all(Option::is_none), "not before all roads are");
+        (canaries, channels, now)
     }
 
     #[test]
@@ -218,6 +232,18 @@ mod tests {
     }
 
     #[test]
+    fn all_has_come_until_the_oldest_of_the_last_canaries_was_sent() {
+        let (mut canaries, channels, now) = flying(2);
+        let [later, latest] = [1, 2].map(|s| now + Duration::from_secs(s));
+        let mut whole = |channel: &str, number, at| {
+            canaries.sent(channel, number, at);
+            canaries.came(channel.as_bytes(), number, at + OVERDUE).and_then(|proof| proof.whole)
+        };
+        assert_eq!(whole(&channels[0], 1, later), Some(now));
+        assert_eq!(whole(&channels[1], 1, latest), Some(later));
+    }
+
+    #[test]
     fn a_master_that_falls_silent_costs_the_link_once() {
         let (mut canaries, channels, now) = flying(2);
         canaries.sent(&channels[0], 1, now);
@@ -226,7 +252,7 @@ mod tests {
         canaries.unanswered(&channels[0]);
         assert_eq!(canaries.deadline(), Some(now + OVERDUE), "it was heard: something may be missed");
         canaries.ground();
-        canaries.fly(&channels[0]);
+        canaries.fly(&channels[0], now);
         canaries.sent(&channels[0], 3, now);
         canaries.unanswered(&channels[0]);
         assert_eq!(canaries.deadline(), None, "it was not heard since");

@@ -48,6 +48,8 @@ pub struct Return {
     pub rtt: Option<Duration>,
     /// Whether it is the first since the connection was made, or follows the one before it.
     pub in_a_row: bool,
+    /// When it was sent, or some time before: whatever was published until then has come before it.
+    pub sent: Instant,
 }
 
 impl Canary {
@@ -79,10 +81,10 @@ impl Canary {
         if newest.number > number {
             // A later one is out still; its own clock runs from its own start.
             flight.waiting = Some((newest, newest));
-            return Some(Return { rtt: None, in_a_row });
+            return Some(Return { rtt: None, in_a_row, sent: oldest.at });
         }
         flight.waiting = None;
-        Some(Return { rtt: Some(now.duration_since(newest.at)), in_a_row })
+        Some(Return { rtt: Some(now.duration_since(newest.at)), in_a_row, sent: newest.at })
     }
 
     /// When the link counts as deaf, unless something comes back before.
@@ -112,10 +114,10 @@ mod tests {
         canary.sent(8, now + EVERY);
         assert_eq!(canary.deadline(), Some(now + OVERDUE), "a later one gives no grace");
         let back = canary.came(7, now + EVERY);
-        assert_eq!(back, Some(Return { rtt: None, in_a_row: true }));
+        assert_eq!(back, Some(Return { rtt: None, in_a_row: true, sent: now }));
         assert_eq!(canary.deadline(), Some(now + EVERY + OVERDUE));
         let back = canary.came(8, now + EVERY + EVERY);
-        assert_eq!(back, Some(Return { rtt: Some(EVERY), in_a_row: true }));
+        assert_eq!(back, Some(Return { rtt: Some(EVERY), in_a_row: true, sent: now + EVERY }));
         assert_eq!(canary.deadline(), None);
     }
 

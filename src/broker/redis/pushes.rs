@@ -35,7 +35,6 @@ impl LinkState {
             return self.canary_came(channel, &payload, now);
         }
         let Some(topic) = self.listened(generation, channel) else { return };
-        self.seen(now);
         // `Bytes` takes the vector over: the payload is not copied.
         match Header::split(Bytes::from(payload)) {
             Ok((header, payload)) => {
@@ -63,10 +62,10 @@ impl LinkState {
     }
 
     fn subscribed(&self, generation: Generation, channel: &[u8], now: Instant) {
-        self.seen(now);
         let Ok(channel) = std::str::from_utf8(channel) else { return };
         if self.is_canary(channel.as_bytes()) {
-            self.canaries.lock().fly(channel);
+            let whole = self.canaries.lock().fly(channel, now);
+            self.whole_until(whole);
             self.fly.notify_one();
             return;
         }
@@ -87,7 +86,7 @@ impl LinkState {
         let Some(name) = self.keys.name(channel.as_bytes()) else { return };
         let lost = self.desired.lock().left(generation, name);
         if let Some(topic) = lost {
-            self.deliver.lost(&[topic], self.last_seen());
+            self.deliver.lost(&[topic], self.last_whole());
             self.wake.notify_one();
         }
     }
@@ -100,7 +99,7 @@ impl LinkState {
     fn canary_came(&self, channel: &[u8], payload: &[u8], now: Instant) {
         let number = std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok());
         let Some(proof) = number.and_then(|number| self.canaries.lock().came(channel, number, now)) else { return };
-        self.seen(now);
+        self.whole_until(proof.whole);
         self.condition.lock().canary(proof.row);
         if let Some(rtt) = proof.rtt {
             self.metrics.redis_canary_rtt_seconds.observe(rtt.as_secs_f64());

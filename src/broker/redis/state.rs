@@ -51,7 +51,7 @@ pub struct LinkState {
 /// Moments as numbers, so that they can be noted without a lock. All in ms since the start.
 struct Clock {
     start: Instant,
-    seen: AtomicU64,
+    whole: AtomicU64,
     ticked: AtomicU64,
 }
 
@@ -69,7 +69,7 @@ pub(super) struct Parts {
 impl LinkState {
     pub(super) fn new(parts: Parts) -> Self {
         let Parts { link, keys, canary, linger, lanes, deliver, metrics } = parts;
-        let clock = Clock { start: Instant::now(), seen: AtomicU64::new(0), ticked: AtomicU64::new(0) };
+        let clock = Clock { start: Instant::now(), whole: AtomicU64::new(0), ticked: AtomicU64::new(0) };
         let canary_base = keys.channel(&canary);
         Self {
             link,
@@ -146,14 +146,17 @@ impl LinkState {
         self.clock.ago(&self.clock.ticked)
     }
 
-    /// Something came from Redis just now.
-    pub(super) fn seen(&self, now: Instant) {
-        self.clock.note(&self.clock.seen, now);
+    /// What was published before this moment has come, or its loss was told. Only a canary shows that: when a
+    /// message comes, nobody knows how long it was on its way, and what was published behind it.
+    pub(super) fn whole_until(&self, moment: Option<Instant>) {
+        if let Some(moment) = moment {
+            self.clock.note(&self.clock.whole, moment);
+        }
     }
 
-    /// When the last push came, in ms since 1970.
-    pub(super) fn last_seen(&self) -> u64 {
-        let ago = self.clock.ago(&self.clock.seen);
+    /// Until when all is known to have come, in ms since 1970.
+    pub(super) fn last_whole(&self) -> u64 {
+        let ago = self.clock.ago(&self.clock.whole);
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         millis(now.saturating_sub(ago))
     }

@@ -150,7 +150,7 @@ impl Supervisor {
         state.fly.notify_one();
         let lost = state.desired.lock().lost();
         if !lost.is_empty() {
-            state.deliver.lost(&lost, state.last_seen());
+            state.deliver.lost(&lost, state.last_whole());
         }
         proven
     }
