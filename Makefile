@@ -3,11 +3,12 @@
 SHELL := /bin/bash
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 60
+CHAOS_SECONDS ?= 180
 
-.PHONY: help run test bench compare peers audit fuzz loom
+.PHONY: help run test chaos reliability bench compare peers audit fuzz loom
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-7s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: ## builds and starts the gateway, in-process or on Redis: REDIS_URL=redis://127.0.0.1:6379 make run
 	cargo build --locked --profile quick --bin fanline
@@ -15,6 +16,14 @@ run: ## builds and starts the gateway, in-process or on Redis: REDIS_URL=redis:/
 
 test: ## installs what the tests need, then runs every check; OFFLINE=1 skips by name what cannot run
 	tests/run.sh
+
+chaos: ## draws faults for CHAOS_SECONDS (180) and prints what was lost, doubled or told; CHAOS_SEED=n draws the same again
+	cargo build --locked --profile quick --bin fanline
+	GATEWAY_BIN=$(TARGET)/quick/fanline CHAOS_SECONDS=$(CHAOS_SECONDS) \
+	cargo test --locked --profile quick --test ledger -- --nocapture --exact chaos::faults_in_a_row_leave_nothing_lost_without_a_word
+
+reliability: ## the same after each fault by itself, as long as in life, and writes load/RELIABILITY.md; about ten minutes
+	RELIABILITY=1 $(MAKE) --no-print-directory chaos
 
 bench: ## measures the gateway against the floor, then a fleet of it, then it beside whatever peers are on the machine
 	cargo build --locked --release --workspace

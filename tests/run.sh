@@ -45,7 +45,7 @@ check_with() {
 setup() {
     local begin=$SECONDS tool
     absent=
-    for tool in redis curl node python chromium valgrind cargo-deny; do
+    for tool in redis faketime curl node python chromium valgrind cargo-deny; do
         tests/setup.sh $tool || absent+=" $tool"
     done
     if [[ -z $absent ]]; then note ok $((SECONDS - begin)) setup; else note lacking $((SECONDS - begin)) "setup:$absent"; fi

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests lack: all of it, or what is named (redis curl node python chromium valgrind cargo-deny). Quick
-# where all is there. What it may not install itself it names in one line, and ends with 1. OFFLINE=1 installs
+# Installs what the tests lack: all of it, or what is named (redis faketime curl node python chromium valgrind
+# cargo-deny). Quick where all is there. What it may not install itself it names in one line, and ends with 1. OFFLINE=1 installs
 # nothing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -44,6 +44,13 @@ need_redis() {
     have redis-server && have redis-cli && return
     may_install && system_package redis-server && return
     lacks redis-server "install Redis 6.2 or newer (Debian: apt-get install redis-server)"
+}
+
+# For the tests that set Redis' clock.
+need_faketime() {
+    compgen -G '/usr/lib*/*/faketime/libfaketime.so.1' >/dev/null || compgen -G '/usr/l*/lib/faketime/libfaketime.so.1' >/dev/null && return
+    may_install && system_package libfaketime && return
+    lacks libfaketime "install it (Debian: apt-get install libfaketime)"
 }
 
 need_curl() {
@@ -115,11 +122,11 @@ fit_deny() {
 }
 
 mkdir -p "$tools"
-[[ $# -eq 0 ]] && set -- redis curl node python chromium valgrind cargo-deny
+[[ $# -eq 0 ]] && set -- redis faketime curl node python chromium valgrind cargo-deny
 for need; do
     case $need in
-    redis | curl | node | python | chromium | valgrind | cargo-deny) "need_$need" ;;
-    *) lacks "$need" "this script knows redis, curl, node, python, chromium, valgrind and cargo-deny" ;;
+    redis | faketime | curl | node | python | chromium | valgrind | cargo-deny) "need_$need" ;;
+    *) lacks "$need" "this script knows redis, faketime, curl, node, python, chromium, valgrind and cargo-deny" ;;
     esac
 done
 exit $missing

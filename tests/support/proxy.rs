@@ -93,6 +93,12 @@ impl Proxy {
         });
     }
 
+    /// Ends what happens to all connections, and closes those that it happened to.
+    pub fn renew(&self) {
+        self.rules
+            .send_modify(|rules| *rules = Rules { cuts: (rules.cuts.0 + 1, rules.cuts.1 + 1), ..Rules::default() });
+    }
+
     /// Whether new connections are hung up on at once.
     pub fn refuse(&self, refuse: bool) {
         self.refusing.store(refuse, Ordering::Relaxed);
@@ -150,15 +156,17 @@ impl Wire {
 
     async fn cut(mut self) {
         loop {
-            let cuts = self.rules.borrow_and_update().cuts;
-            let subscribes = self.subscribes.load(Ordering::Relaxed);
-            if (subscribes && cuts.0 > self.cuts.0) || (!subscribes && cuts.1 > self.cuts.1) {
-                return;
-            }
-            if self.rules.changed().await.is_err() {
+            self.rules.borrow_and_update();
+            if self.is_cut() || self.rules.changed().await.is_err() {
                 return;
             }
         }
+    }
+
+    fn is_cut(&self) -> bool {
+        let cuts = self.rules.borrow().cuts;
+        let subscribes = self.subscribes.load(Ordering::Relaxed);
+        (subscribes && cuts.0 > self.cuts.0) || (!subscribes && cuts.1 > self.cuts.1)
     }
 }
 
@@ -181,6 +189,11 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut wire: Wire, d
         let rule = wire.rule();
         if !rule.delay.is_zero() {
             tokio::time::sleep(rule.delay).await;
+        }
+        // A connection that was cut carries nothing more: what it swallowed before would be a hole that no
+        // network makes.
+        if wire.is_cut() {
+            return;
         }
         let swallowed = if direction == Direction::Up { rule.swallow_up } else { rule.swallow_down };
         if !swallowed && to.write_all(&chunk[..n]).await.is_err() {

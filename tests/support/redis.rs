@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,7 @@ pub struct RedisServer {
     child: Option<Child>,
     dir: TempDir,
     extra: Vec<String>,
+    environment: Vec<(String, String)>,
 }
 
 impl RedisServer {
@@ -24,6 +26,11 @@ impl RedisServer {
 
     /// The same with more arguments, `--requirepass x` say.
     pub fn start_with(extra: &[&str]) -> Option<Self> {
+        Self::start_under(&[], extra)
+    }
+
+    /// The same with variables in its environment.
+    pub fn start_under(environment: &[(&str, &str)], extra: &[&str]) -> Option<Self> {
         let found = Command::new("redis-server").arg("--version").stdout(Stdio::null()).status();
         if found.is_err() {
             assert!(
@@ -35,7 +42,8 @@ impl RedisServer {
         }
         let dir = tempfile::tempdir().unwrap();
         let extra = extra.iter().map(|&arg| arg.to_owned()).collect();
-        let mut server = Self { port: free_port(), child: None, dir, extra };
+        let environment = environment.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let mut server = Self { port: free_port(), child: None, dir, extra, environment };
         server.restart();
         Some(server)
     }
@@ -48,18 +56,24 @@ impl RedisServer {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
+    /// Where it keeps what it keeps.
+    pub fn directory(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// The path of its unix socket.
     pub fn unix_socket(&self) -> String {
         self.dir.path().join("redis.sock").to_str().unwrap().to_owned()
     }
 
-    /// Starts it again on the same port, without data; returns once it answers.
+    /// Starts it again on the same port, with what its directory holds; returns once it answers.
     pub fn restart(&mut self) {
         self.kill();
         let child = Command::new("redis-server")
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(["--dir", self.dir.path().to_str().unwrap(), "--unixsocket", &self.unix_socket()])
             .args(&self.extra)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .spawn()
             .unwrap();

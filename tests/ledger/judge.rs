@@ -1,0 +1,267 @@
+//! Holds what one client noted of one topic against what was published: nothing lost without a word, nothing
+//! twice, nothing out of order. Functions over values, so that wrong histories can be put to them.
+
+use std::collections::{BTreeSet, HashSet};
+
+use crate::ledger::{Keeps, Millis, Outcome, Page, Position, Publication};
+
+/// What a client noted of one topic since the page began.
+#[derive(Debug, Default, Clone)]
+pub struct Diary {
+    /// Whether it listened when the page began.
+    pub listening: bool,
+    /// The last position that it had then.
+    pub cursor: Option<Position>,
+    pub notes: Vec<Note>,
+}
+
+/// One line of a diary.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Note {
+    pub at: Millis,
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq)]
+pub enum What {
+    /// `subscribed` or `live`, and the topic flows.
+    Listening { recovered: Option<bool>, position: Option<Position> },
+    /// The socket closed: whatever followed the last message is known to be missing.
+    Closed,
+    /// The client asked to leave, and wants nothing from there on.
+    Left,
+    /// A message.
+    Message { number: u64, position: Option<Position> },
+    /// A gap: something of this time may be missing.
+    Gap { since: Millis, until: Millis },
+    /// A message of a topic that the client has left for certain.
+    Stray { number: u64 },
+}
+
+/// What became of the publications, for one client and topic.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Account {
+    pub delivered: u64,
+    /// Delivered though they were published while this client could not hear.
+    pub recovered: u64,
+    /// Missing, and it was told.
+    pub announced: u64,
+    /// Missing without a word.
+    pub lost: Vec<u64>,
+    pub twice: Vec<u64>,
+    pub swapped: Vec<u64>,
+    pub strays: Vec<u64>,
+}
+
+/// The verdict on one diary.
+pub fn judge(keeps: Keeps, page: &Page, diary: &Diary) -> Account {
+    match keeps {
+        Keeps::Nothing => Forgetful::new(page, diary).judge(diary),
+        Keeps::History => Remembering::new(page, diary).judge(diary),
+    }
+}
+
+impl Account {
+    pub fn add(&mut self, other: Self) {
+        self.delivered += other.delivered;
+        self.recovered += other.recovered;
+        self.announced += other.announced;
+        self.lost.extend(other.lost);
+        self.twice.extend(other.twice);
+        self.swapped.extend(other.swapped);
+        self.strays.extend(other.strays);
+    }
+
+    pub fn is_clean(&self) -> bool {
+        [&self.lost, &self.twice, &self.swapped, &self.strays].iter().all(|wrong| wrong.is_empty())
+    }
+}
+
+/// A topic without history: what is missing must lie in a time that was told, or in which the client was away.
+struct Forgetful<'p> {
+    page: &'p Page,
+    heard: HashSet<u64>,
+    /// The number that comes next in order.
+    next: u64,
+    told: Vec<(Millis, Millis)>,
+    away: Option<Millis>,
+    /// Until when all is known to have come.
+    known: Millis,
+    missing: BTreeSet<u64>,
+    account: Account,
+}
+
+impl<'p> Forgetful<'p> {
+    fn new(page: &'p Page, diary: &Diary) -> Self {
+        let away = (!diary.listening).then_some(0);
+        let (heard, missing) = (HashSet::new(), BTreeSet::new());
+        Self { page, heard, next: page.first, told: Vec::new(), away, known: 0, missing, account: Account::default() }
+    }
+
+    fn judge(mut self, diary: &Diary) -> Account {
+        for note in &diary.notes {
+            match note.what {
+                What::Listening { .. } => self.back(note.at),
+                What::Closed => self.away = self.away.or(Some(self.known)),
+                What::Left => self.away = self.away.or(Some(note.at)),
+                What::Gap { since, until } => {
+                    self.told.push((since, until));
+                    // A gap also means that the topic flows again.
+                    self.back(note.at);
+                }
+                What::Message { number, .. } => self.message(number, note.at),
+                What::Stray { number } => self.account.strays.push(number),
+            }
+        }
+        self.pass(self.page.end());
+        self.account.lost.extend(self.missing);
+        self.account
+    }
+
+    fn back(&mut self, at: Millis) {
+        if let Some(from) = self.away.take() {
+            self.told.push((from, at));
+            self.known = at;
+        }
+    }
+
+    fn message(&mut self, number: u64, at: Millis) {
+        let Some(publication) = self.page.get(number) else {
+            return self.account.twice.push(number);
+        };
+        self.account.delivered += 1;
+        if !self.heard.insert(number) {
+            return self.account.twice.push(number);
+        }
+        if publication.outcome == Outcome::Maybe {
+            return;
+        }
+        if number < self.next {
+            self.missing.remove(&number);
+            return self.account.swapped.push(number);
+        }
+        self.known = publication.sent.min(at);
+        self.pass(number);
+        self.next = number + 1;
+    }
+
+    /// All before `end` has come by now, or never will in order.
+    fn pass(&mut self, end: u64) {
+        for number in self.next..end {
+            let Some(publication) = self.page.get(number) else { continue };
+            if publication.outcome == Outcome::Maybe || self.heard.contains(&number) {
+                continue;
+            }
+            if self.is_told(publication) {
+                self.account.announced += 1;
+            } else {
+                self.missing.insert(number);
+            }
+        }
+    }
+
+    fn is_told(&self, publication: &Publication) -> bool {
+        let away = self.away.map(|from| (from, Millis::MAX));
+        let mut times = self.told.iter().copied().chain(away);
+        times.any(|(from, to)| from <= publication.answered && publication.sent <= to)
+    }
+}
+
+/// A topic with history: between two messages nothing of the history may be missing, unless it was told
+/// between the two.
+struct Remembering<'p> {
+    page: &'p Page,
+    /// The page by position.
+    order: Vec<(Position, u64)>,
+    heard: HashSet<u64>,
+    cursor: Option<Position>,
+    /// Something was told since the last message.
+    told: bool,
+    /// Since when this connection listens; what was published before is recovered.
+    since: Millis,
+    /// How many replicas hear a publication when all is well.
+    replicas: u64,
+    account: Account,
+}
+
+impl<'p> Remembering<'p> {
+    fn new(page: &'p Page, diary: &Diary) -> Self {
+        let numbered = (page.first..).zip(&page.publications);
+        let mut order: Vec<_> = numbered.filter_map(|(number, one)| Some((one.position?, number))).collect();
+        order.sort_unstable();
+        let replicas = page.publications.iter().filter_map(|one| one.replicas).max().unwrap_or(0);
+        let (heard, cursor) = (HashSet::new(), diary.cursor);
+        Self { page, order, heard, cursor, told: !diary.listening, since: 0, replicas, account: Account::default() }
+    }
+
+    fn judge(mut self, diary: &Diary) -> Account {
+        for note in &diary.notes {
+            match note.what {
+                What::Listening { recovered, position } => self.listening(note.at, recovered, position),
+                What::Closed => {}
+                What::Left => (self.cursor, self.told) = (None, true),
+                What::Gap { .. } => self.told = true,
+                What::Message { number, position } => self.message(number, position),
+                What::Stray { number } => self.account.strays.push(number),
+            }
+        }
+        self.pass(None);
+        self.account
+    }
+
+    fn listening(&mut self, at: Millis, recovered: Option<bool>, position: Option<Position>) {
+        match (recovered, self.cursor) {
+            (Some(false), _) => self.told = true,
+            (None, None) => {
+                self.cursor = position;
+                self.told = position.is_none();
+            }
+            _ => {}
+        }
+        if recovered.is_some() {
+            self.since = at;
+        }
+    }
+
+    fn message(&mut self, number: u64, position: Option<Position>) {
+        let Some(publication) = self.page.get(number) else {
+            return self.account.twice.push(number);
+        };
+        self.account.delivered += 1;
+        if !self.heard.insert(number) {
+            return self.account.twice.push(number);
+        }
+        let healed = publication.replicas.is_some_and(|replicas| replicas < self.replicas);
+        self.account.recovered += u64::from(publication.answered < self.since || healed);
+        let Some(position) = position else {
+            // Without a position it cannot be resumed from: nobody keeps this topic's history.
+            return self.account.strays.push(number);
+        };
+        if self.cursor.is_some_and(|cursor| position <= cursor) && !self.told {
+            return self.account.swapped.push(number);
+        }
+        self.pass(Some((position, publication.answered)));
+        (self.cursor, self.told) = (Some(position), false);
+    }
+
+    /// What lies behind the cursor and before `end`, and was published by then, must have come, or been told.
+    fn pass(&mut self, end: Option<(Position, Millis)>) {
+        let from = self.cursor.unwrap_or(Position(0, 0));
+        let begin = self.order.partition_point(|(position, _)| *position <= from);
+        for &(position, number) in &self.order[begin..] {
+            if end.is_some_and(|(end, _)| position >= end) {
+                break;
+            }
+            let Some(publication) = self.page.get(number) else { continue };
+            // Behind a clock that went back, later publications may have lower positions.
+            let by_then = end.is_none_or(|(_, at)| publication.sent <= at);
+            let owed = publication.outcome == Outcome::Acknowledged && by_then;
+            match (owed && !self.heard.contains(&number), self.told) {
+                (true, true) => self.account.announced += 1,
+                (true, false) => self.account.lost.push(number),
+                (false, _) => {}
+            }
+        }
+    }
+}
