@@ -64,11 +64,12 @@ impl Client {
 
     /// Lives until its orders end.
     pub async fn live(self: Arc<Self>, doors: Doors, mut orders: mpsc::UnboundedReceiver<Order>) {
-        let mut tries = self.index;
+        let mut tries = 0_u64;
         loop {
             let door = {
                 let doors = doors.read();
-                doors[tries % doors.len()]
+                // At first as many on each; later wherever a balancer would lead them.
+                if tries == 0 { doors[self.index % doors.len()] } else { doors[fastrand::usize(..doors.len())] }
             };
             let wait = match Socket::open(door).await {
                 Ok(socket) => match self.converse(socket, &mut orders).await {

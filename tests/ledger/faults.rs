@@ -103,7 +103,7 @@ impl Fault {
             Self::Freeze => redis_faults::freeze(world, dice, form).await,
             Self::Rollback => redis_faults::rollback(world, dice).await,
             Self::HangUp => redis_faults::hang_up(world, dice).await,
-            Self::OutputBuffer => redis_faults::output_buffer(world, dice).await,
+            Self::OutputBuffer => redis_faults::output_buffer(world).await,
             Self::Pause => redis_faults::pause(world, dice, form).await,
             Self::Flush => redis_faults::flush(world, dice).await,
             Self::OutOfMemory => redis_faults::out_of_memory(world, dice, form).await,
@@ -167,8 +167,8 @@ pub fn between(dice: &mut Rng, least: u64, most: u64) -> Duration {
     Duration::from_millis(dice.u64(least..=most))
 }
 
-/// Waits until somebody was told that a topic does not flow, and answers how long that took.
-pub async fn noticed(world: &mut World, since: Instant) -> Duration {
-    world.until("somebody is told that nothing flows", async |world| !world.crowd.is_live()).await;
+/// Waits until a replica says that its link is not what it should be, and answers how long that took.
+pub async fn noticed(world: &mut World, place: usize, since: Instant) -> Duration {
+    world.until("the replica notices", async |world| !world.replicas[place].is_open().await).await;
     since.elapsed()
 }

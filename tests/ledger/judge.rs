@@ -78,6 +78,13 @@ impl Account {
     }
 }
 
+/// Since when a client hears nothing, and whether that is its own wish.
+#[derive(Clone, Copy)]
+struct Away {
+    from: Millis,
+    wished: bool,
+}
+
 /// A topic without history: what is missing must lie in a time that was told, or in which the client was away.
 struct Forgetful<'p> {
     page: &'p Page,
@@ -85,7 +92,9 @@ struct Forgetful<'p> {
     /// The number that comes next in order.
     next: u64,
     told: Vec<(Millis, Millis)>,
-    away: Option<Millis>,
+    /// Times in which nothing was owed: the client had not come yet, or had left.
+    elsewhere: Vec<(Millis, Millis)>,
+    away: Option<Away>,
     /// Until when all is known to have come.
     known: Millis,
     missing: BTreeSet<u64>,
@@ -94,17 +103,22 @@ struct Forgetful<'p> {
 
 impl<'p> Forgetful<'p> {
     fn new(page: &'p Page, diary: &Diary) -> Self {
-        let away = (!diary.listening).then_some(0);
-        let (heard, missing) = (HashSet::new(), BTreeSet::new());
-        Self { page, heard, next: page.first, told: Vec::new(), away, known: 0, missing, account: Account::default() }
+        let away = (!diary.listening).then_some(Away { from: 0, wished: true });
+        let (heard, missing, account) = (HashSet::new(), BTreeSet::new(), Account::default());
+        let (told, elsewhere) = (Vec::new(), Vec::new());
+        Self { page, heard, next: page.first, told, elsewhere, away, known: 0, missing, account }
     }
 
     fn judge(mut self, diary: &Diary) -> Account {
         for note in &diary.notes {
             match note.what {
                 What::Listening { .. } => self.back(note.at),
-                What::Closed => self.away = self.away.or(Some(self.known)),
-                What::Left => self.away = self.away.or(Some(note.at)),
+                What::Closed => self.away = self.away.or(Some(Away { from: self.known, wished: false })),
+                What::Left => {
+                    // What a closed socket has cost until now it has told.
+                    self.told.extend(self.away.filter(|away| !away.wished).map(|away| (away.from, note.at)));
+                    self.away = self.away.filter(|away| away.wished).or(Some(Away { from: note.at, wished: true }));
+                }
                 What::Gap { since, until } => {
                     self.told.push((since, until));
                     // A gap also means that the topic flows again.
@@ -120,8 +134,9 @@ impl<'p> Forgetful<'p> {
     }
 
     fn back(&mut self, at: Millis) {
-        if let Some(from) = self.away.take() {
-            self.told.push((from, at));
+        if let Some(Away { from, wished }) = self.away.take() {
+            let times = if wished { &mut self.elsewhere } else { &mut self.told };
+            times.push((from, at));
             self.known = at;
         }
     }
@@ -153,19 +168,34 @@ impl<'p> Forgetful<'p> {
             if publication.outcome == Outcome::Maybe || self.heard.contains(&number) {
                 continue;
             }
-            if self.is_told(publication) {
+            let away = self.away.map(|away| (away.from, Millis::MAX));
+            let wished = self.away.is_some_and(|away| away.wished);
+            if is_within(publication, self.elsewhere.iter().chain(away.iter().filter(|_| wished))) {
+                continue;
+            }
+            if is_within(publication, self.told.iter().chain(&away)) {
                 self.account.announced += 1;
             } else {
                 self.missing.insert(number);
             }
         }
     }
+}
 
-    fn is_told(&self, publication: &Publication) -> bool {
-        let away = self.away.map(|from| (from, Millis::MAX));
-        let mut times = self.told.iter().copied().chain(away);
-        times.any(|(from, to)| from <= publication.answered && publication.sent <= to)
-    }
+/// Whether it may have been published in one of these times.
+fn is_within<'t>(publication: &Publication, mut times: impl Iterator<Item = &'t (Millis, Millis)>) -> bool {
+    times.any(|(from, to)| *from <= publication.answered && publication.sent <= *to)
+}
+
+/// Whether something may be missing between two messages.
+#[derive(Clone, Copy, PartialEq)]
+enum Hole {
+    /// No.
+    No,
+    /// It was told.
+    Told,
+    /// It was told, or the client had not come yet.
+    Wished,
 }
 
 /// A topic with history: between two messages nothing of the history may be missing, unless it was told
@@ -176,8 +206,8 @@ struct Remembering<'p> {
     order: Vec<(Position, u64)>,
     heard: HashSet<u64>,
     cursor: Option<Position>,
-    /// Something was told since the last message.
-    told: bool,
+    /// What is known since the last message.
+    hole: Hole,
     /// Since when this connection listens; what was published before is recovered.
     since: Millis,
     /// How many replicas hear a publication when all is well.
@@ -192,7 +222,8 @@ impl<'p> Remembering<'p> {
         order.sort_unstable();
         let replicas = page.publications.iter().filter_map(|one| one.replicas).max().unwrap_or(0);
         let (heard, cursor) = (HashSet::new(), diary.cursor);
-        Self { page, order, heard, cursor, told: !diary.listening, since: 0, replicas, account: Account::default() }
+        let hole = if diary.listening { Hole::No } else { Hole::Wished };
+        Self { page, order, heard, cursor, hole, since: 0, replicas, account: Account::default() }
     }
 
     fn judge(mut self, diary: &Diary) -> Account {
@@ -200,8 +231,8 @@ impl<'p> Remembering<'p> {
             match note.what {
                 What::Listening { recovered, position } => self.listening(note.at, recovered, position),
                 What::Closed => {}
-                What::Left => (self.cursor, self.told) = (None, true),
-                What::Gap { .. } => self.told = true,
+                What::Left => (self.cursor, self.hole) = (None, Hole::Wished),
+                What::Gap { .. } => self.tell(),
                 What::Message { number, position } => self.message(number, position),
                 What::Stray { number } => self.account.strays.push(number),
             }
@@ -212,15 +243,21 @@ impl<'p> Remembering<'p> {
 
     fn listening(&mut self, at: Millis, recovered: Option<bool>, position: Option<Position>) {
         match (recovered, self.cursor) {
-            (Some(false), _) => self.told = true,
+            (Some(false), _) => self.tell(),
             (None, None) => {
                 self.cursor = position;
-                self.told = position.is_none();
+                self.hole = if position.is_some() { Hole::No } else { Hole::Wished };
             }
             _ => {}
         }
         if recovered.is_some() {
             self.since = at;
+        }
+    }
+
+    fn tell(&mut self) {
+        if self.hole == Hole::No {
+            self.hole = Hole::Told;
         }
     }
 
@@ -238,11 +275,11 @@ impl<'p> Remembering<'p> {
             // Without a position it cannot be resumed from: nobody keeps this topic's history.
             return self.account.strays.push(number);
         };
-        if self.cursor.is_some_and(|cursor| position <= cursor) && !self.told {
+        if self.cursor.is_some_and(|cursor| position <= cursor) && self.hole == Hole::No {
             return self.account.swapped.push(number);
         }
         self.pass(Some((position, publication.answered)));
-        (self.cursor, self.told) = (Some(position), false);
+        (self.cursor, self.hole) = (Some(position), Hole::No);
     }
 
     /// What lies behind the cursor and before `end`, and was published by then, must have come, or been told.
@@ -257,10 +294,10 @@ impl<'p> Remembering<'p> {
             // Behind a clock that went back, later publications may have lower positions.
             let by_then = end.is_none_or(|(_, at)| publication.sent <= at);
             let owed = publication.outcome == Outcome::Acknowledged && by_then;
-            match (owed && !self.heard.contains(&number), self.told) {
-                (true, true) => self.account.announced += 1,
-                (true, false) => self.account.lost.push(number),
-                (false, _) => {}
+            match (owed && !self.heard.contains(&number), self.hole) {
+                (true, Hole::No) => self.account.lost.push(number),
+                (true, Hole::Told) => self.account.announced += 1,
+                (true, Hole::Wished) | (false, _) => {}
             }
         }
     }

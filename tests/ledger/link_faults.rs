@@ -74,7 +74,7 @@ pub async fn mute(world: &mut World, dice: &mut Rng) -> Struck {
 }
 
 async fn half_open(world: &mut World, place: usize, since: Instant) -> Struck {
-    let noticed = noticed(world, since).await;
+    let noticed = noticed(world, place, since).await;
     hold(Duration::from_millis(500)).await;
     // What vanished is gone for good, so the connections it vanished from are, too.
     world.replicas[place].proxy.renew();

@@ -70,13 +70,13 @@ pub async fn hang_up(world: &mut World, dice: &mut Rng) -> Struck {
 }
 
 /// One replica's link does not read, and big publications fill what Redis keeps for it.
-pub async fn output_buffer(world: &mut World, dice: &mut Rng) -> Struck {
+pub async fn output_buffer(world: &mut World) -> Struck {
     let limit = |bytes: &str| {
         let value = format!("pubsub {bytes} 0 0");
         block_in_place(|| world.redis.cli(&["CONFIG", "SET", "client-output-buffer-limit", &value]))
     };
     limit("262144");
-    let place = dice.usize(..world.replicas.len());
+    let place = world.fullest().await;
     let links = || block_in_place(|| world.redis.cli(&["CLIENT", "LIST", "TYPE", "pubsub"])).lines().count();
     let before = links();
     world.replicas[place].proxy.rule(Class::Subscribers, Rule { stall: true, ..Rule::default() });

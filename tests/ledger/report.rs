@@ -125,7 +125,7 @@ const READING: &str = "## How to read it
 - *delivered*: messages at clients. *recovered*: of these, what was published while the client could not hear.
 - *announced*: missing at a client, in a time that a `gap` or its own lost socket has told. Counted per client.
 - *lost unannounced* and *twice, out of order* must be 0; so must *closed* unless a replica was killed.
-- *noticed*: from the fault to the first client that was told, where nothing else shows the fault; at most 10 s.
+- *noticed*: from the fault until the replica says so in `/readyz`, where nothing else shows the fault; at most 10 s.
 - *healed*: from when Redis could be reached again until every client listens and every replica takes publications; at most 3 s.
 - *longest publish*: the longest that a replica let a publisher wait for a yes or a no; at most 2.5 s.
 - *memory KiB*: anonymous memory of the replica that holds most: before, at most while the fault lasted, and after. It must come back to

@@ -14,9 +14,8 @@ const LONG_CHURN: usize = 100_000;
 
 pub async fn replica_killed(world: &mut World) -> Struck {
     let place = world.fullest().await;
-    let struck = Struck { moved: true, idle: false, ..Struck::over() };
-    world.replace(place).await;
-    struck
+    let lifted = world.replace(place).await;
+    Struck { lifted, moved: true, idle: false, ..Struck::over() }
 }
 
 /// Clients leave some of their topics and join them again, or others, mostly before the answer to the one before.

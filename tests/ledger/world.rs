@@ -150,9 +150,7 @@ impl World {
     /// Whether every replica's link is proven.
     pub async fn are_open(&self) -> bool {
         for replica in &self.replicas {
-            let Ok((200, body)) = http::get(replica.gateway.internal(), "/readyz").await else { return false };
-            let told: Value = serde_json::from_str(&body).unwrap_or_default();
-            if told["redis"] != "open" {
+            if !replica.is_open().await {
                 return false;
             }
         }
@@ -231,19 +229,30 @@ impl World {
         }
     }
 
-    /// Ends a replica without a word, and starts another in its place.
-    pub async fn replace(&mut self, place: usize) {
+    /// Ends a replica without a word. Another stands in its place already, unless the others are to take all of its
+    /// clients. Answers when it ended.
+    pub async fn replace(&mut self, place: usize) -> Instant {
+        if !self.setup.crowded {
+            self.one_more().await;
+        }
         self.doors.write().remove(place);
         self.market.desks.write().remove(place);
-        let gone = self.replicas.remove(place);
         self.first.remove(place);
+        let gone = self.replicas.remove(place);
         gone.gateway.signal("KILL");
-        block_in_place(|| drop(gone.gateway));
+        let ended = Instant::now();
+        block_in_place(|| drop(gone));
+        if self.setup.crowded {
+            self.one_more().await;
+        }
+        ended
+    }
+
+    async fn one_more(&mut self) {
         let replica = Replica::start(self.redis.port(), &self.setup).await;
         self.doors.write().push(replica.gateway.public());
         self.market.desks.write().push(replica.gateway.internal());
         self.replicas.push(replica);
-        // The new one has no past of its own.
         self.first.extend(self.held().await.pop());
     }
 
@@ -264,6 +273,13 @@ impl Replica {
         let toml = format!("{}\n{}", history::rules(), setup.toml);
         let gateway = block_in_place(|| Gateway::with_toml(&toml, &["--redis-url", &proxy.url()]));
         Self { gateway, proxy }
+    }
+
+    /// Whether its link is proven.
+    pub async fn is_open(&self) -> bool {
+        let Ok((200, body)) = http::get(self.gateway.internal(), "/readyz").await else { return false };
+        let told: Value = serde_json::from_str(&body).unwrap_or_default();
+        told["redis"] == "open"
     }
 }
 
