@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 60
 CHAOS_SECONDS ?= 180
 
-.PHONY: help run test chaos reliability bench compare peers audit fuzz loom
+.PHONY: help run test chaos reliability rolling bench compare peers audit fuzz loom
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,12 @@ chaos: ## draws faults for CHAOS_SECONDS (180) and prints what was lost, doubled
 
 reliability: ## the same after each fault by itself, as long as in life, and writes load/RELIABILITY.md; about ten minutes
 	RELIABILITY=1 $(MAKE) --no-print-directory chaos
+
+rolling: ## restarts three replicas behind HAProxy in turn, under 5,000 clients, and writes what it saw into load/RELIABILITY.md
+	tests/setup.sh redis haproxy
+	cargo build --locked --profile quick --bin fanline
+	PATH="$$PATH:/usr/sbin" GATEWAY_BIN=$(abspath $(TARGET))/quick/fanline ROLLING_REPORT=1 \
+	cargo test --locked --test rolling -- --nocapture
 
 bench: ## measures the gateway against the floor, then a fleet of it, then it beside whatever peers are on the machine
 	cargo build --locked --release --workspace

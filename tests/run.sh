@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 target=${CARGO_TARGET_DIR:-$PWD/target}
 logs=$target/checks
-export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never} PATH=$PWD/tests/.tools/bin:$PATH
+export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never} PATH=$PWD/tests/.tools/bin:$PATH:/usr/sbin
 # Tests that start the gateway start this one, and compile nothing twice.
 export GATEWAY_BIN=$target/quick/fanline
 [[ -n ${OFFLINE:-} ]] && export CARGO_NET_OFFLINE=true
@@ -45,7 +45,7 @@ check_with() {
 setup() {
     local begin=$SECONDS tool
     absent=
-    for tool in redis faketime curl node python chromium valgrind cargo-deny; do
+    for tool in redis faketime haproxy curl node python chromium valgrind cargo-deny; do
         tests/setup.sh $tool || absent+=" $tool"
     done
     if [[ -z $absent ]]; then note ok $((SECONDS - begin)) setup; else note lacking $((SECONDS - begin)) "setup:$absent"; fi
@@ -55,6 +55,7 @@ setup() {
 need_of() {
     if grep -qE '\bChromium\b' "$1"; then echo browser
     elif grep -qE '\bforeign\b' "$1"; then echo foreign
+    elif grep -qE '\bHaproxy\b' "$1"; then echo haproxy
     elif grep -qE '\bRedisServer\b|redis-server' "$1"; then echo redis
     else echo nothing; fi
 }
@@ -91,6 +92,7 @@ check build cargo build --locked --profile quick --bin fanline
 check "unit tests" cargo test --locked --workspace --no-fail-fast --lib --bins --examples
 tests "" "house tests" nothing
 tests redis "redis tests" redis
+tests "redis haproxy" "rolling restart" haproxy
 tests "redis curl node python" "foreign clients" foreign
 # Optimised as the gateway that people run from here is, so that what is counted is what they get.
 check_with "valgrind redis" "cost of the hot paths" cargo test --locked --profile quick -p fanline-cost --test cost

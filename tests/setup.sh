@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests lack: all of it, or what is named (redis faketime curl node python chromium valgrind
-# cargo-deny). Quick where all is there. What it may not install itself it names in one line, and ends with 1. OFFLINE=1 installs
-# nothing.
+# Installs what the tests lack: all of it, or what is named (redis faketime haproxy curl node python chromium
+# valgrind cargo-deny). Quick where all is there. What it may not install itself it names in one line, and ends
+# with 1. OFFLINE=1 installs nothing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -51,6 +51,13 @@ need_faketime() {
     compgen -G '/usr/lib*/*/faketime/libfaketime.so.1' >/dev/null || compgen -G '/usr/l*/lib/faketime/libfaketime.so.1' >/dev/null && return
     may_install && system_package libfaketime && return
     lacks libfaketime "install it (Debian: apt-get install libfaketime)"
+}
+
+# Debian's package has it below /usr/sbin, which is not on everybody's PATH.
+need_haproxy() {
+    PATH=$PATH:/usr/sbin have haproxy && return
+    may_install && system_package haproxy && return
+    lacks haproxy "install it (Debian: apt-get install haproxy)"
 }
 
 need_curl() {
@@ -122,11 +129,11 @@ fit_deny() {
 }
 
 mkdir -p "$tools"
-[[ $# -eq 0 ]] && set -- redis faketime curl node python chromium valgrind cargo-deny
+[[ $# -eq 0 ]] && set -- redis faketime haproxy curl node python chromium valgrind cargo-deny
 for need; do
     case $need in
-    redis | faketime | curl | node | python | chromium | valgrind | cargo-deny) "need_$need" ;;
-    *) lacks "$need" "this script knows redis, faketime, curl, node, python, chromium, valgrind and cargo-deny" ;;
+    redis | faketime | haproxy | curl | node | python | chromium | valgrind | cargo-deny) "need_$need" ;;
+    *) lacks "$need" "this script knows redis, faketime, haproxy, curl, node, python, chromium, valgrind and cargo-deny" ;;
     esac
 done
 exit $missing

@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
 
+#[path = "../support/bare.rs"]
+mod bare;
 #[path = "../support/client.rs"]
 mod client;
 #[path = "../support/foreign.rs"]
@@ -27,6 +29,7 @@ mod operations;
 mod outage;
 mod publish;
 mod reload;
+mod resume;
 mod slow;
 mod sse;
 mod tools;

@@ -182,6 +182,16 @@ impl Gateway {
         self.ended()
     }
 
+    /// Whether it has ended by itself, with 0.
+    ///
+    /// # Panics
+    /// When it ended otherwise.
+    pub fn has_ended(&mut self) -> bool {
+        let Some(status) = self.process.try_wait().expect("a child") else { return false };
+        assert!(status.success(), "{status}: {}", self.log());
+        true
+    }
+
     /// Waits for the end of a gateway that was asked to drain already.
     pub fn ended(mut self) -> (ExitStatus, String) {
         let status = eventually("the gateway ends after SIGTERM", || self.process.try_wait().expect("a child"));
