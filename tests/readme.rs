@@ -155,7 +155,7 @@ fn a_gateway_needs_no_more_of_redis_than_the_readme_grants() {
     }
     let port = world.redis.port();
     let url = format!("redis.url=redis://fanline:secret@127.0.0.1:{port}");
-    let gateway = gateway::Gateway::start(&["--set", &url, "--set", "redis.linger=0s"]).ready();
+    let gateway = gateway::Gateway::with_toml(world::RULE, &["--set", &url, "--set", "redis.linger=0s"]).ready();
     Foreign::open(Language::Node, &gateway.ws_url("/ws?topic=left")).close();
     eventually("the topic is left", || (world.redis.channels("fanline:left") == 0).then_some(()));
     let ears = world::ears(&gateway);
@@ -163,5 +163,10 @@ fn a_gateway_needs_no_more_of_redis_than_the_readme_grants() {
     assert_eq!(world.redis.cli(&producer), "2");
     assert_eq!(ears.json()["text"], "hi");
     assert_eq!(gateway.publish("hello", "again"), 2);
+    let call = ["FCALL", "fanline_publish", "1", "fanline:orders:1", "hi", "ID", "a"];
+    eventually("the function is there", || world.redis.cli(&[&producer[..5], &call].concat()).contains('-').then_some(()));
+    assert_eq!(gateway.publish("orders:1", "again"), 0);
+    let kept = Foreign::open(Language::Node, &gateway.ws_url("/ws?topic=orders:1&last=2"));
+    assert_eq!([kept.text(), kept.text()], ["hi", "again"]);
     assert_eq!(world.redis.cli(&["ACL", "LOG"]), "");
 }

@@ -13,6 +13,9 @@ use crate::redis::RedisServer;
 /// Programs that the README's commands mean: `fanline`, `redis-cli` and `cargo` that find this world.
 struct Shims(tempfile::TempDir);
 
+/// The rule of the README's history.
+pub const RULE: &str = "[[topics]]\nmatch = \"orders:*\"\nhistory_size = 1000\nhistory_ttl = \"10m\"\n";
+
 /// Redis, a gateway on it, a json client that listens to `hello`.
 pub struct World {
     pub redis: RedisServer,
@@ -26,7 +29,7 @@ impl World {
     pub fn new() -> Option<Self> {
         let redis = RedisServer::start()?;
         let url = format!("redis.url={}", redis.url());
-        let gateway = Gateway::with_toml("", &["--set", &url, "--set", "drain.delay=50ms"]).ready();
+        let gateway = Gateway::with_toml(RULE, &["--set", &url, "--set", "drain.delay=50ms"]).ready();
         let ears = ears(&gateway);
         let shims = Shims::new(&gateway, &redis);
         Some(Self { redis, gateway, ears, shims })
