@@ -69,7 +69,7 @@ impl Interest {
         }
         for told in told {
             match told {
-                Told::Publication(publication) => self.hand_out(entry.shards, publication),
+                Told::Publication(publication) => self.hand_out(entry.shards, &publication),
                 Told::Gap { reason, since, behind } => {
                     self.metrics.recovered(Recovered::Lost).inc();
                     let gap = |topic| Item::Gap { topic, reason, since: since.ms, position: behind };

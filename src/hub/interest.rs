@@ -130,13 +130,13 @@ impl Interest {
     }
 
     /// Puts a publication into the inboxes of these shards.
-    pub(super) fn hand_out(&self, shards: u64, publication: Arc<Publication>) {
+    pub(super) fn hand_out(&self, shards: u64, publication: &Arc<Publication>) {
         if publication.payload.len() > self.rules.load().rule(publication.topic.as_str()).publication.0 {
             self.metrics.dropped(Dropped::TooLarge).inc();
             return self.each(shards, |inbox| inbox.flag(&publication.topic, GapReason::TooLarge));
         }
         self.each(shards, |inbox| {
-            if !inbox.offer(&publication) {
+            if !inbox.offer(publication) {
                 self.metrics.dropped(Dropped::Overflow).inc();
                 inbox.flag(&publication.topic, GapReason::Overflow);
             }
@@ -177,7 +177,7 @@ impl Deliver for Interest {
         let mut stripe = self.stripe(&publication.topic).lock();
         let Some(entry) = stripe.get_mut(&publication.topic) else { return };
         match &entry.past {
-            None => self.hand_out(entry.shards, Arc::new(publication)),
+            None => self.hand_out(entry.shards, &Arc::new(publication)),
             Some(_) => {
                 let topic = publication.topic.clone();
                 self.advance(&topic, entry, |sequence| sequence.came(publication));

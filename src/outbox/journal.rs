@@ -80,7 +80,7 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again_in_the_order_of_the_topics() {
         let [a, b, stranger] = ["a", "b", "c"].map(|name| Topic::parse(name).unwrap());
-        let journal = Journal::new(vec![a.clone(), b.clone()]);
+        let journal = Journal::new(vec![a, b.clone()]);
         assert_eq!(written(&journal), "id: -,-\n");
         assert!(journal.note(&b, Position::at(7)) && !journal.note(&stranger, Position::at(1)));
         assert_eq!(written(&journal), "id: -,7-0\n");

@@ -9,7 +9,7 @@ use super::*;
 use crate::hub::sequence::{Ask, Outcome, RING, Sequence, Step};
 use crate::position::Position;
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 enum Act {
     Publish,
     /// Without a position, as a producer does that knows nothing of histories.
