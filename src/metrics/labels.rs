@@ -29,9 +29,9 @@ impl Dropped {
 /// What became of a handshake; the label of `fanline_handshakes_total{outcome}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Handshake {
-    /// 101.
+    /// 101, or an event stream's 200.
     Accepted,
-    /// 4xx: no HTTP, not a WebSocket handshake, no such path, a bad topic.
+    /// 4xx: no HTTP, not what the route speaks, no such path, a bad topic.
     BadRequest,
     /// 403: origin or rule.
     Forbidden,

@@ -29,13 +29,18 @@ fn ask(gateway: &Gateway, method: &str, path: &str, lines: &str) -> Answer {
     exchange(gateway.public(), request.as_bytes())
 }
 
+/// The link is slow, the publisher is not: who opened the stream too early would be found out.
 #[test]
 fn an_open_stream_listens_already() {
     let Some(redis) = RedisServer::start() else { return };
-    let gateway = Gateway::start(&["--redis-url", &redis.url(), "--set", "redis.linger=0s"]).ready();
-    for round in 0..200 {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let proxy = runtime.block_on(Proxy::start(redis.port()));
+    proxy.rule(Class::Subscribers, Rule { delay: Duration::from_millis(30), ..Rule::default() });
+    let gateway = Gateway::start(&["--redis-url", &proxy.url(), "--set", "redis.linger=0s"]).ready();
+    for round in 0..20 {
         let mut stream = Stream::open(&gateway, &format!("/sse?topic=round:{round}"));
-        assert_eq!(gateway.publish(&format!("round:{round}"), "already"), 1, "round {round}");
+        let heard = redis.cli(&["PUBLISH", &format!("fanline:round:{round}"), "already"]);
+        assert_eq!(heard, "1", "round {round}");
         assert_eq!(stream.text(), "already", "round {round}");
     }
 }
@@ -393,6 +398,28 @@ fn a_comment_is_the_sign_of_life_and_nobody_is_evicted_for_silence() {
     gateway.publish("a", "still here");
     assert_eq!(stream.text(), "still here");
     assert_eq!((streams(&gateway), closed(&gateway, "no_pong")), (1, 0));
+}
+
+/// Which timer the kernel runs for the gateway's end of a connection: `/proc/net/tcp` says 02 for keep-alive.
+fn kernels_timer(gateway: &Gateway, client: &TcpStream) -> String {
+    let hex = |port: u16| format!(":{port:04X}");
+    let (here, there) = (hex(gateway.public().port()), hex(client.local_addr().unwrap().port()));
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let mut rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let row = rows.find(|row| row[1].ends_with(&here) && row[2].ends_with(&there)).expect("the connection");
+    row[5][..2].to_owned()
+}
+
+#[test]
+fn the_kernel_looks_after_a_client_that_cannot_answer() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let mut stream = Stream::open(&gateway, "/sse?topic=a");
+    gateway.publish("a", "x");
+    assert_eq!(stream.text(), "x");
+    let stream = stream.raw();
+    eventually("an idle stream is probed", || (kernels_timer(&gateway, stream) == "02").then_some(()));
+    let mut socket = crate::client::Client::open(&gateway.ws_url("/ws?topic=a"));
+    eventually("a WebSocket is pinged instead", || (kernels_timer(&gateway, socket.raw()) == "00").then_some(()));
 }
 
 #[test]
