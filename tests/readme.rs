@@ -164,7 +164,9 @@ fn a_gateway_needs_no_more_of_redis_than_the_readme_grants() {
     assert_eq!(ears.json()["text"], "hi");
     assert_eq!(gateway.publish("hello", "again"), 2);
     let call = ["FCALL", "fanline_publish", "1", "fanline:orders:1", "hi", "ID", "a"];
-    eventually("the function is there", || world.redis.cli(&[&producer[..5], &call].concat()).contains('-').then_some(()));
+    eventually("the function is there", || {
+        world.redis.cli(&[&producer[..5], &call].concat()).contains('-').then_some(())
+    });
     assert_eq!(gateway.publish("orders:1", "again"), 0);
     let kept = Foreign::open(Language::Node, &gateway.ws_url("/ws?topic=orders:1&last=2"));
     assert_eq!([kept.text(), kept.text()], ["hi", "again"]);

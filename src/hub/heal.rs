@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::asks::{Errand, What};
-use super::inbox::Item;
+use super::inbox::{Item, Word};
 use super::interest::{Entry, Interest};
 use super::log::Stretch;
 use super::past::{Cursor, Past, Resumed, Told};
@@ -72,9 +72,9 @@ impl Interest {
                 Told::Publication(publication) => self.hand_out(entry.shards, &publication),
                 Told::Gap { reason, since, behind } => {
                     self.metrics.recovered(Recovered::Lost).inc();
-                    let gap = |topic| Item::Gap { topic, reason, since: since.ms, position: behind };
+                    let gap = |topic| Word::Gap { topic, reason, since: since.ms, position: behind };
                     self.each(entry.shards, |inbox| {
-                        inbox.push(gap(topic.clone()));
+                        inbox.push(gap(topic.clone()).into());
                         // The log went with the hole: who waits for it asks anew.
                         inbox.push(Item::Logged(topic.clone()));
                     });

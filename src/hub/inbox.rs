@@ -43,6 +43,16 @@ struct Queue {
 /// One thing that happened on the road.
 pub(super) enum Item {
     Publication(Arc<Publication>),
+    /// Something rarer, and larger than a place in the queue should be.
+    Word(Box<Word>),
+    /// More of the topic's past is there, or it is known that there is none: for those who resume.
+    Logged(Topic),
+    /// What waited for this client's socket is out.
+    Drained(ConnectionNumber),
+}
+
+/// What happened to a topic.
+pub(super) enum Word {
     /// Publications flow; after an outage, since when they may have been missed.
     Live {
         topic: Topic,
@@ -57,7 +67,7 @@ pub(super) enum Item {
         /// What is missed will be read: who listens need not know.
         heals: bool,
     },
-    /// A publication could not be taken here.
+    /// A publication could not be taken here, or is missing in the history.
     Gap {
         topic: Topic,
         reason: GapReason,
@@ -65,10 +75,12 @@ pub(super) enum Item {
         /// Behind what the next publication stands, where that is known.
         position: Option<Position>,
     },
-    /// More of the topic's past is there, or it is known that there is none: for those who resume.
-    Logged(Topic),
-    /// What waited for this client's socket is out.
-    Drained(ConnectionNumber),
+}
+
+impl From<Word> for Item {
+    fn from(word: Word) -> Self {
+        Self::Word(Box::new(word))
+    }
 }
 
 impl Inbox {
@@ -94,7 +106,7 @@ impl Inbox {
         let mut queue = self.queue.lock();
         if queue.flagged.insert((topic.clone(), reason)) {
             let since = crate::clock::unix_ms();
-            queue.items.push(Item::Gap { topic: topic.clone(), reason, since, position: None });
+            queue.items.push(Word::Gap { topic: topic.clone(), reason, since, position: None }.into());
             self.wake.notify_one();
         }
     }

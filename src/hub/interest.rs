@@ -9,7 +9,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::asks::Asks;
-use super::inbox::{Inbox, Item};
+use super::inbox::{Inbox, Word};
 use super::past::Past;
 use crate::broker::{Broker, Deliver, Liveness};
 use crate::event::GapReason;
@@ -154,7 +154,8 @@ impl Interest {
         let (version, lost_since) = (entry.version, entry.lost_since.take());
         // What was read is not missed; what is in no history may be.
         let lost_since = lost_since.filter(|_| entry.past.as_ref().is_none_or(|past| past.has_strays));
-        self.each(entry.shards, |inbox| inbox.push(Item::Live { topic: topic.clone(), version, lost_since, position }));
+        let live = || Word::Live { topic: topic.clone(), version, lost_since, position };
+        self.each(entry.shards, |inbox| inbox.push(live().into()));
     }
 
     pub(super) fn stripe(&self, topic: &Topic) -> &Mutex<HashMap<Topic, Entry>> {
@@ -207,7 +208,7 @@ impl Deliver for Interest {
             entry.lost_since.get_or_insert(since);
             self.metrics.live_topics.dec();
             let (version, heals) = (entry.version, entry.past.is_some());
-            self.each(entry.shards, |inbox| inbox.push(Item::Lost { topic: topic.clone(), version, heals }));
+            self.each(entry.shards, |inbox| inbox.push(Word::Lost { topic: topic.clone(), version, heals }.into()));
         }
     }
 

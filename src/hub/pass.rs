@@ -10,7 +10,7 @@ use crate::event::{Gap, GapReason};
 use crate::frame::Extension;
 use crate::identity::ConnectionNumber;
 use crate::metrics::Metrics;
-use crate::outbox::{Journal, Run};
+use crate::outbox::Run;
 use crate::position::Position;
 use crate::protocol::{Form, GapWord};
 use crate::publication::Publication;
@@ -87,7 +87,7 @@ pub(super) enum Load {
     Publications(Box<Batch>),
     /// The topic's publications flow again; after an outage, with the gap that tells so. And behind what they stand, where
     /// a history is kept.
-    Live(Option<Gap>, Option<Position>),
+    Live(Box<(Option<Gap>, Option<Position>)>),
     Lost,
     /// Something was dropped, for the last time before what has the sequence number `through`.
     Gap {
@@ -151,9 +151,6 @@ impl Batch {
 
     /// Delivers to one subscriber what came since it joined and was not kept from it.
     fn deliver(&mut self, first: u64, seat: &Seat) -> Effort {
-        if seat.resumes() {
-            return Effort::Write;
-        }
         let form = seat.form as usize;
         let plain =
             self.runs[form].get_or_insert_with(|| encode::run(&self.publications, seat.outbox.protocol(), self.rule));
@@ -168,21 +165,11 @@ impl Batch {
                 run
             }),
         };
-        let own;
-        let run = match several(seat) {
-            None => run,
-            Some(journal) => {
-                own = encode::signed(run, journal);
-                &own
-            }
-        };
         let number = seat.outbox.number();
         let all = seat.from <= first && !self.excluded.iter().any(|&(_, excluded)| excluded == number);
-        let taken = match all {
+        let taken = match all && seat.form != Form::Sse {
             true => seat.outbox.offer(run),
-            false => seat.outbox.offer_some(run, |place| {
-                first + place as u64 >= seat.from && !self.excluded.contains(&(place, number))
-            }),
+            false => some(run, first, seat, &self.excluded),
         };
         self.delivered[form] += taken as u64;
         self.bytes += (run.joined.len() * taken / run.frames.len().max(1)) as u64;
@@ -210,6 +197,13 @@ impl Batch {
     }
 }
 
+impl Load {
+    /// Behind what a topic's publications stand that flow again.
+    pub fn behind(&self) -> Option<Position> {
+        if let Self::Live(after) = self { after.1 } else { None }
+    }
+}
+
 impl Pass {
     /// Visits one subscriber.
     pub fn visit(&mut self, topic: &Topic, seat: &mut Seat, turn: &mut Turn, tools: &mut Tools<'_>) {
@@ -232,7 +226,7 @@ impl Pass {
             }
             // Joined after this was noted: it knows already.
             _ if seat.from > self.first => {}
-            Load::Live(gap, _) => tell_live(topic, seat, gap.as_ref(), turn, tools),
+            Load::Live(after) => tell_live(topic, seat, after.0.as_ref(), turn, tools),
             Load::Lost => {
                 if seat.told == Told::Live {
                     seat.told = Told::Lost;
@@ -246,12 +240,21 @@ impl Pass {
     }
 }
 
-/// How far a subscriber has come, where every message says so of several topics.
-fn several(seat: &Seat) -> Option<&Journal> {
-    if seat.form != Form::Sse {
-        return None;
+/// The rarer ways of a delivery: who resumes gets nothing here, who joined within the run its end, who is told with every
+/// message how far it has come on several topics a run of its own.
+#[inline(never)]
+fn some(run: &Run, first: u64, seat: &Seat, excluded: &[(usize, ConnectionNumber)]) -> usize {
+    if seat.resumes() {
+        return 0;
     }
-    seat.outbox.wire().journal().filter(|journal| journal.is_several())
+    let number = seat.outbox.number();
+    let wanted = |place| first + place as u64 >= seat.from && !excluded.contains(&(place, number));
+    let journal = (seat.form == Form::Sse).then(|| seat.outbox.wire().journal()).flatten();
+    match journal.filter(|journal| journal.is_several()) {
+        Some(journal) => seat.outbox.offer_some(&encode::signed(run, journal), wanted),
+        None if seat.from <= first && excluded.is_empty() => seat.outbox.offer(run),
+        None => seat.outbox.offer_some(run, wanted),
+    }
 }
 
 /// Tells one subscriber that publications flow: by a gap if they flowed before. Who still waits for its

@@ -8,7 +8,7 @@ use arc_swap::ArcSwap;
 use slab::Slab;
 
 use super::Parts;
-use super::inbox::{Inbox, Item};
+use super::inbox::{Inbox, Item, Word};
 use super::interest::Interest;
 use super::news::News;
 use super::order::{Answer, Order};
@@ -90,23 +90,29 @@ impl Shard {
         for item in self.inbox.take() {
             match item {
                 Item::Publication(publication) => self.queue(publication),
-                Item::Live { topic, version, lost_since, position } => {
-                    self.flip(&topic, version, |state| {
-                        (state.live, state.position) = (true, position);
-                        let gap =
-                            lost_since.map(|since| gap(&topic, GapReason::Reconnected, since, state.seats.occupied()));
-                        Some(Load::Live(gap, position))
-                    });
-                    self.stir_topic(&topic);
-                }
-                Item::Lost { topic, version, heals } => self.flip(&topic, version, |state| {
-                    state.live = false;
-                    (!heals).then_some(Load::Lost)
-                }),
-                Item::Gap { topic, reason, since, position } => self.note_gap(&topic, reason, since, position),
+                Item::Word(word) => self.hear(*word),
                 Item::Logged(topic) => self.stir_topic(&topic),
                 Item::Drained(number) => self.stir_member(number),
             }
+        }
+    }
+
+    fn hear(&mut self, word: Word) {
+        match word {
+            Word::Live { topic, version, lost_since, position } => {
+                self.flip(&topic, version, |state| {
+                    (state.live, state.position) = (true, position);
+                    let gap =
+                        lost_since.map(|since| gap(&topic, GapReason::Reconnected, since, state.seats.occupied()));
+                    Some(Load::Live(Box::new((gap, position))))
+                });
+                self.stir_topic(&topic);
+            }
+            Word::Lost { topic, version, heals } => self.flip(&topic, version, |state| {
+                state.live = false;
+                (!heals).then_some(Load::Lost)
+            }),
+            Word::Gap { topic, reason, since, position } => self.note_gap(&topic, reason, since, position),
         }
     }
 

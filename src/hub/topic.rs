@@ -277,8 +277,7 @@ impl TopicState {
                 continue;
             };
             let may_wait = matches!(pass.load, Load::Live(..)) && seat.from <= pass.first;
-            let behind = if let Load::Live(_, behind) = pass.load { behind } else { None };
-            if may_wait && answer_waiting(&mut self.waiting, &self.name, seat, behind) {
+            if may_wait && answer_waiting(&mut self.waiting, &self.name, seat, pass.load.behind()) {
                 turn.spend();
             }
             pass.visit(&self.name, seat, turn, tools);
