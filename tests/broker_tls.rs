@@ -4,11 +4,15 @@
 
 mod support;
 
+use fanline::broker::Broker;
 use fanline::identity::Replica;
 use fanline::link::doctor::{Level, check};
+use fanline::publication::Header;
 use fanline::settings::{self, Secret};
 
-use support::replicated::{Replicated, topic};
+use support::cluster::Cluster;
+use support::replicated::{Replicated, rooms, topic};
+use support::sentinel::Watched;
 use support::tls::Certificates;
 
 fn with(certificates: &Certificates, url: String) -> settings::Redis {
@@ -76,4 +80,29 @@ async fn what_does_not_fit_is_told_with_what_to_write_and_without_the_password()
         let why = told(&settings).await;
         assert!(why.contains(part) && !why.contains("hunter2"), "{part}: {why}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_followed_by_tls_to_every_node() {
+    let certificates = Certificates::make();
+    let Some(cluster) = Cluster::start_tls(&certificates) else { return };
+    let settings = with(&certificates, cluster.url());
+    for sharded in [false, true] {
+        let replica = Replicated::start_with(&settings::Redis { sharded, ..settings.clone() });
+        replica.until_open().await;
+        let topics = rooms(30);
+        replica.subscribed(&topics).await;
+        for topic in &topics {
+            replica.broker.publish(topic, &Header::default(), "hi".into()).await.unwrap();
+        }
+        replica.hub.until("heard", || topics.iter().all(|topic| replica.hub.messages(topic) == ["hi"])).await;
+        replica.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sentinels_and_the_master_that_they_name_are_reached_by_tls() {
+    let certificates = Certificates::make();
+    let Some(watched) = Watched::start_tls(&certificates) else { return };
+    serves(&with(&certificates, watched.url())).await;
 }

@@ -4,45 +4,70 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::redis::RedisServer;
+use super::tls::Certificates;
 
 /// How long a node may be silent before the others replace it, in ms.
 const NODE_TIMEOUT: &str = "1500";
 
+const ARGS: [&str; 4] = ["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT];
+
 /// Six nodes; killed when dropped.
 pub struct Cluster {
     nodes: Vec<RedisServer>,
+    /// Where they listen with TLS, where they do.
+    tls: Vec<u16>,
 }
 
 impl Cluster {
     /// Starts one; none where [`RedisServer::start`] would not.
     pub fn start() -> Option<Self> {
-        let args = ["--cluster-enabled", "yes", "--cluster-node-timeout", NODE_TIMEOUT];
-        let nodes = (0..6).map(|_| RedisServer::start_with(&args)).collect::<Option<Vec<_>>>()?;
-        let addresses: Vec<String> = nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
+        let nodes = (0..6).map(|_| RedisServer::start_with(&ARGS)).collect::<Option<Vec<_>>>()?;
+        Some(Self { nodes, tls: Vec::new() }.created())
+    }
+
+    /// One whose nodes speak TLS with each other and tell clients of their ports for TLS.
+    pub fn start_tls(certificates: &Certificates) -> Option<Self> {
+        let args = [&ARGS[..], &["--tls-cluster", "yes", "--tls-replication", "yes"]].concat();
+        let nodes = (0..6).map(|_| certificates.server_with("server", "no", &args)).collect::<Option<Vec<_>>>()?;
+        let (nodes, tls) = nodes.into_iter().unzip();
+        Some(Self { nodes, tls }.created_by(&["--tls", "--cacert", &certificates.path("ca.pem")]))
+    }
+
+    fn created(self) -> Self {
+        self.created_by(&[])
+    }
+
+    fn created_by(self, how: &[&str]) -> Self {
         let created = Command::new("redis-cli")
+            .args(how)
             .args(["--cluster", "create"])
-            .args(&addresses)
+            .args(self.hosts())
             .args(["--cluster-replicas", "1", "--cluster-yes"])
             .output()
             .unwrap();
         assert!(created.status.success(), "{}", String::from_utf8_lossy(&created.stdout));
-        let cluster = Self { nodes };
-        cluster.until("sound", |cluster| {
+        self.until("sound", |cluster| {
             cluster.running().all(|node| node.cli(&["CLUSTER", "INFO"]).contains("state:ok"))
         });
-        cluster.until("replicated", |cluster| {
+        self.until("replicated", |cluster| {
             cluster.running().all(|node| {
                 let replication = node.cli(&["INFO", "replication"]);
                 replication.contains("role:master") || replication.contains("master_link_status:up")
             })
         });
-        Some(cluster)
+        self
+    }
+
+    fn hosts(&self) -> Vec<String> {
+        let plain = self.nodes.iter().map(RedisServer::port);
+        let ports: Vec<u16> = if self.tls.is_empty() { plain.collect() } else { self.tls.clone() };
+        ports.into_iter().map(|port| format!("127.0.0.1:{port}")).collect()
     }
 
     /// All nodes in one URL.
     pub fn url(&self) -> String {
-        let hosts: Vec<String> = self.nodes.iter().map(|node| format!("127.0.0.1:{}", node.port())).collect();
-        format!("redis+cluster://{}", hosts.join(","))
+        let scheme = if self.tls.is_empty() { "redis" } else { "rediss" };
+        format!("{scheme}+cluster://{}", self.hosts().join(","))
     }
 
     pub fn nodes(&self) -> &[RedisServer] {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 use super::redis::{RedisServer, free_port};
+use super::tls::Certificates;
 
 /// What the Sentinels call the master.
 pub const SERVICE: &str = "mymaster";
@@ -17,10 +18,13 @@ const DOWN_AFTER: u32 = 1_000;
 pub struct Watched {
     servers: Vec<RedisServer>,
     sentinels: Vec<Sentinel>,
+    tls: bool,
 }
 
 struct Sentinel {
     port: u16,
+    /// Where clients find it: its port for TLS, if it has one.
+    listens: u16,
     password: &'static str,
     child: Child,
     _dir: TempDir,
@@ -42,13 +46,38 @@ impl Watched {
 
     /// The same with a password on the Sentinels themselves.
     pub fn start_guarded(password: &'static str) -> Option<Self> {
-        let (master, replica) = (RedisServer::start()?, RedisServer::start()?);
+        let servers = (RedisServer::start()?, RedisServer::start()?);
+        let port = servers.0.port();
+        let guard = if password.is_empty() { String::new() } else { format!("requirepass {password}") };
+        Some(Self::watching(servers, port, password, &guard, false))
+    }
+
+    /// The same where all is said by TLS.
+    pub fn start_tls(certificates: &Certificates) -> Option<Self> {
+        let all = ["--tls-replication", "yes"];
+        let (master, port) = certificates.server_with("server", "no", &all)?;
+        let (replica, _) = certificates.server_with("server", "no", &all)?;
+        let path = |name: &str| certificates.path(name);
+        let (ca, cert, key) = (path("ca.pem"), path("server.pem"), path("server.key"));
+        let tls = format!(
+            "tls-replication yes\ntls-auth-clients no\ntls-ca-cert-file {ca}\ntls-cert-file {cert}\ntls-key-file {key}"
+        );
+        Some(Self::watching((master, replica), port, "", &tls, true))
+    }
+
+    fn watching(
+        (master, replica): (RedisServer, RedisServer),
+        port: u16,
+        password: &'static str,
+        extra: &str,
+        tls: bool,
+    ) -> Self {
         for server in [&master, &replica] {
             server.cli(&["ACL", "SETUSER", "watcher", "on", ">watching", "allchannels", "+@all"]);
         }
-        replica.cli(&["REPLICAOF", "127.0.0.1", &master.port().to_string()]);
-        let sentinels = (0..3).map(|_| Sentinel::start(master.port(), password)).collect();
-        let watched = Self { servers: vec![master, replica], sentinels };
+        replica.cli(&["REPLICAOF", "127.0.0.1", &port.to_string()]);
+        let sentinels = (0..3).map(|_| Sentinel::start(port, password, extra, tls)).collect();
+        let watched = Self { servers: vec![master, replica], sentinels, tls };
         watched.until("all know each other", |watched| {
             watched.sentinels.iter().all(|sentinel| {
                 let about = sentinel.cli(&["SENTINEL", "MASTER", SERVICE]);
@@ -56,13 +85,15 @@ impl Watched {
                 field("num-other-sentinels") == Some("2") && field("num-slaves") == Some("1")
             })
         });
-        Some(watched)
+        watched
     }
 
     /// `redis+sentinel://…/mymaster`.
     pub fn url(&self) -> String {
-        let hosts: Vec<String> = self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.port)).collect();
-        format!("redis+sentinel://{}/{SERVICE}", hosts.join(","))
+        let hosts: Vec<String> =
+            self.sentinels.iter().map(|sentinel| format!("127.0.0.1:{}", sentinel.listens)).collect();
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        format!("{scheme}+sentinel://{}/{SERVICE}", hosts.join(","))
     }
 
     /// The servers: at first the master comes first.
@@ -116,21 +147,22 @@ impl Watched {
 }
 
 impl Sentinel {
-    fn start(master: u16, password: &'static str) -> Self {
-        let guard = if password.is_empty() { String::new() } else { format!("requirepass {password}") };
-        let (dir, port) = (tempfile::tempdir().unwrap(), free_port());
+    fn start(master: u16, password: &'static str, extra: &str, tls: bool) -> Self {
+        let (dir, port, secret) = (tempfile::tempdir().unwrap(), free_port(), free_port());
+        let (extra, listens) =
+            if tls { (format!("{extra}\ntls-port {secret}"), secret) } else { (extra.to_owned(), port) };
         let file = dir.path().join("sentinel.conf");
         let text = format!(
             "port {port}\nbind 127.0.0.1\ndir {}\n\
              sentinel monitor {SERVICE} 127.0.0.1 {master} 2\n\
              sentinel auth-user {SERVICE} watcher\nsentinel auth-pass {SERVICE} watching\n\
              sentinel down-after-milliseconds {SERVICE} {DOWN_AFTER}\n\
-             sentinel failover-timeout {SERVICE} 5000\n{guard}\n",
+             sentinel failover-timeout {SERVICE} 5000\n{extra}\n",
             dir.path().display()
         );
         std::fs::write(&file, text).unwrap();
         let child = Command::new("redis-server").arg(&file).arg("--sentinel").stdout(Stdio::null()).spawn().unwrap();
-        let sentinel = Self { port, password, child, _dir: dir };
+        let sentinel = Self { port, listens, password, child, _dir: dir };
         let deadline = Instant::now() + Duration::from_secs(10);
         while sentinel.cli(&["PING"]).is_empty() {
             assert!(Instant::now() < deadline, "a Sentinel does not answer on port {port}");

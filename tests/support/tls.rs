@@ -44,6 +44,11 @@ impl Certificates {
 
     /// The same with another's certificate, `client` say.
     pub fn server_as(&self, name: &str, auth: &str) -> Option<(RedisServer, u16)> {
+        self.server_with(name, auth, &[])
+    }
+
+    /// The same with more arguments.
+    pub fn server_with(&self, name: &str, auth: &str, more: &[&str]) -> Option<(RedisServer, u16)> {
         let port = free_port();
         let args = [
             "--tls-port",
@@ -57,7 +62,7 @@ impl Certificates {
             "--tls-auth-clients",
             auth,
         ];
-        Some((RedisServer::start_with(&args)?, port))
+        Some((RedisServer::start_with(&[&args[..], more].concat())?, port))
     }
 
     fn write(&self, name: &str, text: &str) {
