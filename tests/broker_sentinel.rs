@@ -66,6 +66,27 @@ async fn an_old_master_that_goes_on_answering_as_master_is_left_within_ten_secon
     replica.end().await;
 }
 
+/// What is published at the new master comes through the old one, canaries too: the link looks well there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_master_that_became_a_replica_and_closed_no_connection_is_left() {
+    let Some(watched) = Watched::start() else { return };
+    let old = &watched.servers()[0];
+    let operator = ["--user", "operator", "--pass", "secret", "--no-auth-warning"];
+    old.cli(&["ACL", "SETUSER", "operator", "on", ">secret", "+@all"]);
+    let (replica, room) = open(&watched).await;
+    watched.shut_out(0);
+    watched.until_named(1);
+    let named = Instant::now();
+    // At once, so that no canary is missed.
+    watched.servers()[1].cli(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+    let port = watched.servers()[1].port().to_string();
+    assert_eq!(old.cli(&[&operator[..], &["REPLICAOF", "127.0.0.1", &port]].concat()), "OK");
+    followed(&replica, &room, &watched, 1, named).await;
+    assert_eq!(old.cli(&["PUBSUB", "CHANNELS", "fanline:*"]), "");
+    replica.until_open().await;
+    replica.end().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_master_that_was_frozen_and_goes_on_is_not_taken_again() {
     let Some(watched) = Watched::start() else { return };

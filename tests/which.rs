@@ -1,7 +1,8 @@
 //! Producers in other languages find a topic's home as the gateway does: in foreign programs, of node and python3.
 
-use std::path::Path;
-use std::process::Command;
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 const URLS: [&str; 3] = ["redis://10.0.0.1:6379", "redis://10.0.0.2:6379", "redis://10.0.0.3:6380"];
 
@@ -16,10 +17,13 @@ fn printed(program: &str, args: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
-fn gateway_says(urls: &[&str], topic: &str) -> String {
+fn gateway() -> PathBuf {
     let binary = std::env::var("GATEWAY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_fanline").into());
-    let binary = Path::new(env!("CARGO_MANIFEST_DIR")).join(binary);
-    let said = printed(&binary.to_string_lossy(), &["--redis-url", &urls.join(","), "which", topic]);
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(binary)
+}
+
+fn gateway_says(urls: &[&str], topic: &str) -> String {
+    let said = printed(&gateway().to_string_lossy(), &["--redis-url", &urls.join(","), "which", topic]);
     let said = said.unwrap_or_default();
     let home = said.lines().find_map(|line| line.strip_prefix("home    "));
     home.unwrap_or_else(|| panic!("no home in {said}")).to_owned()
@@ -47,4 +51,23 @@ fn python_and_node_find_the_home_that_the_gateway_prints() {
 fn a_home_is_printed_without_user_and_password() {
     let said = gateway_says(&["rediss+sentinel://ada:hunter2@s1,s2:26380/main"], "hello");
     assert_eq!(said, "rediss+sentinel://s1:26379,s2:26380/main");
+}
+
+#[test]
+fn a_gateway_that_subscribes_by_slots_says_that_producers_must_spublish() {
+    let mut gateway = Command::new(gateway())
+        .args(["--redis-url", "redis+cluster://:hunter2@127.0.0.1:1", "--set", "redis.sharded=true"])
+        .args(["--public-listen", "127.0.0.1:0", "--internal-listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("a gateway that starts without Redis");
+    let (out, log) = (gateway.stdout.take(), gateway.stderr.take());
+    let told = |lines: &mut dyn Iterator<Item = String>| {
+        lines.inspect(|line| assert!(!line.contains("hunter2"), "{line}")).find(|line| line.contains("must SPUBLISH"))
+    };
+    let printed = out.and_then(|out| told(&mut BufReader::new(out).lines().map_while(Result::ok)));
+    let logged = log.and_then(|log| told(&mut BufReader::new(log).lines().map_while(Result::ok)));
+    let _ = (gateway.kill(), gateway.wait());
+    assert!(printed.is_some() && logged.is_some(), "{printed:?} {logged:?}");
 }
