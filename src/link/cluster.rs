@@ -85,29 +85,52 @@ impl SlotMap {
 
     /// Puts it together from ranges of slots.
     fn of(epoch: u64, ranges: Vec<(u16, u16, Place)>) -> Self {
-        let mut masters: Vec<Place> = ranges.iter().map(|(_, _, place)| place.clone()).collect();
-        masters.sort();
-        masters.dedup();
-        let mut owners = vec![NOBODY; usize::from(SLOTS)];
+        let mut map = Self { version: 0, epoch, masters: Vec::new(), owners: vec![NOBODY; usize::from(SLOTS)] };
         for (first, last, place) in ranges {
-            let owner = masters.binary_search(&place).ok().and_then(|at| u16::try_from(at).ok()).unwrap_or(NOBODY);
+            let owner = map.number(&place);
             let range = usize::from(first)..=usize::from(last.min(SLOTS - 1));
-            owners.get_mut(range).into_iter().flatten().for_each(|slot| *slot = owner);
+            map.owners.get_mut(range).into_iter().flatten().for_each(|slot| *slot = owner);
         }
-        Self { version: 0, epoch, masters, owners }
+        map.ordered()
+    }
+
+    /// The same with one slot elsewhere. A thousand commands may be told so at once: no slot costs an allocation.
+    fn with(&self, slot: u16, place: &Place) -> Self {
+        let mut map = self.clone();
+        map.owners.resize(usize::from(SLOTS), NOBODY);
+        let owner = map.number(place);
+        map.owners.get_mut(usize::from(slot)).into_iter().for_each(|slot| *slot = owner);
+        map.ordered()
+    }
+
+    /// A master's number; a new one's is the next.
+    fn number(&mut self, place: &Place) -> u16 {
+        let at = self.masters.iter().position(|master| master == place).unwrap_or_else(|| {
+            self.masters.push(place.clone());
+            self.masters.len() - 1
+        });
+        u16::try_from(at).unwrap_or(NOBODY)
+    }
+
+    /// Without masters that own nothing, and the others in order: two maps that say the same are the same.
+    fn ordered(mut self) -> Self {
+        let mut owns = vec![false; self.masters.len()];
+        for &owner in &self.owners {
+            owns.get_mut(usize::from(owner)).into_iter().for_each(|owns| *owns = true);
+        }
+        let mut order: Vec<usize> = (0..self.masters.len()).filter(|&at| owns[at]).collect();
+        order.sort_by(|&a, &b| self.masters[a].cmp(&self.masters[b]));
+        let mut renumbered = vec![NOBODY; self.masters.len()];
+        (0..).zip(&order).for_each(|(new, &old)| renumbered[old] = new);
+        for owner in &mut self.owners {
+            *owner = renumbered.get(usize::from(*owner)).copied().unwrap_or(NOBODY);
+        }
+        self.masters = order.into_iter().map(|at| self.masters[at].clone()).collect();
+        self
     }
 
     fn says_the_same(&self, other: &Self) -> bool {
         (&self.masters, &self.owners) == (&other.masters, &other.owners)
-    }
-
-    /// The same with one slot elsewhere.
-    fn with(&self, slot: u16, place: &Place) -> Self {
-        let slots = (0..SLOTS).filter_map(|each| {
-            let place = if each == slot { place } else { self.owner(each)? };
-            Some((each, each, place.clone()))
-        });
-        Self::of(self.epoch, slots.collect())
     }
 }
 
@@ -344,6 +367,9 @@ mod tests {
         cluster.moved(7, &at(2));
         let map = cluster.map();
         assert_eq!((map.owner(6), map.owner(7), map.owner(8)), (Some(&at(1)), Some(&at(2)), Some(&at(1))));
+        let few = SlotMap::of(1, vec![(0, 2, at(1))]);
+        let all = (0..3).fold(few, |map, slot| map.with(slot, &at(0)));
+        assert!(all.masters().eq([&at(0)]), "who owns nothing is no master any more");
         let error = redis::make_extension_error("MOVED".into(), Some("7 :7001".into()));
         assert_eq!(redirected(&error, &at(1)), None, "not one of the parser's");
         assert_eq!(named("", 7001, &at(1)), at(7001));
