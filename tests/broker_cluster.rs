@@ -139,7 +139,11 @@ async fn while_one_master_is_silent_the_topics_of_the_others_are_heard_and_healt
     let began = Instant::now();
     assert!(replica.publish(&topics[0], "no").await.is_err());
     assert!(began.elapsed() < Duration::from_millis(1_500), "{:?}", began.elapsed());
+    let late = Replicated::start(&cluster.url());
+    late.hub.until("a replica that starts now is as well", || late.broker.health() == Health::Away).await;
     cluster.nodes().iter().for_each(|node| node.thaw());
+    late.until_open().await;
+    late.end().await;
     replica.until_open().await;
     heard_again(&replica, &topics[0], "again", FAILOVER).await;
     replica.end().await;

@@ -24,6 +24,8 @@ struct Road {
     row: u32,
     /// Until when all that was published on it is known to have come, on this connection.
     whole: Option<Instant>,
+    /// Its master did not answer the last time.
+    silent: bool,
 }
 
 /// What a canary that came back shows.
@@ -31,7 +33,7 @@ struct Road {
 pub struct Proof {
     /// From its publish until now; none for one that was sent before a newer one.
     pub rtt: Option<Duration>,
-    /// How many came back in a row on each road at least.
+    /// How many came back in a row at least, on each road whose master answers.
     pub row: u32,
     /// Until when all that was published is known to have come; none while one road is not proven.
     pub whole: Option<Instant>,
@@ -39,7 +41,7 @@ pub struct Proof {
 
 impl Road {
     fn new(channel: String) -> Self {
-        Self { channel, canary: Canary::Grounded, row: 0, whole: None }
+        Self { channel, canary: Canary::Grounded, row: 0, whole: None, silent: false }
     }
 }
 
@@ -132,8 +134,17 @@ impl Canaries {
     /// air, and the link is given up over it: something may be missed. Afterwards nothing can be published there
     /// either, and the link is judged by the others.
     pub fn unanswered(&mut self, channel: &str) {
-        if let Some(road) = self.road(channel).filter(|road| road.row == 0) {
+        let Some(road) = self.road(channel) else { return };
+        road.silent = true;
+        if road.row == 0 {
             road.canary.recalled();
+        }
+    }
+
+    /// The master answers (again).
+    pub fn answered(&mut self, channel: &str) {
+        if let Some(road) = self.road(channel) {
+            road.silent = false;
         }
     }
 
@@ -150,7 +161,7 @@ impl Canaries {
         let back = road.canary.came(number, now)?;
         road.row = if back.in_a_row { road.row.saturating_add(1) } else { 1 };
         road.whole = Some(back.sent);
-        let row = self.roads.iter().map(|road| road.row).min().unwrap_or(0);
+        let row = self.roads.iter().filter(|road| !road.silent).map(|road| road.row).min().unwrap_or(0);
         Some(Proof { rtt: back.rtt, row, whole: self.whole() })
     }
 

@@ -199,9 +199,14 @@ impl Pulse {
         if !silent.is_empty() && silent.len() == landed.len() {
             return Commands::Silent;
         }
+        let mut canaries = self.state.canaries.lock();
+        for one in landed {
+            match one.is_silent() {
+                true => canaries.unanswered(&one.channel),
+                false => canaries.answered(&one.channel),
+            }
+        }
         if !silent.is_empty() {
-            let mut canaries = self.state.canaries.lock();
-            silent.iter().for_each(|one| canaries.unanswered(&one.channel));
             return Commands::Partly;
         }
         match landed.iter().any(|one| matches!(one.outcome, Ok(Role::Replica))) {
