@@ -144,8 +144,8 @@ fn a_query_that_is_misspelt_or_names_no_topic_is_told_what_to_write() {
     let gateway = Gateway::start::<&str>(&[]).ready();
     let mut listener = Client::json(&gateway, &["t"]);
     for (query, said) in [
-        ("topic=t&evnet=e", ["\"evnet\"", "topic, event, key and except"]),
-        ("pretty", ["\"pretty\"", "topic, event, key and except"]),
+        ("topic=t&evnet=e", ["\"evnet\"", "topic, event, key, idempotency_key and except"]),
+        ("pretty", ["\"pretty\"", "topic, event, key, idempotency_key and except"]),
         ("event=e", ["?topic=", "drop the query"]),
         ("&", ["?topic=", "drop the query"]),
     ] {

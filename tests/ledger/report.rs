@@ -60,8 +60,19 @@ pub fn table(rows: &[Row]) -> String {
 /// Writes the report into load/.
 pub fn write(seed: u64, each: &[Row], chaos: &[Row]) {
     let path = repository().join("load/RELIABILITY.md");
-    fs::write(&path, text(seed, each, chaos)).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let page = fs::read_to_string(&path).unwrap_or_default();
+    fs::write(&path, text(seed, each, chaos) + &rolling(&page))
+        .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     println!("written: {}", path.display());
+}
+
+/// The section that `make rolling` wrote: it stays, behind ours.
+fn rolling(page: &str) -> String {
+    let end = "<!-- /rolling -->";
+    match (page.find("<!-- rolling -->"), page.find(end)) {
+        (Some(from), Some(to)) if from < to => format!("\n{}\n", &page[from..to + end.len()]),
+        _ => String::new(),
+    }
 }
 
 fn text(seed: u64, each: &[Row], chaos: &[Row]) -> String {
@@ -131,3 +142,10 @@ const READING: &str = "## How to read it
 - *memory KiB*: anonymous memory of the replica that holds most: before, at most while the fault lasted, and after. It must come back to
   within 10 % or 4 MiB in 30 s, whichever is more.
 ";
+
+#[test]
+fn the_section_of_the_rolling_restart_stays() {
+    let section = "<!-- rolling -->\n## Rolling restart\n<!-- /rolling -->";
+    assert_eq!(rolling(&format!("# Page\n\n{section}\nmore")), format!("\n{section}\n"));
+    assert_eq!(rolling("# Page\n"), "");
+}
