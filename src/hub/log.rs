@@ -18,7 +18,7 @@ pub(super) const RECOVERY: usize = 5_000;
 pub(super) const RECOVERY_BYTES: usize = 8 * 1024 * 1024;
 
 /// How many publications the first read brings. The others bring all that may be of use, by the size of these.
-const FIRST_READ: usize = 64;
+const FIRST_READ: usize = 128;
 
 /// What a publication counts beside its payload, in bytes.
 const BESIDE: usize = 128;

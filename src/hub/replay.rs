@@ -46,9 +46,9 @@ struct Replay {
     cursor: Option<Cursor>,
 }
 
-/// An encoded page.
+/// An encoded page. Another log may give its numbers to others.
 struct Page {
-    first: u64,
+    from: Cursor,
     publications: usize,
     form: Form,
     extension: Extension,
@@ -109,7 +109,7 @@ impl Shard {
                 }
                 Stretch::Of(_) if !outbox.is_drained(&thirst) => return self.note(key, number, cursor),
                 Stretch::Of(publications) => {
-                    self.write_page(key, &outbox, cursor.next, &publications);
+                    self.write_page(key, &outbox, cursor, &publications);
                     cursor.next += publications.len() as u64;
                     turn.spend();
                 }
@@ -117,6 +117,16 @@ impl Shard {
         }
         self.note(key, number, cursor);
         self.replaying.push_back((key, number));
+    }
+
+    /// Tells one who resumes where it goes on, where that is known already; what it missed comes in its turn.
+    pub(super) fn look_up(&mut self, key: usize, number: ConnectionNumber) {
+        let replay = self.topics.get(key).and_then(|state| state.replays.under_way.get(&number));
+        let Some(resume) = replay.filter(|replay| replay.cursor.is_none()).map(|replay| replay.resume) else { return };
+        let Some(outbox) = self.outbox_of(key, number) else { return };
+        if let Some(cursor) = self.find_cursor(key, &outbox, resume) {
+            self.note(key, number, cursor);
+        }
     }
 
     /// Notes how far one who resumes has come.
@@ -218,7 +228,7 @@ impl Shard {
         self.topics[key].position
     }
 
-    fn write_page(&mut self, key: usize, outbox: &Arc<Outbox>, first: u64, publications: &[Arc<Publication>]) {
+    fn write_page(&mut self, key: usize, outbox: &Arc<Outbox>, from: Cursor, publications: &[Arc<Publication>]) {
         let own = |id: &str| self.replica.own(id) == Some(outbox.number());
         let excluded = |publication: &&Arc<Publication>| publication.except().iter().any(|id| own(id));
         let journal = outbox.wire().journal().filter(|journal| journal.is_several());
@@ -227,7 +237,7 @@ impl Shard {
         let count = publications.len();
         let known = self.topics[key].replays.pages.iter().find(|page| {
             is_shared
-                && (page.first, page.publications) == (first, count)
+                && (page.from, page.publications) == (from, count)
                 && (page.form, page.extension) == (form, extension)
         });
         let bytes = match known {
@@ -236,7 +246,7 @@ impl Shard {
                 let wanted: Vec<_> = publications.iter().filter(|one| !excluded(one)).cloned().collect();
                 let bytes = self.encode(key, outbox, &wanted);
                 if is_shared {
-                    let page = Page { first, publications: count, form, extension, bytes: bytes.clone() };
+                    let page = Page { from, publications: count, form, extension, bytes: bytes.clone() };
                     let pages = &mut self.topics[key].replays.pages;
                     pages.truncate(PAGES - 1);
                     pages.insert(0, page);

@@ -164,9 +164,10 @@ impl Shard {
     pub fn answer_overdue(&mut self, now: Instant) {
         while let Some(due) = self.due.pop_front_if(|due| due.at <= now) {
             // Who left since has no place here; who came back has a later time.
-            let places = self.members.get(&due.number).into_iter().flatten();
-            if let Some(place) = places.into_iter().find(|place| place.topic == due.topic) {
-                self.topics[due.topic].answer_overdue(place.seat, due.number, now);
+            if let Some(seat) = self.place(due.topic, due.number) {
+                // Who waits for its turn, and not for Redis, is told where it goes on.
+                self.look_up(due.topic, due.number);
+                self.topics[due.topic].answer_overdue(seat, due.number, now);
             }
         }
     }

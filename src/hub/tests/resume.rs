@@ -271,3 +271,60 @@ proptest! {
         world.settle();
     }
 }
+
+/// The numbers of what was before a log are used again by the next log: a page is of one log only.
+#[test]
+fn who_resumes_behind_a_hole_gets_no_page_that_was_written_before_it() {
+    let mut world = World::new();
+    let answers = |world: &mut World| {
+        for _ in 0..4 {
+            world.act(Act::Answer);
+            world.house.settle();
+        }
+    };
+    world.act(Act::Join(1, Wish::Fresh));
+    answers(&mut world);
+    (0..4).for_each(|_| world.act(Act::Publish));
+    world.house.settle();
+    // One gets a page, and has no room for the rest.
+    world.act(Act::Join(2, Wish::Left));
+    world.act(Act::Turn(1));
+    world.act(Act::Answer);
+    world.house.settle();
+    world.act(Act::Publish);
+    world.house.settle();
+    world.act(Act::Room(3, 1 << 20));
+    world.act(Act::Join(3, Wish::Since(2)));
+    answers(&mut world);
+    // A hole that cannot be filled.
+    world.act(Act::Flip);
+    world.act(Act::Room(0, 1 << 20));
+    world.act(Act::Join(0, Wish::Last(4)));
+    (0..6).for_each(|_| world.act(Act::Publish));
+    world.act(Act::Trim(7));
+    world.act(Act::Flip);
+    answers(&mut world);
+    answers(&mut world);
+    world.settle();
+}
+
+/// `live: false` is for who waits for Redis: whose turn comes late in a crowd is told where it goes on all the same.
+#[test]
+fn who_resumes_and_waits_for_its_turn_alone_is_told_in_time_that_it_can() {
+    let mut world = World::new();
+    world.act(Act::Join(0, Wish::Fresh));
+    for _ in 0..4 {
+        world.act(Act::Answer);
+        world.house.settle();
+    }
+    (0..4).for_each(|_| world.act(Act::Publish));
+    world.house.settle();
+    world.act(Act::Join(1, Wish::Last(2)));
+    world.act(Act::Turn(1));
+    world.act(Act::Answer);
+    world.act(Act::Overdue);
+    world.guests[1].give_room(1 << 20);
+    let told = world.guests[1].whole()[0].json();
+    assert_eq!((&told["live"], &told["recovered"]), (&true.into(), &true.into()), "{told}");
+    world.settle();
+}
