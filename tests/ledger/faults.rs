@@ -69,6 +69,8 @@ pub struct Struck {
     pub moved: bool,
     /// How long it took to notice.
     pub noticed: Option<Duration>,
+    /// Redis has forgotten something that it had acknowledged.
+    pub forgot: bool,
     /// Nothing was to be done meanwhile, so nothing more was to be held.
     pub idle: bool,
 }
@@ -148,7 +150,7 @@ impl fmt::Display for Fault {
 impl Struck {
     /// Over now; no link had to break.
     pub fn over() -> Self {
-        Self { lifted: Instant::now(), broke: Vec::new(), moved: false, noticed: None, idle: true }
+        Self { lifted: Instant::now(), broke: Vec::new(), moved: false, noticed: None, forgot: false, idle: true }
     }
 
     /// Over now; these replicas' links had to break.

@@ -2,7 +2,8 @@
 
 use std::collections::HashSet;
 use std::process::Command;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
+use std::time::{Duration, Instant};
 
 use crate::gateway::binary;
 use crate::ledger::{Topic, number};
@@ -21,6 +22,22 @@ pub fn is_kept() -> bool {
         checked.status.success()
     });
     *KEPT
+}
+
+/// Whether producers may publish with a history by a function, which the gateway puts into Redis.
+pub fn is_called(redis: &RedisServer) -> bool {
+    static CALLED: OnceLock<bool> = OnceLock::new();
+    let find = || {
+        let deadline = Instant::now() + Duration::from_secs(2);
+        loop {
+            let found = redis.cli(&["FUNCTION", "LIST", "LIBRARYNAME", "fanline*"]).contains("fanline_publish");
+            if found || Instant::now() > deadline {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    is_kept() && *CALLED.get_or_init(find)
 }
 
 /// What the configuration says of it.

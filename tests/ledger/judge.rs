@@ -5,6 +5,9 @@ use std::collections::{BTreeSet, HashSet};
 
 use crate::ledger::{Keeps, Millis, Outcome, Page, Position, Publication};
 
+/// The longest that a message is on its way while nothing is wrong, in ms: who leaves misses it.
+const ON_ITS_WAY: Millis = 500;
+
 /// What a client noted of one topic since the page began.
 #[derive(Debug, Default, Clone)]
 pub struct Diary {
@@ -47,6 +50,8 @@ pub struct Account {
     pub recovered: u64,
     /// Missing, and it was told.
     pub announced: u64,
+    /// How often something was told of a topic that keeps a history.
+    pub told: u64,
     /// Missing without a word.
     pub lost: Vec<u64>,
     pub twice: Vec<u64>,
@@ -67,6 +72,7 @@ impl Account {
         self.delivered += other.delivered;
         self.recovered += other.recovered;
         self.announced += other.announced;
+        self.told += other.told;
         self.lost.extend(other.lost);
         self.twice.extend(other.twice);
         self.swapped.extend(other.swapped);
@@ -117,7 +123,10 @@ impl<'p> Forgetful<'p> {
                 What::Left => {
                     // What a closed socket has cost until now it has told.
                     self.told.extend(self.away.filter(|away| !away.wished).map(|away| (away.from, note.at)));
-                    self.away = self.away.filter(|away| away.wished).or(Some(Away { from: note.at, wished: true }));
+                    self.away = self
+                        .away
+                        .filter(|away| away.wished)
+                        .or(Some(Away { from: note.at.saturating_sub(ON_ITS_WAY), wished: true }));
                 }
                 What::Gap { since, until } => {
                     self.told.push((since, until));
@@ -187,15 +196,17 @@ fn is_within<'t>(publication: &Publication, mut times: impl Iterator<Item = &'t 
     times.any(|(from, to)| *from <= publication.answered && publication.sent <= *to)
 }
 
-/// Whether something may be missing between two messages.
+/// What is owed of a history from the last message on.
 #[derive(Clone, Copy, PartialEq)]
-enum Hole {
-    /// No.
-    No,
-    /// It was told.
+enum Owed {
+    /// All of it.
+    All,
+    /// It was told that something is missing.
     Told,
-    /// It was told, or the client had not come yet.
-    Wished,
+    /// It began with the first message: where it begins was not said.
+    Begun,
+    /// Nothing: the client has not come yet, or has left.
+    Nothing,
 }
 
 /// A topic with history: between two messages nothing of the history may be missing, unless it was told
@@ -206,8 +217,7 @@ struct Remembering<'p> {
     order: Vec<(Position, u64)>,
     heard: HashSet<u64>,
     cursor: Option<Position>,
-    /// What is known since the last message.
-    hole: Hole,
+    owed: Owed,
     /// Since when this connection listens; what was published before is recovered.
     since: Millis,
     /// How many replicas hear a publication when all is well.
@@ -222,8 +232,8 @@ impl<'p> Remembering<'p> {
         order.sort_unstable();
         let replicas = page.publications.iter().filter_map(|one| one.replicas).max().unwrap_or(0);
         let (heard, cursor) = (HashSet::new(), diary.cursor);
-        let hole = if diary.listening { Hole::No } else { Hole::Wished };
-        Self { page, order, heard, cursor, hole, since: 0, replicas, account: Account::default() }
+        let owed = if diary.listening { Owed::All } else { Owed::Nothing };
+        Self { page, order, heard, cursor, owed, since: 0, replicas, account: Account::default() }
     }
 
     fn judge(mut self, diary: &Diary) -> Account {
@@ -231,7 +241,7 @@ impl<'p> Remembering<'p> {
             match note.what {
                 What::Listening { recovered, position } => self.listening(note.at, recovered, position),
                 What::Closed => {}
-                What::Left => (self.cursor, self.hole) = (None, Hole::Wished),
+                What::Left => (self.cursor, self.owed) = (None, Owed::Nothing),
                 What::Gap { .. } => self.tell(),
                 What::Message { number, position } => self.message(number, position),
                 What::Stray { number } => self.account.strays.push(number),
@@ -242,13 +252,12 @@ impl<'p> Remembering<'p> {
     }
 
     fn listening(&mut self, at: Millis, recovered: Option<bool>, position: Option<Position>) {
-        match (recovered, self.cursor) {
-            (Some(false), _) => self.tell(),
-            (None, None) => {
-                self.cursor = position;
-                self.hole = if position.is_some() { Hole::No } else { Hole::Wished };
-            }
-            _ => {}
+        if self.owed == Owed::Nothing {
+            self.owed = if position.or(self.cursor).is_some() { Owed::All } else { Owed::Begun };
+            self.cursor = self.cursor.or(position);
+        }
+        if recovered == Some(false) {
+            self.tell();
         }
         if recovered.is_some() {
             self.since = at;
@@ -256,8 +265,9 @@ impl<'p> Remembering<'p> {
     }
 
     fn tell(&mut self) {
-        if self.hole == Hole::No {
-            self.hole = Hole::Told;
+        self.account.told += 1;
+        if self.owed == Owed::All {
+            self.owed = Owed::Told;
         }
     }
 
@@ -271,15 +281,19 @@ impl<'p> Remembering<'p> {
         }
         let healed = publication.replicas.is_some_and(|replicas| replicas < self.replicas);
         self.account.recovered += u64::from(publication.answered < self.since || healed);
+        if self.owed == Owed::Nothing {
+            // It was on its way while the client left.
+            return;
+        }
         let Some(position) = position else {
             // Without a position it cannot be resumed from: nobody keeps this topic's history.
             return self.account.strays.push(number);
         };
-        if self.cursor.is_some_and(|cursor| position <= cursor) && self.hole == Hole::No {
+        if self.cursor.is_some_and(|cursor| position <= cursor) && self.owed == Owed::All {
             return self.account.swapped.push(number);
         }
         self.pass(Some((position, publication.answered)));
-        (self.cursor, self.hole) = (Some(position), Hole::No);
+        (self.cursor, self.owed) = (Some(position), Owed::All);
     }
 
     /// What lies behind the cursor and before `end`, and was published by then, must have come, or been told.
@@ -293,11 +307,11 @@ impl<'p> Remembering<'p> {
             let Some(publication) = self.page.get(number) else { continue };
             // Behind a clock that went back, later publications may have lower positions.
             let by_then = end.is_none_or(|(_, at)| publication.sent <= at);
-            let owed = publication.outcome == Outcome::Acknowledged && by_then;
-            match (owed && !self.heard.contains(&number), self.hole) {
-                (true, Hole::No) => self.account.lost.push(number),
-                (true, Hole::Told) => self.account.announced += 1,
-                (true, Hole::Wished) | (false, _) => {}
+            let held = publication.outcome == Outcome::Acknowledged && by_then;
+            match (held && !self.heard.contains(&number), self.owed) {
+                (true, Owed::All) => self.account.lost.push(number),
+                (true, Owed::Told) => self.account.announced += 1,
+                (true, Owed::Begun | Owed::Nothing) | (false, _) => {}
             }
         }
     }

@@ -30,5 +30,6 @@ mod redis_faults;
 mod report;
 mod room_faults;
 mod trial;
+mod trial_tests;
 mod wire;
 mod world;

@@ -26,7 +26,7 @@ const GAUGES: [&str; 5] = [
 #[derive(Debug, Clone)]
 pub struct Held {
     pub bytes: u64,
-    gauges: Vec<f64>,
+    pub gauges: Vec<f64>,
 }
 
 impl Held {

@@ -143,7 +143,8 @@ fn receipt(answer: &Value) -> Receipt {
     let items = if let Value::Array(items) = answer { items.as_slice() } else { std::slice::from_ref(answer) };
     for item in items {
         match item {
-            Value::Int(replicas) => receipt.replicas = u64::try_from(*replicas).ok(),
+            // Behind it stands whether it was published before.
+            Value::Int(replicas) => receipt.replicas = receipt.replicas.or(u64::try_from(*replicas).ok()),
             Value::BulkString(text) => {
                 receipt.position = std::str::from_utf8(text).ok().and_then(Position::parse).or(receipt.position);
             }

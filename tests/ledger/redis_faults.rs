@@ -56,7 +56,7 @@ pub async fn rollback(world: &mut World, dice: &mut Rng) -> Struck {
         copy(older.path(), &kept);
     });
     back(world);
-    let struck = Struck::broke(0..world.replicas.len());
+    let struck = Struck { forgot: true, ..Struck::broke(0..world.replicas.len()) };
     world.took_back(dead);
     struck
 }
@@ -109,7 +109,7 @@ pub async fn flush(world: &mut World, dice: &mut Rng) -> Struck {
     hold(between(dice, 100, 500)).await;
     block_in_place(|| world.redis.cli(&["FLUSHALL"]));
     let gone = now();
-    let struck = Struck::over();
+    let struck = Struck { forgot: true, ..Struck::over() };
     hold(between(dice, 100, 500)).await;
     world.took_back(gone);
     struck

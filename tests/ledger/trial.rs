@@ -136,7 +136,8 @@ async fn flat(world: &mut World, moved: bool) -> (Vec<Held>, Vec<String>) {
 }
 
 impl Row {
-    fn find_wrongs(&mut self, struck: &Struck, before: &[Held], held: &[u64]) {
+    /// Holds it against what is promised.
+    pub fn find_wrongs(&mut self, struck: &Struck, before: &[Held], held: &[u64]) {
         let mut wrong = |is: bool, what: String| {
             if is {
                 self.wrongs.push(what);
@@ -146,6 +147,8 @@ impl Row {
         wrong(!lost.is_empty(), format!("{} lost without a word", lost.len()));
         wrong(!twice.is_empty(), format!("{} came twice", twice.len()));
         wrong(!swapped.is_empty(), format!("{} out of order", swapped.len()));
+        let told = self.account.told;
+        wrong(told > 0 && !struck.forgot, format!("{told} times something was told of a topic with a history"));
         wrong(!strays.is_empty(), format!("{} to who had left", strays.len()));
         wrong(self.account.delivered == 0 || self.published == 0, "nothing went on".into());
         wrong(self.closes > 0 && !struck.moved, format!("{} sockets closed", self.closes));

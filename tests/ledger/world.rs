@@ -98,11 +98,11 @@ impl World {
         // What Redis acknowledged survives its process, so that only a rollback takes it back.
         let keep = ["--appendonly", "yes", "--appendfsync", "no"];
         let redis = RedisServer::start_under(&environment.collect::<Vec<_>>(), &keep)?;
-        let ledger = Ledger::new(topics(setup.topics));
         let mut replicas = Vec::new();
         for _ in 0..setup.replicas {
             replicas.push(Replica::start(redis.port(), &setup).await);
         }
+        let ledger = Ledger::new(topics(setup.topics, block_in_place(|| history::is_called(&redis))));
         let doors = Doors::new(replicas.iter().map(|replica| replica.gateway.public()).collect::<Vec<_>>().into());
         let desks = Doors::new(replicas.iter().map(|replica| replica.gateway.internal()).collect::<Vec<_>>().into());
         let master = AtomicU16::new(redis.port());
@@ -283,12 +283,14 @@ impl Replica {
     }
 }
 
-/// Topics of every kind in turn: with and without a history, published at the master and by the HTTP API.
-fn topics(count: usize) -> Vec<Topic> {
+/// Topics of every kind in turn: with and without a history, published at the master and by the HTTP API. At the
+/// master only a function in Redis publishes with a history.
+fn topics(count: usize, function: bool) -> Vec<Topic> {
     let topic = |n: usize| {
         let history = n % 2 == 1 && history::is_kept();
         let (letter, keeps) = if history { ("h", Keeps::History) } else { ("p", Keeps::Nothing) };
-        let way = if (n / 2).is_multiple_of(2) { Way::Bus } else { Way::Api };
+        let bus = (n / 2).is_multiple_of(2) && (function || keeps == Keeps::Nothing);
+        let way = if bus { Way::Bus } else { Way::Api };
         Topic { name: format!("{letter}:{n}"), keeps, way }
     };
     (0..count).map(topic).collect()
