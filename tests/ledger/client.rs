@@ -179,7 +179,7 @@ impl Client {
         state.closes = 0;
         for place in state.places.values_mut() {
             let (listening, cursor) = (place.wanted && place.live, place.position);
-            place.diary = Diary { listening, cursor, notes: Vec::new() };
+            place.diary.turn(listening, cursor);
         }
     }
 }

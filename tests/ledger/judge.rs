@@ -15,6 +15,8 @@ pub struct Diary {
     pub listening: bool,
     /// The last position that it had then.
     pub cursor: Option<Position>,
+    /// Something was told of it then, and no message had come since.
+    pub told: bool,
     pub notes: Vec<Note>,
 }
 
@@ -57,6 +59,19 @@ pub struct Account {
     pub twice: Vec<u64>,
     pub swapped: Vec<u64>,
     pub strays: Vec<u64>,
+}
+
+impl Diary {
+    /// What the next page begins with.
+    pub fn turn(&mut self, listening: bool, cursor: Option<Position>) {
+        let told = |note: &Note| match note.what {
+            What::Message { .. } => Some(false),
+            What::Gap { .. } | What::Listening { recovered: Some(false), .. } => Some(true),
+            _ => None,
+        };
+        let told = self.notes.iter().rev().find_map(told).unwrap_or(self.told);
+        *self = Self { listening, cursor, told, notes: Vec::new() };
+    }
 }
 
 /// The verdict on one diary.
@@ -209,14 +224,17 @@ enum Owed {
     Nothing,
 }
 
+/// A position in one life of a history.
+type Place = (u32, Position);
+
 /// A topic with history: between two messages nothing of the history may be missing, unless it was told
 /// between the two.
 struct Remembering<'p> {
     page: &'p Page,
-    /// The page by position.
-    order: Vec<(Position, u64)>,
+    /// The page by position, life by life.
+    order: Vec<(Place, u64)>,
     heard: HashSet<u64>,
-    cursor: Option<Position>,
+    cursor: Option<Place>,
     owed: Owed,
     /// Since when this connection listens; what was published before is recovered.
     since: Millis,
@@ -228,11 +246,16 @@ struct Remembering<'p> {
 impl<'p> Remembering<'p> {
     fn new(page: &'p Page, diary: &Diary) -> Self {
         let numbered = (page.first..).zip(&page.publications);
-        let mut order: Vec<_> = numbered.filter_map(|(number, one)| Some((one.position?, number))).collect();
+        let mut order: Vec<_> =
+            numbered.filter_map(|(number, one)| Some(((one.life, one.position?), number))).collect();
         order.sort_unstable();
         let replicas = page.publications.iter().filter_map(|one| one.replicas).max().unwrap_or(0);
-        let (heard, cursor) = (HashSet::new(), diary.cursor);
-        let owed = if diary.listening { Owed::All } else { Owed::Nothing };
+        let (heard, cursor) = (HashSet::new(), diary.cursor.map(|position| (page.lives.0, position)));
+        let owed = match (diary.listening, diary.told) {
+            (false, _) => Owed::Nothing,
+            (true, true) => Owed::Told,
+            (true, false) => Owed::All,
+        };
         Self { page, order, heard, cursor, owed, since: 0, replicas, account: Account::default() }
     }
 
@@ -253,8 +276,9 @@ impl<'p> Remembering<'p> {
 
     fn listening(&mut self, at: Millis, recovered: Option<bool>, position: Option<Position>) {
         if self.owed == Owed::Nothing {
-            self.owed = if position.or(self.cursor).is_some() { Owed::All } else { Owed::Begun };
-            self.cursor = self.cursor.or(position);
+            let known = position.is_some() || self.cursor.is_some();
+            self.owed = if known { Owed::All } else { Owed::Begun };
+            self.cursor = self.cursor.or(position.map(|position| (self.page.lives.0, position)));
         }
         if recovered == Some(false) {
             self.tell();
@@ -289,19 +313,20 @@ impl<'p> Remembering<'p> {
             // Without a position it cannot be resumed from: nobody keeps this topic's history.
             return self.account.strays.push(number);
         };
-        if self.cursor.is_some_and(|cursor| position <= cursor) && self.owed == Owed::All {
+        if self.cursor.is_some_and(|(_, cursor)| position <= cursor) && self.owed == Owed::All {
             return self.account.swapped.push(number);
         }
-        self.pass(Some((position, publication.answered)));
-        (self.cursor, self.owed) = (Some(position), Owed::All);
+        let place = (publication.life, position);
+        self.pass(Some((place, publication.answered)));
+        (self.cursor, self.owed) = (Some(place), Owed::All);
     }
 
     /// What lies behind the cursor and before `end`, and was published by then, must have come, or been told.
-    fn pass(&mut self, end: Option<(Position, Millis)>) {
-        let from = self.cursor.unwrap_or(Position(0, 0));
-        let begin = self.order.partition_point(|(position, _)| *position <= from);
-        for &(position, number) in &self.order[begin..] {
-            if end.is_some_and(|(end, _)| position >= end) {
+    fn pass(&mut self, end: Option<(Place, Millis)>) {
+        let from = self.cursor.unwrap_or((0, Position(0, 0)));
+        let begin = self.order.partition_point(|(place, _)| *place <= from);
+        for &(place, number) in &self.order[begin..] {
+            if end.is_some_and(|(end, _)| place >= end) {
                 break;
             }
             let Some(publication) = self.page.get(number) else { continue };

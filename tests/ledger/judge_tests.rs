@@ -8,9 +8,9 @@ fn page(outcomes: &[Outcome]) -> Page {
     let publication = |(n, outcome): (u64, &Outcome)| {
         let sent = 10 * (n + 1);
         let (outcome, position) = (*outcome, Some(Position(sent, 0)));
-        Publication { outcome, sent, answered: sent + 1, position, replicas: Some(2) }
+        Publication { outcome, sent, answered: sent + 1, position, life: 0, replicas: Some(2) }
     };
-    Page { first: 0, publications: (0..).zip(outcomes).map(publication).collect() }
+    Page { first: 0, lives: (0, 0), publications: (0..).zip(outcomes).map(publication).collect() }
 }
 
 fn firm(count: usize) -> Page {
@@ -35,7 +35,7 @@ fn closed(at: u64) -> Note {
 }
 
 fn verdict(keeps: Keeps, page: &Page, notes: Vec<Note>) -> Account {
-    judge(keeps, page, &Diary { listening: true, cursor: Some(Position(1, 0)), notes })
+    judge(keeps, page, &Diary { listening: true, cursor: Some(Position(1, 0)), told: false, notes })
 }
 
 fn both(page: &Page, notes: &[Note]) -> [Account; 2] {
@@ -64,7 +64,7 @@ fn a_doubled_message_is_seen_also_where_its_original_was_on_an_earlier_page() {
     for account in both(&firm(2), &[message(0), message(1), message(0)]) {
         assert_eq!((account.twice.as_slice(), account.lost.len()), (&[0][..], 0));
     }
-    let later = Page { first: 5, publications: firm(1).publications };
+    let later = Page { first: 5, lives: (0, 0), publications: firm(1).publications };
     for account in both(&later, &[message(4)]) {
         assert_eq!(account.twice, [4]);
     }
@@ -121,7 +121,7 @@ fn flowing_again_without_a_gap_excuses_nothing() {
 
 #[test]
 fn what_was_sent_while_joining_or_after_leaving_may_be_missing_and_nothing_else() {
-    let diary = |notes| Diary { listening: false, cursor: None, notes };
+    let diary = |notes| Diary { listening: false, cursor: None, told: false, notes };
     // Half a second before it, a message may have been on its way.
     let left = Note { at: 535, what: What::Left };
     let account = judge(Keeps::Nothing, &firm(5), &diary(vec![listening(15, None), message(1), left.clone()]));
@@ -150,12 +150,21 @@ fn what_was_never_acknowledged_may_come_or_not_at_any_place_and_once() {
 fn a_rewound_history_may_begin_again_below_once_it_was_told() {
     let mut page = firm(3);
     page.publications[2].position = Some(Position(5, 0));
+    page.publications[2].life = 1;
     let rewound = |told: Vec<Note>| {
         let back = Note { at: 40, what: What::Message { number: 2, position: Some(Position(5, 0)) } };
         [vec![message(0), message(1)], told, vec![back]].concat()
     };
     assert!(verdict(Keeps::History, &page, rewound(vec![gap(0, 0)])).is_clean());
     assert_eq!(verdict(Keeps::History, &page, rewound(vec![])).swapped, [2]);
+    let mut diary = Diary { listening: true, cursor: None, told: false, notes: vec![message(1), gap(0, 0)] };
+    diary.turn(true, Some(Position(20, 0)));
+    diary.notes = rewound(vec![]).split_off(2);
+    let mut later = Page { first: 2, lives: (1, 1), publications: page.publications.split_off(2) };
+    assert!(judge(Keeps::History, &later, &diary).is_clean(), "told at the end of the page before");
+    page.publications.append(&mut later.publications);
+    let missing = verdict(Keeps::History, &page, vec![message(0), message(1)]);
+    assert_eq!(missing.lost, [2], "below is behind, in the history's next life");
 }
 
 #[test]

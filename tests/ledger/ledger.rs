@@ -58,6 +58,8 @@ pub struct Publication {
     pub sent: Millis,
     pub answered: Millis,
     pub position: Option<Position>,
+    /// In which life of the topic's history it was acknowledged: behind a rollback positions may begin again below.
+    pub life: u32,
     /// How many replicas listened, by the answer.
     pub replicas: Option<u64>,
 }
@@ -66,6 +68,8 @@ pub struct Publication {
 #[derive(Debug, Default)]
 pub struct Page {
     pub first: u64,
+    /// The history's life when the page began, and now.
+    pub lives: (u32, u32),
     pub publications: Vec<Publication>,
 }
 
@@ -103,14 +107,17 @@ impl Ledger {
         let mut page = self.page(topic);
         let sent = clock::unix_ms();
         let outcome = Outcome::Maybe;
-        page.publications.push(Publication { outcome, sent, answered: sent, position: None, replicas: None });
+        let life = page.lives.1;
+        page.publications.push(Publication { outcome, sent, answered: sent, position: None, life, replicas: None });
         page.first + page.publications.len() as u64 - 1
     }
 
     /// The master said yes.
     pub fn acknowledged(&self, topic: usize, number: u64, receipt: Receipt) {
         let mut page = self.page(topic);
+        let life = page.lives.1;
         let Some(publication) = page.get_mut(number) else { return };
+        publication.life = life;
         publication.outcome = Outcome::Acknowledged;
         publication.answered = clock::unix_ms();
         (publication.position, publication.replicas) = (receipt.position, receipt.replicas);
@@ -121,8 +128,12 @@ impl Ledger {
     pub fn taken_back(&self, topic: usize, held: &HashSet<u64>, before: Millis) {
         let mut page = self.page(topic);
         let first = page.first;
+        page.lives.1 += 1;
+        let life = page.lives.1;
         for (number, publication) in (first..).zip(&mut page.publications) {
-            if publication.answered <= before && !held.contains(&number) {
+            if publication.answered > before {
+                publication.life = life;
+            } else if !held.contains(&number) {
                 publication.outcome = Outcome::Maybe;
             }
         }
@@ -134,6 +145,7 @@ impl Ledger {
             let mut page = page.lock();
             page.first += page.publications.len() as u64;
             page.publications = Vec::new();
+            page.lives.0 = page.lives.1;
         }
     }
 }

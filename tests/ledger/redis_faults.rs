@@ -11,7 +11,7 @@ use crate::faults::{Form, Struck, between, hold};
 use crate::ledger::{Keeps, Way};
 use crate::producer::Producer;
 use crate::support::proxy::{Class, Rule};
-use crate::world::{World, now};
+use crate::world::{PATIENCE, World, now};
 
 /// The folder in which Redis writes down what it acknowledges.
 const KEPT: &str = "appendonlydir";
@@ -83,7 +83,7 @@ pub async fn output_buffer(world: &mut World) -> Struck {
     let loud = world.ledger.topics.iter().position(|topic| topic.way == Way::Bus && topic.keeps == Keeps::Nothing);
     let loud = loud.expect("a topic without history, published at the master");
     let mut producer = Producer::new(&world.market);
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + PATIENCE;
     // Other links may come back meanwhile; the one that stalls cannot.
     while links() >= before {
         assert!(Instant::now() < deadline, "Redis never dropped the link that does not read");

@@ -21,6 +21,7 @@ fn row() -> Row {
         open: healed,
         slowest_publish: healed,
         memory: [1_000; 3],
+        swollen: Vec::new(),
         wrongs: Vec::new(),
     }
 }
