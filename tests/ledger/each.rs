@@ -58,6 +58,7 @@ faults! {
     subscribers_that_redis_hangs_up_on_while_they_come_back_miss_nothing_untold: HangUp, Setup::default();
     a_link_that_redis_drops_because_its_buffer_is_full_is_told: OutputBuffer, Setup { toml: LOOSE, ..Setup::default() };
     a_redis_that_pauses_its_clients_costs_nothing: Pause, Setup::default();
+    positions_that_are_given_out_again_are_no_trap: Rewind, Setup { clock: true, ..Setup::default() };
     a_redis_that_forgets_all_it_has_costs_its_history_alone: Flush, Setup::default();
     a_redis_without_memory_refuses_what_it_cannot_keep: OutOfMemory, Setup::default();
     a_clock_that_steps_is_not_believed: ClockStep, Setup { clock: true, ..Setup::default() };

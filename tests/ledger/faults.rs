@@ -19,6 +19,8 @@ pub enum Fault {
     Freeze,
     /// Redis is killed and starts again from what it held a while ago.
     Rollback,
+    /// The same while its clock is behind what it has seen: new positions are those that were taken back.
+    Rewind,
     /// Redis hangs up on its subscribers, again and again while they come back.
     HangUp,
     /// Redis drops a subscriber that reads too slowly.
@@ -76,11 +78,12 @@ pub struct Struck {
 }
 
 impl Fault {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Kill,
         Self::Restart,
         Self::Freeze,
         Self::Rollback,
+        Self::Rewind,
         Self::HangUp,
         Self::OutputBuffer,
         Self::Pause,
@@ -104,6 +107,7 @@ impl Fault {
             Self::Restart => redis_faults::restart(world).await,
             Self::Freeze => redis_faults::freeze(world, dice, form).await,
             Self::Rollback => redis_faults::rollback(world, dice).await,
+            Self::Rewind => redis_faults::rewind(world, dice).await,
             Self::HangUp => redis_faults::hang_up(world, dice).await,
             Self::OutputBuffer => redis_faults::output_buffer(world).await,
             Self::Pause => redis_faults::pause(world, dice, form).await,
@@ -129,6 +133,7 @@ impl fmt::Display for Fault {
             Self::Restart => "Redis restarted",
             Self::Freeze => "Redis frozen",
             Self::Rollback => "Redis rolled back",
+            Self::Rewind => "Redis rolled back behind its clock",
             Self::HangUp => "subscribers hung up on while they come back",
             Self::OutputBuffer => "a subscriber's output buffer full",
             Self::Pause => "CLIENT PAUSE",

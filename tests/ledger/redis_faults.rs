@@ -61,6 +61,21 @@ pub async fn rollback(world: &mut World, dice: &mut Rng) -> Struck {
     struck
 }
 
+pub async fn rewind(world: &mut World, dice: &mut Rng) -> Struck {
+    world.set_clock(60);
+    hold(Duration::from_millis(2_500)).await;
+    world.set_clock(0);
+    hold(Duration::from_millis(1_500)).await;
+    let refuse = |world: &World, is: bool| world.replicas.iter().for_each(|replica| replica.proxy.refuse(is));
+    refuse(world, true);
+    let struck = rollback(world, dice).await;
+    // Until more was published than was taken back, so that the replicas find the last position that they know, of
+    // another publication.
+    hold(Duration::from_millis(3_000)).await;
+    refuse(world, false);
+    Struck { lifted: Instant::now(), ..struck }
+}
+
 pub async fn hang_up(world: &mut World, dice: &mut Rng) -> Struck {
     for _ in 0..dice.u32(2..=6) {
         block_in_place(|| world.redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]));

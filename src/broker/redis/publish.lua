@@ -36,12 +36,14 @@ local function members(args, now)
   return table.concat(text, ','), nil, given.ID
 end
 
--- The first place after `last` that a publication of now can have: clocks may go back, places do not.
-local function after(last, now)
+-- The first place after `last` that a publication of now can have: clocks may go back, places do not. Where they have, the
+-- number goes on by a step that nobody can foresee: else a Redis that lost its newest publications would give their places
+-- to others, and who knew the lost ones would take those for what follows.
+local function after(last, now, micros)
   local ms, number = last:match('^(%d+)-(%d+)$')
   ms, number = tonumber(ms), tonumber(number)
   if now > ms then return string.format('%.0f-0', now) end
-  return string.format('%.0f-%.0f', ms, number + 1)
+  return string.format('%.0f-%.0f', ms, number + 1 + (now < ms and micros or 0))
 end
 
 local function newest(stream)
@@ -50,10 +52,10 @@ local function newest(stream)
 end
 
 -- Appends to the history. Answers the position before it and its own, or an error.
-local function keep(base, rule, header, payload, now)
+local function keep(base, rule, header, payload, now, micros)
   local stream, lastkey = base .. ':stream', base .. ':last'
   local prev = redis.call('GET', lastkey) or newest(stream) or '0-0'
-  local pos = after(prev, now)
+  local pos = after(prev, now, micros)
   local function add()
     return redis.pcall('XADD', stream, 'MAXLEN', '=', rule.size, pos, 'p', prev, 'h', header, 'd', payload)
   end
@@ -61,7 +63,7 @@ local function keep(base, rule, header, payload, now)
   if type(added) == 'table' and added.err then
     -- The stream may be ahead of what we noted: then it is right.
     prev = newest(stream) or prev
-    pos = after(prev, now)
+    pos = after(prev, now, micros)
     added = add()
     if type(added) == 'table' and added.err then return nil, nil, added end
   end
@@ -94,7 +96,7 @@ local function fanline_publish(keys, args)
   local place = ''
   if rule then
     local prev, failed
-    prev, pos, failed = keep(base, rule, header, payload, now)
+    prev, pos, failed = keep(base, rule, header, payload, now, tonumber(time[2]))
     if failed then return failed end
     place = ',"pos":"' .. pos .. '","prev":"' .. prev .. '"'
   end
