@@ -37,10 +37,11 @@ impl Interest {
         let Some(entry) = stripe.get_mut(topic) else { return };
         let Some(past) = entry.past.as_mut().filter(|past| past.epoch == epoch) else { return };
         past.weigh(&page);
-        if !page.entries.is_empty() {
+        let brought = !page.entries.is_empty();
+        self.advance(topic, entry, |sequence| sequence.read(page.entries, page.newest));
+        if brought && entry.past.as_ref().is_some_and(|past| past.is_whole()) {
             self.metrics.recovered(Recovered::Healed).inc();
         }
-        self.advance(topic, entry, |sequence| sequence.read(page.entries, page.newest));
     }
 
     /// The topic's history cannot be read.

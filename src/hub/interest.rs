@@ -4,9 +4,11 @@
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
+use tracing::warn;
 
 use super::asks::Asks;
 use super::inbox::{Inbox, Word};
@@ -22,6 +24,9 @@ use crate::topic::Topic;
 /// The most shards: an entry keeps them as the bits of one word.
 pub const MAX_SHARDS: usize = 64;
 
+/// How often it is said that somebody publishes past a history, in ms.
+const STRAY_EVERY: u64 = 60_000;
+
 /// How many locks the topics are spread over.
 const STRIPES: usize = 16;
 
@@ -34,6 +39,8 @@ pub struct Interest {
     /// What must be read from the histories.
     pub(super) asks: Asks,
     hasher: std::hash::RandomState,
+    /// When it was last said that something is published past a history, in ms of [`crate::clock::now_ms`]; 0: never.
+    strayed: AtomicU64,
     rules: Arc<ArcSwap<TopicRules>>,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -70,6 +77,7 @@ impl Interest {
             inboxes: (0..shards).map(|_| Arc::new(Inbox::default())).collect(),
             asks: Asks::default(),
             hasher: std::hash::RandomState::new(),
+            strayed: AtomicU64::new(0),
             rules,
             metrics,
         })
@@ -143,6 +151,17 @@ impl Interest {
         });
     }
 
+    /// A publication came that is in no history, though its topic keeps one: it is delivered, and cannot be healed.
+    fn stray(&self, topic: &Topic) {
+        self.metrics.publications(Source::Stray).inc();
+        let now = crate::clock::now_ms();
+        let last = self.strayed.load(Ordering::Relaxed);
+        let due = last == 0 || now >= last + STRAY_EVERY;
+        if due && self.strayed.compare_exchange(last, now.max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+            warn!(%topic, "a plain PUBLISH on a topic with history: nobody who was away gets it; publish through the gateway or by FCALL fanline_publish");
+        }
+    }
+
     /// From here on a topic's publications flow, behind this position where a history is kept.
     pub(super) fn flip_live(&self, topic: &Topic, entry: &mut Entry, position: Option<Position>) {
         if entry.live {
@@ -180,6 +199,9 @@ impl Deliver for Interest {
         match &entry.past {
             None => self.hand_out(entry.shards, &Arc::new(publication)),
             Some(_) => {
+                if publication.step().is_none() {
+                    self.stray(&publication.topic);
+                }
                 let topic = publication.topic.clone();
                 self.advance(&topic, entry, |sequence| sequence.came(publication));
             }
@@ -207,7 +229,9 @@ impl Deliver for Interest {
             entry.version = crate::clock::next_version();
             entry.lost_since.get_or_insert(since);
             self.metrics.live_topics.dec();
-            let (version, heals) = (entry.version, entry.past.is_some());
+            // What is in no history cannot be read afterwards.
+            let heals = entry.past.as_ref().is_some_and(|past| !past.has_strays);
+            let version = entry.version;
             self.each(entry.shards, |inbox| inbox.push(Word::Lost { topic: topic.clone(), version, heals }.into()));
         }
     }

@@ -94,16 +94,19 @@ pub enum Source {
     Client,
     /// `POST /api/publish` on this replica.
     Api,
+    /// Of the bus, those that are in no history though their topic keeps one: a plain PUBLISH.
+    Stray,
 }
 
 impl Source {
-    pub(super) const ALL: [Self; 3] = [Self::Broker, Self::Client, Self::Api];
+    pub(super) const ALL: [Self; 4] = [Self::Broker, Self::Client, Self::Api, Self::Stray];
 
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Broker => "broker",
             Self::Client => "client",
             Self::Api => "api",
+            Self::Stray => "stray",
         }
     }
 }

@@ -249,6 +249,22 @@ fn who_publishes_is_told_the_position() {
     assert_eq!(told["position"], listener.told()["position"]);
 }
 
+/// It is delivered, but in no history, so whoever was away, or may have been, is told.
+#[test]
+fn what_is_published_past_a_history_is_delivered_counted_and_told_after_a_loss() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let mut client = Client::json(&gateway, &["h:a"]);
+    redis.cli(&["PUBLISH", "fanline:h:a", "bare"]);
+    let told = client.told();
+    assert_eq!((&told["text"], &told["position"]), (&json!("bare"), &Value::Null));
+    assert_eq!(gateway.metric(r#"fanline_publications_total{source="stray"}"#), 1.0);
+    assert!(gateway.log().contains("a plain PUBLISH on a topic with history"), "{}", gateway.log());
+    redis.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    let gap = client.until("gap");
+    assert_eq!((&gap["topics"], &gap["reason"]), (&json!(["h:a"]), &json!("reconnected")));
+}
+
 /// The link is cut while producers publish on: the replica reads what it missed, and nobody hears of it but in order.
 #[test]
 fn a_replica_that_lost_its_link_heals_itself_and_nobody_notices() {

@@ -242,7 +242,11 @@ impl Broker for RedisBroker {
     }
 
     fn read<'a>(&'a self, topic: &'a Topic, read: Read) -> BoxFuture<'a, Result<Page, HistoryError>> {
-        self.histories.read(&self.publisher, topic, read).boxed()
+        async move {
+            self.open(&self.keys.channel(topic)).map_err(|error| HistoryError::Away(error.to_string()))?;
+            self.histories.read(&self.publisher, topic, read).await
+        }
+        .boxed()
     }
 
     /// Whether any link is: topics of the others wait in vain, but no longer than a handshake waits at most.
