@@ -29,6 +29,8 @@ enum Act {
     Turn(u32),
     Room(usize, usize),
     Flip,
+    /// Redis comes back without its newest publications.
+    SetBack(usize),
     Overdue,
 }
 
@@ -59,6 +61,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         8 => (1..4u32).prop_map(Act::Turn),
         6 => (0..CLIENTS, 1..400usize).prop_map(|(client, bytes)| Act::Room(client, bytes)),
         1 => Just(Act::Flip),
+        1 => (1..9usize).prop_map(Act::SetBack),
         1 => Just(Act::Overdue),
     ];
     proptest::collection::vec(act, 1..150)
@@ -77,6 +80,7 @@ struct World {
     up: bool,
     kept: Vec<Publication>,
     newest: Position,
+    clock: u64,
     /// What each publication that ever was followed.
     chain: HashMap<Position, Position>,
     errands: VecDeque<Errand>,
@@ -93,6 +97,7 @@ impl World {
             up: true,
             kept: Vec::new(),
             newest: Position::START,
+            clock: 0,
             chain: HashMap::new(),
             errands: VecDeque::new(),
         };
@@ -108,7 +113,8 @@ impl World {
     }
 
     fn publish(&mut self, comes: bool) {
-        let pos = self.newest.next(self.newest.ms + 1);
+        self.clock += 1;
+        let pos = self.newest.next(self.clock);
         let header = Header { prev: Some(self.newest), pos: Some(pos), ..Header::default() };
         self.chain.insert(pos, self.newest);
         self.newest = pos;
@@ -186,6 +192,12 @@ impl World {
             Act::Room(client, bytes) => self.guests[client].give_room(bytes),
             Act::Flip => {
                 self.up = !self.up;
+                self.house.road(self.up, &["t"]);
+            }
+            Act::SetBack(entries) => {
+                self.house.road(false, &["t"]);
+                self.kept.truncate(self.kept.len().saturating_sub(entries));
+                self.newest = self.kept.last().and_then(Publication::position).unwrap_or_default();
                 self.house.road(self.up, &["t"]);
             }
             Act::Overdue => self.house.shard.answer_overdue(Instant::now() + Duration::from_secs(1)),
