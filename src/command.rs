@@ -119,6 +119,24 @@ impl Payload {
     }
 }
 
+impl Resume {
+    /// The position that it names.
+    #[must_use]
+    pub fn position(self) -> Option<Position> {
+        if let Self::After(position) = self { Some(position) } else { None }
+    }
+
+    /// The time that it names, in ms since 1970.
+    #[must_use]
+    pub fn ms(self) -> Option<u64> {
+        match self {
+            Self::After(Position::NOWHERE) | Self::Last(_) => None,
+            Self::After(position) => Some(position.ms),
+            Self::Since(ms) => Some(ms),
+        }
+    }
+}
+
 impl Wanted {
     /// A topic from now on.
     #[must_use]

@@ -2,6 +2,8 @@
 
 use std::collections::VecDeque;
 
+use tokio::sync::Semaphore;
+
 use super::Broker;
 use crate::command::{From, MOST_TOLD, Question};
 use crate::position::Position;
@@ -55,6 +57,9 @@ const BYTES_TOLD: usize = 1024 * 1024;
 /// How many publications are read first, while it is not known how large they are.
 const FIRST_READ: usize = 16;
 
+/// So many questions are answered at a time, the others wait: what is read for them shares its way with publications.
+static READERS: Semaphore = Semaphore::const_new(16);
+
 /// A page of a history, as somebody asked for it.
 #[derive(Debug, Default)]
 pub struct Chapter {
@@ -72,6 +77,8 @@ pub struct Chapter {
 /// # Errors
 /// As of [`Broker::read`].
 pub async fn chapter(broker: &dyn Broker, topic: &Topic, question: Question) -> Result<Chapter, HistoryError> {
+    // Fails only where it is closed, which it never is.
+    let _place = READERS.acquire().await;
     let limit = question.limit.min(MOST_TOLD);
     let (mut told, mut bytes): (VecDeque<Publication>, usize) = (VecDeque::new(), 0);
     let mut part = Part::of(question.from);

@@ -41,9 +41,9 @@ pub trait Broker: Send + Sync + 'static {
     ) -> BoxFuture<'a, Result<Receipt, PublishError>>;
 
     /// The position of the newest publication on each of these topics, in their order; [`Position::START`] where nothing
-    /// is known of any. They all keep a history. A broker that keeps none refuses.
-    fn positions<'a>(&'a self, _: &'a [Topic]) -> BoxFuture<'a, Result<Vec<Position>, HistoryError>> {
-        async { Err(HistoryError::Refused(NONE.into())) }.boxed()
+    /// is known of any. They all keep a history. A broker that keeps none refuses. Topics that live apart fail apart.
+    fn positions<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Vec<Result<Position, HistoryError>>> {
+        async { vec![Err(HistoryError::Refused(NONE.into())); topics.len()] }.boxed()
     }
 
     /// Reads a part of a topic's history. A broker that keeps none refuses.

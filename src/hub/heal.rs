@@ -42,6 +42,7 @@ impl Interest {
         if brought && entry.past.as_ref().is_some_and(|past| past.is_whole()) {
             self.metrics.recovered(Recovered::Healed).inc();
         }
+        self.stir(topic, entry);
     }
 
     /// The topic's history cannot be read.
@@ -54,6 +55,7 @@ impl Interest {
         let Some(entry) = stripe.get_mut(topic) else { return };
         if entry.past.as_ref().is_some_and(|past| past.epoch == epoch) {
             self.advance(topic, entry, act);
+            self.stir(topic, entry);
         }
     }
 
@@ -91,6 +93,11 @@ impl Interest {
         self.ask(topic, past.epoch, ask);
     }
 
+    /// Those who wait for what a read brings look again.
+    fn stir(&self, topic: &Topic, entry: &Entry) {
+        self.each(entry.shards, |inbox| inbox.push(Item::Logged(topic.clone())));
+    }
+
     fn ask(&self, topic: &Topic, epoch: u64, ask: Option<Ask>) {
         if let Some(ask) = ask {
             self.asks.push(topic, What::Heal { epoch, ask });
@@ -102,9 +109,9 @@ impl Interest {
         let nothing = Resumed::Gone { reason: GapReason::Lost, position: None };
         let mut stripe = self.stripe(topic).lock();
         let past = stripe.get_mut(topic).and_then(|entry| entry.past.as_mut());
-        let Some((resumed, log)) = past.map(|past| past.resume(resume, Instant::now())) else { return nothing };
-        if let Some(id) = log {
-            self.asks.push(topic, What::Log(id));
+        let Some((resumed, ask)) = past.map(|past| past.resume(resume, Instant::now())) else { return nothing };
+        if let Some(what) = ask {
+            self.asks.push(topic, what);
         }
         resumed
     }
@@ -131,6 +138,17 @@ impl Interest {
         past.held()
     }
 
+    /// What an errand asks for was too much: less the next time.
+    pub(super) fn ask_less(&self, errand: &Errand) {
+        let mut stripe = self.stripe(&errand.topic).lock();
+        let past = stripe.get_mut(&errand.topic).and_then(|entry| entry.past.as_mut());
+        let Some(past) = past else { return };
+        match errand.what {
+            What::Heal { .. } => past.page = (past.page / 4).max(1),
+            What::Log(id) => past.log(id).into_iter().for_each(super::log::Log::ask_less),
+        }
+    }
+
     /// The read that makes a log longer; none where nobody needs it any more.
     pub(super) fn older(&self, topic: &Topic, id: u64) -> Option<Read> {
         let mut stripe = self.stripe(topic).lock();
@@ -147,6 +165,6 @@ impl Interest {
             Some(page) => log.lengthen(page),
             None => log.give_up(),
         }
-        self.each(entry.shards, |inbox| inbox.push(Item::Logged(topic.clone())));
+        self.stir(topic, entry);
     }
 }

@@ -9,6 +9,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use tokio_util::sync::CancellationToken;
 
 use super::asks::{Errand, What};
+use super::inbox::INBOX_PUBLICATIONS;
 use super::interest::Interest;
 use super::sequence::Ask;
 use crate::broker::{Broker, HistoryError, Page, Read};
@@ -26,18 +27,26 @@ const KEPT: Duration = Duration::from_secs(10);
 /// … and how much all logs may hold, in bytes, before that is cut to a second.
 const LOGS: usize = 64 * 1024 * 1024;
 
-/// The waits between two tries while Redis is away.
-const AGAIN: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(1));
+/// How long an errand rests that came to nothing because Redis was away.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// While the shards hold more than so many publications nothing is read that would be put on top of them …
+const CROWDED: usize = INBOX_PUBLICATIONS / 2;
+/// … and it is looked again so soon.
+const LOOK: Duration = Duration::from_millis(2);
 
 /// Reads until told to stop.
 pub(super) async fn run(interest: Arc<Interest>, broker: Arc<dyn Broker>, stop: CancellationToken) {
     let healer = Healer { interest: &interest, broker: &*broker };
-    let mut under_way: FuturesUnordered<BoxFuture<'_, ()>> = FuturesUnordered::new();
+    // Each answers the errands that must be tried again; these rest apart, and take nobody's place meanwhile.
+    let mut under_way: FuturesUnordered<BoxFuture<'_, Vec<Errand>>> = FuturesUnordered::new();
+    let mut resting: FuturesUnordered<BoxFuture<'_, Vec<Errand>>> = FuturesUnordered::new();
     let mut waiting = Waiting::default();
     let mut tick = tokio::time::interval(KEPT / 10);
     loop {
         waiting.add(interest.asks.take());
-        while under_way.len() < UNDER_WAY {
+        let crowded = interest.held() > CROWDED;
+        while under_way.len() < UNDER_WAY && !crowded {
             match waiting.next() {
                 Some(Next::Positions(errands)) => under_way.push(healer.positions(errands).boxed()),
                 Some(Next::Read(errand)) => under_way.push(healer.read(errand).boxed()),
@@ -45,8 +54,14 @@ pub(super) async fn run(interest: Arc<Interest>, broker: Arc<dyn Broker>, stop: 
             }
         }
         tokio::select! {
-            Some(()) = under_way.next() => {}
+            Some(again) = under_way.next() => {
+                if !again.is_empty() {
+                    resting.push(tokio::time::sleep(AGAIN).map(|()| again).boxed());
+                }
+            }
+            Some(again) = resting.next() => waiting.add(again),
             () = interest.asks.filled() => {}
+            () = tokio::time::sleep(LOOK), if crowded && !waiting.is_empty() => {}
             _ = tick.tick() => waiting.forget(&interest),
             () = stop.cancelled() => return,
         }
@@ -81,6 +96,10 @@ impl Waiting {
         }
     }
 
+    fn is_empty(&self) -> bool {
+        self.positions.is_empty() && self.reads.is_empty()
+    }
+
     /// Positions first: many topics wait for one answer.
     fn next(&mut self) -> Option<Next> {
         if self.positions.is_empty() {
@@ -110,45 +129,36 @@ struct Healer<'h> {
 }
 
 impl Healer<'_> {
-    /// Asks where topics stand.
-    async fn positions(&self, mut errands: Vec<Errand>) {
-        let mut patience = AGAIN.0;
-        while !errands.is_empty() {
-            let topics: Vec<Topic> = errands.iter().map(|errand| errand.topic.clone()).collect();
-            match self.broker.positions(&topics).await {
-                Ok(positions) => {
-                    return errands.iter().zip(positions).for_each(|(errand, newest)| self.answer(errand, newest));
-                }
-                Err(error) => {
-                    if let Some(refused) = refused(error) {
-                        complain(&errands[0].topic, &refused);
-                        return errands.iter().for_each(|errand| self.give_up(errand));
-                    }
-                }
+    /// Asks where topics stand. Answers those for which nobody could say.
+    async fn positions(&self, mut errands: Vec<Errand>) -> Vec<Errand> {
+        errands.retain(|errand| self.interest.still_wants(errand));
+        let topics: Vec<Topic> = errands.iter().map(|errand| errand.topic.clone()).collect();
+        let found = self.broker.positions(&topics).await;
+        let mut again = Vec::new();
+        for (errand, found) in errands.into_iter().zip(found) {
+            match found {
+                Ok(newest) => self.answer(&errand, newest),
+                Err(HistoryError::Away(_)) => again.push(errand),
+                Err(HistoryError::Refused(why)) => self.give_up(&errand, &why),
             }
-            tokio::time::sleep(patience).await;
-            patience = (patience * 2).min(AGAIN.1);
-            errands.retain(|errand| self.interest.still_wants(errand));
         }
+        again
     }
 
-    /// Reads what one topic needs.
-    async fn read(&self, errand: Errand) {
-        let mut patience = AGAIN.0;
-        while self.interest.still_wants(&errand) {
-            let Some(read) = self.what(&errand) else { return };
-            match self.broker.read(&errand.topic, read).await {
-                Ok(page) => return self.bring(&errand, page),
-                Err(error) => {
-                    if let Some(refused) = refused(error) {
-                        complain(&errand.topic, &refused);
-                        return self.give_up(&errand);
-                    }
-                }
+    /// Reads what one topic needs. Answers the errand where nobody answered it.
+    async fn read(&self, errand: Errand) -> Vec<Errand> {
+        let read = if self.interest.still_wants(&errand) { self.what(&errand) } else { None };
+        let Some(read) = read else { return Vec::new() };
+        match self.broker.read(&errand.topic, read).await {
+            Ok(page) => self.bring(&errand, page),
+            Err(HistoryError::Away(_)) => {
+                // It may have been too much for the time that an answer has.
+                self.interest.ask_less(&errand);
+                return vec![errand];
             }
-            tokio::time::sleep(patience).await;
-            patience = (patience * 2).min(AGAIN.1);
+            Err(HistoryError::Refused(why)) => self.give_up(&errand, &why),
         }
+        Vec::new()
     }
 
     fn what(&self, errand: &Errand) -> Option<Read> {
@@ -172,22 +182,11 @@ impl Healer<'_> {
         }
     }
 
-    fn give_up(&self, errand: &Errand) {
+    fn give_up(&self, errand: &Errand, why: &str) {
+        tracing::error!(topic = %errand.topic, error = why, "the history cannot be read; who resumes is told so");
         match errand.what {
             What::Heal { epoch, .. } => self.interest.gave_up(&errand.topic, epoch),
             What::Log(id) => self.interest.logged(&errand.topic, id, None),
         }
     }
-}
-
-/// What Redis says where trying again is in vain.
-fn refused(error: HistoryError) -> Option<String> {
-    match error {
-        HistoryError::Away(_) => None,
-        HistoryError::Refused(why) => Some(why),
-    }
-}
-
-fn complain(topic: &Topic, refused: &str) {
-    tracing::error!(%topic, error = refused, "the history cannot be read; who resumes is told so");
 }

@@ -196,10 +196,11 @@ impl Deliver for Interest {
         self.metrics.publications(Source::Broker).inc();
         let mut stripe = self.stripe(&publication.topic).lock();
         let Some(entry) = stripe.get_mut(&publication.topic) else { return };
-        match &entry.past {
+        match &mut entry.past {
             None => self.hand_out(entry.shards, &Arc::new(publication)),
-            Some(_) => {
+            Some(past) => {
                 if publication.step().is_none() {
+                    past.has_strays = true;
                     self.stray(&publication.topic);
                 }
                 let topic = publication.topic.clone();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::sequence::reason;
+use crate::broker::history::MOST_READ;
 use crate::broker::{Page, Part, Read};
 use crate::command::Resume;
 use crate::event::GapReason;
@@ -40,6 +41,8 @@ pub(super) struct Log {
     bytes: usize,
     /// How many publications the read under way asks for.
     most: usize,
+    /// How many it may ask for.
+    largest: usize,
     /// Whether there is nothing older, or nothing that is of use.
     complete: bool,
 }
@@ -84,6 +87,7 @@ impl Log {
             start: last,
             bytes: 0,
             most: 0,
+            largest: MOST_READ,
             complete: last == Position::START,
         }
     }
@@ -159,8 +163,13 @@ impl Log {
                 (RECOVERY_BYTES.saturating_sub(self.bytes) / each).min(RECOVERY - read).max(FIRST_READ)
             }
         };
-        self.most = most;
-        Read { part: Part::Until(self.start), most }
+        self.most = most.min(self.largest);
+        Read { part: Part::Until(self.start), most: self.most }
+    }
+
+    /// The last read was too much.
+    pub fn ask_less(&mut self) {
+        self.largest = (self.most / 4).max(1);
     }
 
     /// What [`Log::older`] brought is put in front, as far as it leads up to what is here.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::encode;
 use super::news::SPREAD;
+use super::replies::Replies;
 use super::topic::{Seat, Told, Tools};
 use crate::event::{Gap, GapReason};
 use crate::frame::Extension;
@@ -226,7 +227,7 @@ impl Pass {
             }
             // Joined after this was noted: it knows already.
             _ if seat.from > self.first => {}
-            Load::Live(after) => tell_live(topic, seat, after.0.as_ref(), turn, tools),
+            Load::Live(after) => tell_live(topic, seat, after, turn, tools),
             Load::Lost => {
                 if seat.told == Told::Live {
                     seat.told = Told::Lost;
@@ -259,9 +260,19 @@ fn some(run: &Run, first: u64, seat: &Seat, excluded: &[(usize, ConnectionNumber
 
 /// Tells one subscriber that publications flow: by a gap if they flowed before. Who still waits for its
 /// `subscribed` is answered by the topic.
-fn tell_live(topic: &Topic, seat: &mut Seat, gap: Option<&Gap>, turn: &mut Turn, tools: &mut Tools<'_>) {
+fn tell_live(
+    topic: &Topic,
+    seat: &mut Seat,
+    (gap, behind): &(Option<Gap>, Option<Position>),
+    turn: &mut Turn,
+    tools: &mut Tools<'_>,
+) {
+    if let (Told::Pending | Told::Lost, Some(position)) = (seat.told, behind) {
+        Replies::to(&seat.outbox).note(topic, *position);
+    }
     match (seat.told, gap) {
-        (Told::Lost, Some(gap)) => tell_gap(seat, gap, turn, tools),
+        // Who was told nothing of the loss is told of what it may have cost all the same.
+        (Told::Lost | Told::Live, Some(gap)) => tell_gap(seat, gap, turn, tools),
         (Told::Lost | Told::Pending, _) if tools.news.live(&seat.outbox, topic, true) => turn.spend(),
         _ => {}
     }

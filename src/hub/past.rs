@@ -1,8 +1,9 @@
 //! What a replica knows of the past of one topic whose history is kept.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::asks::What;
 use super::log::{Found, Log, Stretch};
 use super::sequence::{Ask, Outcome, Sequence, Step};
 use crate::broker::Page;
@@ -19,6 +20,9 @@ const PAGES: (usize, usize) = (64, 1_000);
 /// … that it brings about so many bytes.
 const PAGE_BYTES: usize = 1024 * 1024;
 
+/// How long it holds what was found out about who is ahead.
+const DOUBT: Duration = Duration::from_secs(1);
+
 /// One topic's past, shared by all shards.
 #[derive(Debug)]
 pub(super) struct Past {
@@ -28,6 +32,8 @@ pub(super) struct Past {
     pub page: usize,
     sequence: Sequence,
     log: Option<Log>,
+    /// When it was last looked whether somebody who is ahead is right.
+    doubted: Option<Instant>,
     /// The number of the next publication that is delivered.
     next: u64,
     /// The last hole that was told, by the number of what stands behind it.
@@ -78,7 +84,7 @@ impl Default for Past {
     fn default() -> Self {
         let (sequence, log) = (Sequence::default(), None);
         let epoch = crate::clock::next_version();
-        Self { epoch, page: PAGES.0, sequence, log, next: FIRST, hole: None, has_strays: false }
+        Self { epoch, page: PAGES.0, sequence, log, doubted: None, next: FIRST, hole: None, has_strays: false }
     }
 }
 
@@ -132,7 +138,6 @@ impl Past {
     }
 
     fn number(&mut self, mut publication: Publication) -> Arc<Publication> {
-        self.has_strays |= publication.step().is_none();
         publication.ordinal = self.next;
         self.next += 1;
         let publication = Arc::new(publication);
@@ -142,11 +147,14 @@ impl Past {
         publication
     }
 
-    /// Where somebody who resumes goes on; and the id of a log for which more must be read now.
-    pub fn resume(&mut self, resume: Resume, now: Instant) -> (Resumed, Option<u64>) {
+    /// Where somebody who resumes goes on; and what must be read now.
+    pub fn resume(&mut self, resume: Resume, now: Instant) -> (Resumed, Option<What>) {
         let Some(last) = self.sequence.last() else {
             return (Resumed::Gone { reason: GapReason::Lost, position: None }, None);
         };
+        if let Some(ask) = self.is_ahead(resume, last, now) {
+            return (Resumed::Wait, ask);
+        }
         let missed_nothing = match resume {
             Resume::After(position) => position == last,
             Resume::Since(ms) => last.ms < ms,
@@ -160,11 +168,26 @@ impl Past {
         let found = match log.find(resume) {
             Found::At { next, position } => (Resumed::At { cursor: Cursor { log: log.id, next }, position }, None),
             Found::Gone(reason) => (Resumed::Gone { reason, position: Some(last) }, None),
-            Found::Older => (Resumed::Wait, (!std::mem::replace(&mut log.asked, true)).then_some(log.id)),
+            Found::Older => (Resumed::Wait, (!std::mem::replace(&mut log.asked, true)).then_some(What::Log(log.id))),
         };
         // One of which nothing was read is of no use to others either.
         self.log = (log.asked || !log.is_empty()).then_some(log);
         found
+    }
+
+    /// Whether somebody was on another replica that is ahead of this one: then it waits until it is known what this one
+    /// has missed; and what is to be read for that, once a second at most, for it may have seen what is no more.
+    fn is_ahead(&mut self, resume: Resume, last: Position, now: Instant) -> Option<Option<What>> {
+        let is_ahead = resume.position().is_some_and(|position| position > last && position != Position::NOWHERE);
+        if !is_ahead || self.doubted.is_some_and(|at| now.duration_since(at) < DOUBT && self.is_whole()) {
+            return None;
+        }
+        let ask = self.sequence.doubted();
+        if ask.is_some() {
+            self.doubted = Some(now);
+        }
+        let epoch = self.epoch;
+        Some(ask.map(|ask| What::Heal { epoch, ask }))
     }
 
     /// Some publications from a cursor on.

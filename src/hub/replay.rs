@@ -44,6 +44,8 @@ struct Replay {
     resume: Resume,
     /// How far it has come, once it is known where it begins.
     cursor: Option<Cursor>,
+    /// When the last publication was published that it got, or what it missed began; in ms since 1970.
+    written: Option<u64>,
 }
 
 /// An encoded page. Another log may give its numbers to others.
@@ -61,7 +63,7 @@ impl Replays {
     }
 
     pub fn begin(&mut self, number: ConnectionNumber, resume: Resume) {
-        self.under_way.insert(number, Replay { resume, cursor: None });
+        self.under_way.insert(number, Replay { resume, cursor: None, written: None });
     }
 
     pub fn end(&mut self, number: ConnectionNumber) {
@@ -97,6 +99,7 @@ impl Shard {
         let Some(state) = self.topics.get(key) else { return };
         let Some(replay) = state.replays.under_way.get(&number) else { return };
         let (cursor, resume) = (replay.cursor, replay.resume);
+        let mut since = replay.written.or(resume.ms()).unwrap_or(0);
         let Some(outbox) = self.outbox_of(key, number) else { return };
         let Some(mut cursor) = cursor.or_else(|| self.find_cursor(key, &outbox, resume)) else { return };
         let thirst: Arc<dyn Thirst> = self.inbox.clone();
@@ -104,18 +107,19 @@ impl Shard {
             match self.interest.stretch(&self.topics[key].name, cursor, PAGE, PAGE_BYTES) {
                 Stretch::End => return self.join_others(key, number, Some(cursor.next)),
                 Stretch::Behind(reason) => {
-                    self.tell_gap(key, &outbox, reason);
+                    self.tell_gap(key, &outbox, reason, since);
                     return self.join_others(key, number, None);
                 }
-                Stretch::Of(_) if !outbox.is_drained(&thirst) => return self.note(key, number, cursor),
+                Stretch::Of(_) if !outbox.is_drained(&thirst) => return self.note(key, number, cursor, since),
                 Stretch::Of(publications) => {
                     self.write_page(key, &outbox, cursor, &publications);
+                    since = publications.iter().filter_map(|one| one.position()).last().map_or(since, |at| at.ms);
                     cursor.next += publications.len() as u64;
                     turn.spend();
                 }
             }
         }
-        self.note(key, number, cursor);
+        self.note(key, number, cursor, since);
         self.replaying.push_back((key, number));
     }
 
@@ -125,14 +129,14 @@ impl Shard {
         let Some(resume) = replay.filter(|replay| replay.cursor.is_none()).map(|replay| replay.resume) else { return };
         let Some(outbox) = self.outbox_of(key, number) else { return };
         if let Some(cursor) = self.find_cursor(key, &outbox, resume) {
-            self.note(key, number, cursor);
+            self.note(key, number, cursor, resume.ms().unwrap_or(0));
         }
     }
 
     /// Notes how far one who resumes has come.
-    fn note(&mut self, key: usize, number: ConnectionNumber, cursor: Cursor) {
+    fn note(&mut self, key: usize, number: ConnectionNumber, cursor: Cursor, since: u64) {
         if let Some(replay) = self.topics[key].replays.under_way.get_mut(&number) {
-            replay.cursor = Some(cursor);
+            (replay.cursor, replay.written) = (Some(cursor), Some(since));
         }
     }
 
@@ -164,7 +168,7 @@ impl Shard {
                 self.metrics.recovered(Recovered::Refused).inc();
                 let before = self.join_others_unseen(key, outbox.number());
                 if !self.welcome_back(key, outbox, false, before) {
-                    self.tell_gap(key, outbox, reason);
+                    self.tell_gap(key, outbox, reason, resume.ms().unwrap_or(0));
                 }
                 None
             }
@@ -186,20 +190,18 @@ impl Shard {
                 confirm(&state.name, &mut Replies::to(outbox), &answer, true, Some(recovered), position);
                 outbox.protocol().says_live()
             }
+            // It was told that it must wait; this says how it came out.
             Told::Pending | Told::Live | Told::Lost => {
-                super::topic::arrived(answer.arrivals.as_deref());
-                if outbox.protocol().says_live() {
-                    let topics = std::slice::from_ref(&state.name);
-                    Replies::to(outbox).say(&crate::event::Event::Live { topics, live: true });
-                }
-                recovered
+                let answer = Answer { id: None, ..answer };
+                confirm(&state.name, &mut Replies::to(outbox), &answer, true, Some(recovered), position);
+                outbox.protocol().says_live() || recovered
             }
         }
     }
 
-    fn tell_gap(&mut self, key: usize, outbox: &Arc<Outbox>, reason: GapReason) {
+    /// Tells one who resumes that from `since` on, in ms since 1970, something is missing.
+    fn tell_gap(&mut self, key: usize, outbox: &Arc<Outbox>, reason: GapReason, since: u64) {
         let state = &self.topics[key];
-        let since = state.position.map_or_else(crate::clock::unix_ms, |position| position.ms);
         let gap = Gap { spread_ms: SPREAD.min(1), ..pass::gap(&state.name, reason, since, 1) };
         match outbox.protocol().on_gap() {
             GapWord::Silent => return,

@@ -92,6 +92,13 @@ impl Sequence {
         Outcome { steps: Vec::new(), ask: Some(Ask::Last) }
     }
 
+    /// Somebody knows of a publication behind the last: either it is on its way, or it was missed.
+    pub fn doubted(&mut self) -> Option<Ask> {
+        let last = self.last.filter(|_| self.state == State::Following)?;
+        (self.state, self.tries) = (State::Holed, 0);
+        Some(Ask::After(last))
+    }
+
     /// A publication came.
     pub fn came(&mut self, publication: Publication) -> Outcome {
         match self.state {
@@ -220,7 +227,8 @@ impl Sequence {
             return Outcome { steps: vec![Step::Publication(publication)], ask: None };
         };
         match self.last {
-            _ if self.floor.is_some_and(|floor| pos <= floor) => Outcome::default(),
+            // What begins a history anew is no echo, wherever it stands.
+            _ if self.floor.is_some_and(|floor| pos <= floor) && prev != Position::START => Outcome::default(),
             Some(last) if prev != last => {
                 self.state = State::Holed;
                 self.tries = 0;

@@ -18,10 +18,11 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Of the topics with history among those a client listens to; nothing is known of them yet.
+    /// Of the topics with history among those a client listens to, and behind what it says it stands on each.
     #[must_use]
-    pub fn new(topics: Vec<Topic>) -> Self {
-        let positions = Mutex::new(vec![None; topics.len()].into());
+    pub fn new(topics: Vec<Topic>, said: &[Option<Position>]) -> Self {
+        let known = (0..topics.len()).map(|place| said.get(place).copied().flatten());
+        let positions = Mutex::new(known.collect());
         Self { topics: topics.into(), positions }
     }
 
@@ -80,10 +81,11 @@ mod tests {
     #[test]
     fn what_is_written_is_read_again_in_the_order_of_the_topics() {
         let [a, b, stranger] = ["a", "b", "c"].map(|name| Topic::parse(name).unwrap());
-        let journal = Journal::new(vec![a, b.clone()]);
+        let journal = Journal::new(vec![a, b.clone()], &[]);
         assert_eq!(written(&journal), "id: -,-\n");
         assert!(journal.note(&b, Position::at(7)) && !journal.note(&stranger, Position::at(1)));
         assert_eq!(written(&journal), "id: -,7-0\n");
+        assert_eq!(written(&Journal::new(vec![b], &[Some(Position::at(5))])), "id: 5-0\n");
         assert_eq!(Journal::read_id("-,7-0", 2), Some(vec![None, Some(Position::at(7))]));
         for (text, topics) in [("7-0", 2), ("7-0,", 2), ("", 1), ("42", 1), ("1-0,2-0,3-0", 2)] {
             assert_eq!(Journal::read_id(text, topics), None, "{text}");

@@ -70,10 +70,9 @@ async fn knock(door: &Door, path: &RawPathParams, asked: &Parts, grants: &Header
     let house = &threshold.house;
     let _knock = house.gate.knock().ok_or(Refusal::Busy)?;
     check(asked)?;
-    let (wish, kept) = wish(threshold, path, asked)?;
+    let (wish, journal) = wish(threshold, path, asked)?;
     let slot = house.rooms.slots.take().ok_or(Refusal::Busy)?;
-    let socket =
-        Outbox::new(door.terms.clone(), slot.number(), Tcp::with((!kept.is_empty()).then(|| Journal::new(kept))));
+    let socket = Outbox::new(door.terms.clone(), slot.number(), Tcp::with(journal));
     let outbox: Arc<Outbox> = socket.clone();
     // It waits for the socket, and so do the first publications behind it.
     outbox.send(&head(grants));
@@ -101,7 +100,7 @@ fn check(asked: &Parts) -> Result<(), Refused> {
     Ok(())
 }
 
-fn wish(threshold: &Threshold, path: &RawPathParams, asked: &Parts) -> Result<(Wish, Vec<Topic>), Refusal> {
+fn wish(threshold: &Threshold, path: &RawPathParams, asked: &Parts) -> Result<(Wish, Option<Journal>), Refusal> {
     let query = Query::parse(asked.uri.query().unwrap_or_default())?;
     let topics = threshold.topics(path, &query, false)?;
     if topics.is_empty() {
@@ -110,7 +109,10 @@ fn wish(threshold: &Threshold, path: &RawPathParams, asked: &Parts) -> Result<(W
     let kept = threshold.kept(&topics);
     let topics = threshold.resumed(topics, &query)?;
     let topics = resume(topics, &kept, last_event_id(&asked.headers, &query));
-    Ok((Wish { route: threshold.route, topics }, kept))
+    let said = |topic: &Topic| topics.iter().find(|wanted| wanted.topic == *topic).and_then(|wanted| wanted.resume);
+    let said: Vec<_> = kept.iter().map(|topic| said(topic).and_then(Resume::position)).collect();
+    let journal = (!kept.is_empty()).then(|| Journal::new(kept, &said));
+    Ok((Wish { route: threshold.route, topics }, journal))
 }
 
 /// Where each topic goes on: behind the last event that the client has seen, of which the id says how far it had come on

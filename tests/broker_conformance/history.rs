@@ -52,7 +52,7 @@ impl Road {
     }
 
     async fn last(&self, topic: &Topic) -> Position {
-        self.broker.positions(std::slice::from_ref(topic)).await.unwrap()[0]
+        self.broker.positions(std::slice::from_ref(topic)).await[0].clone().unwrap()
     }
 }
 
@@ -240,8 +240,18 @@ mod in_redis {
             let answer = call(redis, args);
             assert!(answer.contains(why), "{args:?}: {answer}");
         }
-        let long = "x".repeat(70_000);
-        assert!(call(redis, &["fanline:kept:a", "hi", "EVENT", &long]).contains("no replica reads so many"));
+        let long = "x".repeat(201);
+        for (args, why) in [
+            (["EVENT", &*long], "EVENT is no UTF-8 of at most 200 bytes"),
+            (["TS", "nan"], "TS is nan, not a number of ms since 1970"),
+            (["TS", "-5"], "TS is -5"),
+            (["TS", "1e17"], "TS is 1e17"),
+        ] {
+            let answer = call(redis, &[&["fanline:kept:a", "hi"], &args[..]].concat());
+            assert!(answer.contains(why), "{args:?}: {answer}");
+        }
+        let many = ["EXCEPT", "0123456789012345678901234567890123456789"].repeat(2_000);
+        assert!(call(redis, &[&["fanline:kept:a", "hi"], &many[..]].concat()).contains("no replica reads so many"));
         assert_eq!(road.last(&topic).await, Position::START);
         road.end().await;
     }

@@ -111,10 +111,10 @@ impl Broker for MemoryBroker {
         .boxed()
     }
 
-    fn positions<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Vec<Position>, HistoryError>> {
+    fn positions<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Vec<Result<Position, HistoryError>>> {
         async move {
             let archive = self.archive.lock();
-            Ok(topics.iter().map(|topic| archive.last(topic)).collect())
+            topics.iter().map(|topic| Ok(archive.last(topic))).collect()
         }
         .boxed()
     }

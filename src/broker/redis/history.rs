@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use futures_util::future::try_join_all;
+use futures_util::future::join_all;
 use redis::{Cmd, Value};
 
 use super::publisher::{Failure, Publisher};
@@ -19,7 +19,21 @@ use crate::settings::{TopicRule, TopicRules};
 use crate::topic::Topic;
 
 /// What Redis says while it cannot answer, though it soon may.
-const FOR_NOW: [&str; 7] = ["LOADING", "BUSY", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "NOREPLICAS"];
+const FOR_NOW: [&str; 12] = [
+    "LOADING",
+    "BUSY",
+    "READONLY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "TRYAGAIN",
+    "NOREPLICAS",
+    "MOVED",
+    "ASK",
+    "CROSSSLOT",
+    // While a password is changed.
+    "NOAUTH",
+    "WRONGPASS",
+];
 
 /// The histories' side of a broker.
 pub(super) struct Histories {
@@ -68,7 +82,8 @@ impl Histories {
         let (channel, script) = (self.keys.channel(topic), self.script());
         let call = |command: &str, text: &str| {
             let mut call = redis::cmd(command);
-            call.arg(text).arg(1).arg(&channel).arg(payload);
+            // The keys themselves: while a cluster moves their slot, this is carried out where both of them are.
+            call.arg(text).arg(2).arg(self.keys.last(topic)).arg(self.keys.stream(topic)).arg(&channel).arg(payload);
             options(header, &mut call);
             call
         };
@@ -85,8 +100,9 @@ impl Histories {
         Ok(Receipt { replicas, position: position.and_then(|text| text.parse().ok()), repeated: repeated > 0 })
     }
 
-    /// The last positions of topics, in their order: of all that one command may name together, at once.
-    pub async fn positions(&self, publisher: &Publisher, topics: &[Topic]) -> Result<Vec<Position>, HistoryError> {
+    /// The last positions of topics, in their order: of all that one command may name together, at once. Who lives apart
+    /// fails apart: a master that is dead keeps nobody else waiting for long.
+    pub async fn positions(&self, publisher: &Publisher, topics: &[Topic]) -> Vec<Result<Position, HistoryError>> {
         let mut batches: BTreeMap<(Option<usize>, usize), Vec<usize>> = BTreeMap::new();
         for (place, topic) in topics.iter().enumerate() {
             let home = publisher.shared_home(&self.keys.channel(topic));
@@ -95,13 +111,18 @@ impl Histories {
         }
         let asked = batches.into_values().map(|places| async {
             let of: Vec<&Topic> = places.iter().map(|&place| &topics[place]).collect();
-            Ok::<_, HistoryError>((self.positions_of(publisher, &of).await?, places))
+            (self.positions_of(publisher, &of).await, places)
         });
-        let mut positions = vec![Position::START; topics.len()];
-        for (found, places) in try_join_all(asked).await? {
-            found.into_iter().zip(places).for_each(|(position, place)| positions[place] = position);
+        let mut positions = vec![Ok(Position::START); topics.len()];
+        for (found, places) in join_all(asked).await {
+            for (nth, place) in places.into_iter().enumerate() {
+                positions[place] = match &found {
+                    Ok(found) => Ok(found.get(nth).copied().unwrap_or(Position::START)),
+                    Err(error) => Err(error.clone()),
+                };
+            }
         }
-        Ok(positions)
+        positions
     }
 
     async fn positions_of(&self, publisher: &Publisher, topics: &[&Topic]) -> Result<Vec<Position>, HistoryError> {

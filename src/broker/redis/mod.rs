@@ -237,7 +237,7 @@ impl Broker for RedisBroker {
         async move { self.send(topic, header, &payload).await }.boxed()
     }
 
-    fn positions<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Result<Vec<Position>, HistoryError>> {
+    fn positions<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Vec<Result<Position, HistoryError>>> {
         self.histories.positions(&self.publisher, topics).boxed()
     }
 

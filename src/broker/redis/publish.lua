@@ -1,8 +1,27 @@
 -- Publishes one message: keeps it where the topic's rule says so, and tells it to who listens, in one step.
 -- KEYS[1] is the topic's channel; ARGV is the payload, then names and values: EVENT, KEY, ID, TS (ms), EXCEPT (repeatable).
+-- Or KEYS are the topic's last position and its stream, and ARGV begins with the channel.
 -- Answers {position or false, how many listened, 1 where it was published before under its ID and now was not}.
 
-local MAX_HEADER = 65536
+local MAX_HEADER, MAX_NAME = 65536, 200
+
+-- What JSON needs of a text: UTF-8, of which a producer may give us anything else.
+local function is_utf8(text)
+  local i, n = 1, #text
+  while i <= n do
+    local c = text:byte(i)
+    local more = c < 0x80 and 0 or c >= 0xC2 and c < 0xE0 and 1 or c >= 0xE0 and c < 0xF0 and 2 or c >= 0xF0 and c < 0xF5 and 3
+    if not more or i + more > n then return false end
+    for j = i + 1, i + more do
+      local b = text:byte(j)
+      if b < 0x80 or b > 0xBF then return false end
+    end
+    if c == 0xE0 and text:byte(i + 1) < 0xA0 or c == 0xED and text:byte(i + 1) > 0x9F then return false end
+    if c == 0xF0 and text:byte(i + 1) < 0x90 or c == 0xF4 and text:byte(i + 1) > 0x8F then return false end
+    i = i + more + 1
+  end
+  return true
+end
 
 local function rule_of(topic)
   for _, rule in ipairs(RULES) do
@@ -19,6 +38,8 @@ local function members(args, now)
     local name, value = string.upper(args[i]), args[i + 1]
     if value == nil then
       return nil, 'ERR ' .. args[i] .. ' has no value'
+    elseif #value > MAX_NAME or not is_utf8(value) then
+      return nil, 'ERR ' .. name .. ' is no UTF-8 of at most ' .. MAX_NAME .. ' bytes'
     elseif name == 'EXCEPT' then
       except[#except + 1] = cjson.encode(value)
     elseif name == 'EVENT' or name == 'KEY' or name == 'ID' or name == 'TS' then
@@ -28,6 +49,9 @@ local function members(args, now)
     end
   end
   local ts = given.TS and tonumber(given.TS) or now
+  if given.TS and not (tonumber(given.TS) and ts >= 0 and ts < 9e15) then
+    return nil, 'ERR TS is ' .. given.TS .. ', not a number of ms since 1970'
+  end
   local text = { string.format('"ts":%.0f', ts) }
   if given.EVENT then text[#text + 1] = '"event":' .. cjson.encode(given.EVENT) end
   if given.KEY then text[#text + 1] = '"key":' .. cjson.encode(given.KEY) end
@@ -73,6 +97,7 @@ local function keep(base, rule, header, payload, now, micros)
 end
 
 local function fanline_publish(keys, args)
+  if #keys == 2 then keys = { table.remove(args, 1) } end
   local channel, payload = keys[1], args[1]
   if not channel or not payload or channel:sub(1, #PREFIX) ~= PREFIX then
     return redis.error_reply('ERR write 1 ' .. PREFIX .. '<topic> <payload> [EVENT e] [KEY k] [ID i] [EXCEPT c]')
@@ -100,7 +125,8 @@ local function fanline_publish(keys, args)
     if failed then return failed end
     place = ',"pos":"' .. pos .. '","prev":"' .. prev .. '"'
   end
-  if once then redis.call('SET', once, pos or '', 'EX', ONCE) end
   local listeners = redis.call(PUBLISH, channel, '\30FL1{' .. header .. place .. '}\n' .. payload)
+  -- Last: what was refused on its way was not published, and may be tried again.
+  if once then redis.call('SET', once, pos or '', 'EX', ONCE) end
   return { pos or false, listeners, 0 }
 end

@@ -18,6 +18,9 @@ pub const LIBRARY: &str = "fanline1";
 /// The version of the text: a library of a later one is left alone. To be raised with every change of the text.
 pub const VERSION: u32 = 1;
 
+/// How the line begins that says a library's prefix.
+const PREFIX: &str = "local PREFIX = ";
+
 /// How the first line of a library's code begins, before its version.
 const STAMP: &str = "-- fanline ";
 
@@ -35,6 +38,8 @@ pub struct Script {
     pub sha: String,
     /// What FUNCTION LOAD takes.
     pub library: String,
+    /// The prefix, as the text has it.
+    prefix: String,
 }
 
 impl Script {
@@ -50,14 +55,21 @@ impl Script {
             let _ = write!(hex, "{byte:02x}");
             hex
         });
-        Self { rules, source, sha, library }
+        Self { rules, source, sha, library, prefix: quoted(prefix) }
     }
 
     /// Whether the library found in Redis is to be replaced by this one.
     #[must_use]
     pub fn replaces(&self, found: Option<&str>) -> bool {
-        found.is_none_or(|code| code != self.library && version(code).is_none_or(|found| found <= VERSION))
+        let Some(code) = found else { return true };
+        code != self.library && is_of(code, &self.prefix) && version(code).is_none_or(|found| found <= VERSION)
     }
+}
+
+/// Whether a library is of this prefix, or of none that can be told: several deployments may share a Redis.
+fn is_of(code: &str, prefix: &str) -> bool {
+    let found = code.lines().find_map(|line| line.strip_prefix(PREFIX));
+    found.is_none_or(|found| found == prefix)
 }
 
 /// The version of a library of ours.
@@ -67,7 +79,7 @@ fn version(code: &str) -> Option<u32> {
 
 fn settings(prefix: &str, rules: &TopicRules, publish: &str) -> String {
     let mut text = format!(
-        "local PREFIX, PUBLISH, ONCE, LAST_TTL = {}, '{publish}', {}, {}\nlocal RULES = {{\n",
+        "{PREFIX}{}\nlocal PUBLISH, ONCE, LAST_TTL = '{publish}', {}, {}\nlocal RULES = {{\n",
         quoted(prefix),
         ONCE.as_secs(),
         LAST_TTL.as_secs()
@@ -117,7 +129,7 @@ mod tests {
     #[test]
     fn the_settings_stand_before_the_text() {
         let script = Script::new("fan'line:", rules(&[("a:*", 10), ("b", 0)]), "PUBLISH");
-        let head = "local PREFIX, PUBLISH, ONCE, LAST_TTL = 'fan\\039line:', 'PUBLISH', 300, 2592000\n\
+        let head = "local PREFIX = 'fan\\039line:'\nlocal PUBLISH, ONCE, LAST_TTL = 'PUBLISH', 300, 2592000\n\
                     local RULES = {\n  { name = 'a:', prefix = true, size = 10, ttl = 300000 },\n  \
                     { name = 'b', prefix = false, none = true },\n}\n";
         assert!(script.source.starts_with(head), "{}", script.source);
@@ -133,5 +145,7 @@ mod tests {
         assert!(!ours.replaces(Some(&ours.library)) && ours.replaces(Some(&other.library)));
         let later = ours.library.replace("-- fanline 1\n", "-- fanline 2\n");
         assert!(!ours.replaces(Some(&later)));
+        let neighbour = Script::new("staging:", rules(&[("a:*", 20)]), "PUBLISH");
+        assert!(!ours.replaces(Some(&neighbour.library)), "another deployment's");
     }
 }

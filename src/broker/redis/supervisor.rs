@@ -144,6 +144,8 @@ impl Supervisor {
     /// Tells the hub what is lost. Whether the connection had been proven.
     fn down(&self) -> bool {
         let state = &self.state;
+        // Whatever ended it may concern commands, too: a name that leads elsewhere by now, say.
+        state.lanes.renew();
         state.canaries.lock().ground();
         let proven = state.condition.lock().unproven();
         // Deaf or away? The canary's sender finds out at once.

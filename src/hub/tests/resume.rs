@@ -41,6 +41,8 @@ enum Wish {
     Left,
     Last(u32),
     Since(u64),
+    /// From the newest there is, of which this replica may not know.
+    Newest,
 }
 
 fn acts() -> impl Strategy<Value = Vec<Act>> {
@@ -49,6 +51,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         4 => Just(Wish::Left),
         1 => (0..6u32).prop_map(Wish::Last),
         1 => (0..60u64).prop_map(Wish::Since),
+        1 => Just(Wish::Newest),
     ];
     let act = prop_oneof![
         6 => (0..CLIENTS, wish).prop_map(|(client, wish)| Act::Join(client, wish)),
@@ -172,6 +175,7 @@ impl World {
                     Wish::Left => Some(Resume::After(guest.left_at)),
                     Wish::Last(most) => Some(Resume::Last(most)),
                     Wish::Since(ms) => Some(Resume::Since(ms)),
+                    Wish::Newest => Some(Resume::After(self.newest)),
                 };
                 let (outbox, topics) = (guest.client.outbox.clone(), vec![Wanted { topic: topic("t"), resume }]);
                 self.house.shard.obey(Order::Subscribe { outbox, topics, limit: 3, answer: Answer::default() });
