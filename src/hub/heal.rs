@@ -1,11 +1,12 @@
 //! What becomes of what was read: topics are whole again, and those who resume go on.
 
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::asks::{Errand, What};
 use super::inbox::{Item, Word};
 use super::interest::{Entry, Interest};
-use super::log::Stretch;
+use super::log::{LOGS, Stretch};
 use super::past::{Cursor, Past, Resumed, Told};
 use super::sequence::{Ask, Outcome, Sequence};
 use crate::broker::{Page, Part, Read};
@@ -109,7 +110,9 @@ impl Interest {
         let nothing = Resumed::Gone { reason: GapReason::Lost, position: None };
         let mut stripe = self.stripe(topic).lock();
         let past = stripe.get_mut(topic).and_then(|entry| entry.past.as_mut());
-        let Some((resumed, ask)) = past.map(|past| past.resume(resume, Instant::now())) else { return nothing };
+        let Some((resumed, ask)) = past.map(|past| past.resume(resume, Instant::now(), &self.logs)) else {
+            return nothing;
+        };
         if let Some(what) = ask {
             self.asks.push(topic, what);
         }
@@ -136,6 +139,11 @@ impl Interest {
         let past = stripe.get_mut(topic)?.past.as_mut()?;
         past.forget(unused);
         past.held()
+    }
+
+    /// Whether so much is kept for those who resume that nothing more should be read for them.
+    pub(super) fn logs_are_full(&self) -> bool {
+        self.logs.load(Ordering::Relaxed) > LOGS
     }
 
     /// What an errand asks for was too much: less the next time.

@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::asks::{Errand, What};
 use super::inbox::INBOX_PUBLICATIONS;
 use super::interest::Interest;
+use super::log::LOGS;
 use super::sequence::Ask;
 use crate::broker::{Broker, HistoryError, Page, Read};
 use crate::position::Position;
@@ -22,10 +23,8 @@ const BATCH: usize = 1_000;
 /// How many reads are under way at a time: enough to keep Redis busy, few enough that their pages take little room.
 const UNDER_WAY: usize = 16;
 
-/// How long a topic's log is kept after the last who resumed …
+/// How long a topic's log is kept after the last who resumed; where all together hold more than [`LOGS`], a tenth of it.
 const KEPT: Duration = Duration::from_secs(10);
-/// … and how much all logs may hold, in bytes, before that is cut to a second.
-const LOGS: usize = 64 * 1024 * 1024;
 
 /// How long an errand rests that came to nothing because Redis was away.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -147,6 +146,10 @@ impl Healer<'_> {
 
     /// Reads what one topic needs. Answers the errand where nobody answered it.
     async fn read(&self, errand: Errand) -> Vec<Errand> {
+        if matches!(errand.what, What::Log(_)) && self.interest.logs_are_full() {
+            self.give_up(&errand, "too much is kept for those who resume already");
+            return Vec::new();
+        }
         let read = if self.interest.still_wants(&errand) { self.what(&errand) } else { None };
         let Some(read) = read else { return Vec::new() };
         match self.broker.read(&errand.topic, read).await {

@@ -12,6 +12,7 @@ use tracing::warn;
 
 use super::asks::Asks;
 use super::inbox::{Inbox, Word};
+use super::log::Held;
 use super::past::Past;
 use crate::broker::{Broker, Deliver, Liveness};
 use crate::event::GapReason;
@@ -38,6 +39,8 @@ pub struct Interest {
     inboxes: Box<[Arc<Inbox>]>,
     /// What must be read from the histories.
     pub(super) asks: Asks,
+    /// What was read of them, and is kept for those who resume.
+    pub(super) logs: Held,
     hasher: std::hash::RandomState,
     /// When it was last said that something is published past a history, in ms of [`crate::clock::now_ms`]; 0: never.
     strayed: AtomicU64,
@@ -76,6 +79,7 @@ impl Interest {
             stripes: Default::default(),
             inboxes: (0..shards).map(|_| Arc::new(Inbox::default())).collect(),
             asks: Asks::default(),
+            logs: Held::default(),
             hasher: std::hash::RandomState::new(),
             strayed: AtomicU64::new(0),
             rules,

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 use super::sequence::reason;
@@ -17,6 +18,13 @@ use crate::publication::Publication;
 pub(super) const RECOVERY: usize = 5_000;
 /// … nor who missed more bytes.
 pub(super) const RECOVERY_BYTES: usize = 8 * 1024 * 1024;
+
+/// What all logs of a replica hold, in bytes.
+pub(super) type Held = Arc<AtomicUsize>;
+
+/// While they hold more than this nobody else begins to resume further back than a log reaches: who asks is told so, and
+/// fetches the current state.
+pub(super) const LOGS: usize = 64 * 1024 * 1024;
 
 /// How many publications the first read brings. The others bring all that may be of use, by the size of these.
 const FIRST_READ: usize = 128;
@@ -39,6 +47,8 @@ pub(super) struct Log {
     /// The position before the first entry.
     start: Position,
     bytes: usize,
+    /// What all logs of the replica hold.
+    held: Held,
     /// How many publications the read under way asks for.
     most: usize,
     /// How many it may ask for.
@@ -77,8 +87,9 @@ pub(super) enum Stretch {
 
 impl Log {
     /// Begins behind `last`, where the next publication will have this number.
-    pub fn new(next: u64, last: Position, now: Instant) -> Self {
+    pub fn new(next: u64, last: Position, now: Instant, held: Held) -> Self {
         Self {
+            held,
             id: crate::clock::next_version(),
             asked: false,
             used: now,
@@ -105,11 +116,11 @@ impl Log {
     /// A publication went out.
     pub fn append(&mut self, publication: &Arc<Publication>) {
         let at = publication.position().unwrap_or_else(|| self.end());
-        self.bytes += size(publication);
+        self.grow(size(publication));
         self.entries.push_back(Kept { at, publication: publication.clone() });
         while self.is_over() {
             let Some(oldest) = self.entries.pop_front() else { break };
-            self.bytes -= size(&oldest.publication);
+            self.shrink(size(&oldest.publication));
             (self.start, self.complete) = (oldest.at, true);
             self.first += 1;
         }
@@ -185,7 +196,7 @@ impl Log {
                 self.complete = true;
                 break;
             }
-            self.bytes += bytes;
+            self.grow(bytes);
             self.first -= 1;
             self.start = prev;
             self.entries.push_front(Kept { at: pos, publication: Arc::new(entry) });
@@ -213,12 +224,28 @@ impl Log {
         Some(if taken.is_empty() { Stretch::End } else { Stretch::Of(taken) })
     }
 
+    fn grow(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.held.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn shrink(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.held.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     fn end(&self) -> Position {
         self.entries.back().map_or(self.start, |newest| newest.at)
     }
 
     fn is_over(&self) -> bool {
         self.entries.len() > RECOVERY || self.bytes > RECOVERY_BYTES && self.entries.len() > 1
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        self.held.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 

@@ -1,10 +1,11 @@
 //! What a replica knows of the past of one topic whose history is kept.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::asks::What;
-use super::log::{Found, Log, Stretch};
+use super::log::{Found, Held, LOGS, Log, Stretch};
 use super::sequence::{Ask, Outcome, Sequence, Step};
 use crate::broker::Page;
 use crate::command::Resume;
@@ -148,7 +149,7 @@ impl Past {
     }
 
     /// Where somebody who resumes goes on; and what must be read now.
-    pub fn resume(&mut self, resume: Resume, now: Instant) -> (Resumed, Option<What>) {
+    pub fn resume(&mut self, resume: Resume, now: Instant, held: &Held) -> (Resumed, Option<What>) {
         let Some(last) = self.sequence.last() else {
             return (Resumed::Gone { reason: GapReason::Lost, position: None }, None);
         };
@@ -163,7 +164,10 @@ impl Past {
         if missed_nothing {
             return (Resumed::Here { next: self.next, position: last }, None);
         }
-        let mut log = self.log.take().unwrap_or_else(|| Log::new(self.next, last, now));
+        if self.log.is_none() && held.load(Ordering::Relaxed) > LOGS {
+            return (Resumed::Gone { reason: GapReason::Overflow, position: Some(last) }, None);
+        }
+        let mut log = self.log.take().unwrap_or_else(|| Log::new(self.next, last, now, held.clone()));
         log.used = now;
         let found = match log.find(resume) {
             Found::At { next, position } => (Resumed::At { cursor: Cursor { log: log.id, next }, position }, None),

@@ -113,7 +113,7 @@ impl Shard {
                 Stretch::Of(_) if !outbox.is_drained(&thirst) => return self.note(key, number, cursor, since),
                 Stretch::Of(publications) => {
                     self.write_page(key, &outbox, cursor, &publications);
-                    since = publications.iter().filter_map(|one| one.position()).last().map_or(since, |at| at.ms);
+                    since = publications.iter().rev().find_map(|one| one.position()).map_or(since, |at| at.ms);
                     cursor.next += publications.len() as u64;
                     turn.spend();
                 }
