@@ -21,9 +21,10 @@ fn seconds(name: &str, otherwise: u64) -> Duration {
 /// Every fault by itself, as long as in life.
 async fn each(seed: u64) -> Option<Vec<Row>> {
     let mut rows = Vec::new();
-    for fault in Fault::ALL {
+    for fault in Fault::ALL.into_iter().chain(Fault::FAILOVERS) {
         // So much that what waited somewhere while Redis is away would be seen.
-        let crowd = Setup { clients: 200, filler: 8 * 1024, clock: fault == Fault::ClockStep, ..Setup::default() };
+        let (clock, redis) = (fault == Fault::ClockStep, fault.redis());
+        let crowd = Setup { clients: 200, filler: 8 * 1024, clock, redis, ..Setup::default() };
         let setup = match fault {
             Fault::Churn => churning(),
             Fault::OutputBuffer => Setup { toml: LOOSE, ..crowd },

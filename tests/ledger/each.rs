@@ -6,6 +6,7 @@ use fastrand::Rng;
 
 use crate::faults::{Fault, Form};
 use crate::report;
+use crate::servers::Kind;
 use crate::trial::{Row, trial};
 use crate::world::{Setup, World};
 
@@ -41,6 +42,11 @@ pub fn storm(clients: usize) -> Setup {
     Setup { clients, crowded: true, topics: 48, topics_each: 2, pace, ..Setup::default() }
 }
 
+/// On several Redis.
+fn under(redis: Kind, toml: &'static str) -> Setup {
+    Setup { redis, toml, ..Setup::default() }
+}
+
 macro_rules! faults {
     ($($name:ident: $fault:ident, $setup:expr;)*) => {$(
         #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -70,5 +76,8 @@ faults! {
     a_link_that_is_not_heard_is_noticed_and_made_again: Mute, Setup::default();
     the_clients_of_a_killed_replica_come_back_elsewhere: ReplicaKilled, Setup::default();
     a_thousand_clients_of_a_killed_replica_come_back_at_once: ReplicaKilled, storm(1_000);
+    an_old_master_that_goes_on_answering_is_left_and_what_it_took_along_is_told: OldMaster, under(Kind::Watched, "");
+    a_master_of_a_cluster_that_is_killed_is_replaced_and_what_it_took_along_is_told: NodeKilled, under(Kind::Cluster, "");
+    so_it_is_with_sharded_channels: NodeKilled, under(Kind::Cluster, "[redis]\nsharded = true\n");
     joins_that_race_with_leaves_hear_what_they_joined_and_nothing_else: Churn, churning();
 }

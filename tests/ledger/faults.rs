@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use crate::servers::Kind;
 use crate::world::World;
-use crate::{link_faults, redis_faults, room_faults};
+use crate::{failovers, link_faults, redis_faults, room_faults};
 
 /// Everything that is done to a world.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,10 @@ pub enum Fault {
     ReplicaKilled,
     /// Clients come and go, joining while they leave.
     Churn,
+    /// Sentinel names another master while the old one goes on answering.
+    OldMaster,
+    /// A master of a cluster dies, and its replica takes its place.
+    NodeKilled,
 }
 
 /// How long faults last.
@@ -73,11 +78,14 @@ pub struct Struck {
     pub noticed: Option<Duration>,
     /// Redis has forgotten something that it had acknowledged.
     pub forgot: bool,
+    /// Another server had to be made master, which takes its time.
+    pub elected: bool,
     /// Nothing was to be done meanwhile, so nothing more was to be held.
     pub idle: bool,
 }
 
 impl Fault {
+    /// What one Redis may meet, any of them after any other.
     pub const ALL: [Self; 19] = [
         Self::Kill,
         Self::Restart,
@@ -99,6 +107,18 @@ impl Fault {
         Self::ReplicaKilled,
         Self::Churn,
     ];
+
+    /// What only several Redis can meet, each once.
+    pub const FAILOVERS: [Self; 2] = [Self::OldMaster, Self::NodeKilled];
+
+    /// What there must be for it to be met.
+    pub fn redis(self) -> Kind {
+        match self {
+            Self::OldMaster => Kind::Watched,
+            Self::NodeKilled => Kind::Cluster,
+            _ => Kind::One,
+        }
+    }
 
     /// Does it, and returns when it is over.
     pub async fn strike(self, world: &mut World, dice: &mut Rng, form: Form) -> Struck {
@@ -122,6 +142,8 @@ impl Fault {
             Self::Mute => link_faults::mute(world, dice).await,
             Self::ReplicaKilled => room_faults::replica_killed(world).await,
             Self::Churn => room_faults::churn(world, dice, form).await,
+            Self::OldMaster => failovers::old_master_answers(world, dice).await,
+            Self::NodeKilled => failovers::node_killed(world, dice).await,
         }
     }
 }
@@ -148,6 +170,8 @@ impl fmt::Display for Fault {
             Self::Mute => "link half open, replica unheard",
             Self::ReplicaKilled => "a replica killed, its clients come at once",
             Self::Churn => "clients join while they leave",
+            Self::OldMaster => "Sentinel fails over, the old master answers",
+            Self::NodeKilled => "a cluster's master killed",
         })
     }
 }
@@ -155,7 +179,15 @@ impl fmt::Display for Fault {
 impl Struck {
     /// Over now; no link had to break.
     pub fn over() -> Self {
-        Self { lifted: Instant::now(), broke: Vec::new(), moved: false, noticed: None, forgot: false, idle: true }
+        Self {
+            lifted: Instant::now(),
+            broke: Vec::new(),
+            moved: false,
+            noticed: None,
+            forgot: false,
+            elected: false,
+            idle: true,
+        }
     }
 
     /// Over now; these replicas' links had to break.

@@ -240,6 +240,10 @@ struct Remembering<'p> {
     since: Millis,
     /// How many replicas hear a publication when all is well.
     replicas: u64,
+    /// Since when all that is published is its business.
+    joined: Millis,
+    /// When something was told.
+    tellings: Vec<Millis>,
     account: Account,
 }
 
@@ -250,13 +254,25 @@ impl<'p> Remembering<'p> {
             numbered.filter_map(|(number, one)| Some(((one.life, one.position?), number))).collect();
         order.sort_unstable();
         let replicas = page.publications.iter().filter_map(|one| one.replicas).max().unwrap_or(0);
+        let joined = if diary.listening { 0 } else { Millis::MAX };
         let (heard, cursor) = (HashSet::new(), diary.cursor.map(|position| (page.lives.0, position)));
         let owed = match (diary.listening, diary.told) {
             (false, _) => Owed::Nothing,
             (true, true) => Owed::Told,
             (true, false) => Owed::All,
         };
-        Self { page, order, heard, cursor, owed, since: 0, replicas, account: Account::default() }
+        Self {
+            page,
+            order,
+            heard,
+            cursor,
+            owed,
+            since: 0,
+            replicas,
+            joined,
+            tellings: Vec::new(),
+            account: Account::default(),
+        }
     }
 
     fn judge(mut self, diary: &Diary) -> Account {
@@ -264,31 +280,49 @@ impl<'p> Remembering<'p> {
             match note.what {
                 What::Listening { recovered, position } => self.listening(note.at, recovered, position),
                 What::Closed => {}
-                What::Left => (self.cursor, self.owed) = (None, Owed::Nothing),
-                What::Gap { .. } => self.tell(),
+                What::Left => (self.cursor, self.owed, self.joined) = (None, Owed::Nothing, Millis::MAX),
+                What::Gap { .. } => self.tell(note.at),
                 What::Message { number, position } => self.message(number, position),
                 What::Stray { number } => self.account.strays.push(number),
             }
         }
         self.pass(None);
+        self.mourn();
         self.account
+    }
+
+    /// What no master has any longer must have come, or something must have been told since.
+    fn mourn(&mut self) {
+        for (number, publication) in (self.page.first..).zip(&self.page.publications) {
+            let owed = publication.outcome == Outcome::Lost && publication.sent >= self.joined;
+            if !owed || self.heard.contains(&number) {
+                continue;
+            }
+            if self.tellings.iter().any(|at| *at >= publication.sent) {
+                self.account.announced += 1;
+            } else {
+                self.account.lost.push(number);
+            }
+        }
     }
 
     fn listening(&mut self, at: Millis, recovered: Option<bool>, position: Option<Position>) {
         if self.owed == Owed::Nothing {
+            self.joined = at;
             let known = position.is_some() || self.cursor.is_some();
             self.owed = if known { Owed::All } else { Owed::Begun };
             self.cursor = self.cursor.or(position.map(|position| (self.page.lives.0, position)));
         }
         if recovered == Some(false) {
-            self.tell();
+            self.tell(at);
         }
         if recovered.is_some() {
             self.since = at;
         }
     }
 
-    fn tell(&mut self) {
+    fn tell(&mut self, at: Millis) {
+        self.tellings.push(at);
         self.account.told += 1;
         if self.owed == Owed::All {
             self.owed = Owed::Told;

@@ -173,3 +173,18 @@ fn a_payload_names_its_number_behind_a_header_too() {
     assert_eq!(number("\u{1e}FL1{\"pos\":\"1-2\"}\n#7 "), Some(7));
     assert_eq!(number("nothing"), None);
 }
+
+#[test]
+fn what_a_failover_lost_must_have_come_or_be_told_afterwards() {
+    let page = page(&[Outcome::Acknowledged, Outcome::Lost, Outcome::Acknowledged]);
+    let judge = |notes: &[Note]| verdict(Keeps::History, &page, notes.to_vec());
+    assert_eq!(judge(&[message(0), message(2)]).lost, [1]);
+    assert_eq!(judge(&[gap(0, 5), message(0), message(2)]).lost, [1], "told before");
+    let told = judge(&[message(0), gap(10, 25), message(2)]);
+    assert_eq!((told.is_clean(), told.announced), (true, 1), "{told:?}");
+    let joins = |at| Diary { notes: vec![listening(at, None), message(2)], ..Diary::default() };
+    assert_eq!(crate::judge::judge(Keeps::History, &page, &joins(5)).lost, [1], "of who came before");
+    assert!(crate::judge::judge(Keeps::History, &page, &joins(22)).is_clean(), "and not of who came later");
+    let came = judge(&[message(0), message(1), message(2)]);
+    assert_eq!((came.is_clean(), came.announced, came.delivered), (true, 0, 3), "{came:?}");
+}

@@ -48,6 +48,8 @@ pub enum Outcome {
     Acknowledged,
     /// An error, a timeout, or a yes that a rollback has taken back: it may arrive, once.
     Maybe,
+    /// The master said yes, and another took its place without it: it may arrive, once, and its loss must be told.
+    Lost,
 }
 
 /// One publication.
@@ -137,6 +139,43 @@ impl Ledger {
                 publication.outcome = Outcome::Maybe;
             }
         }
+    }
+
+    /// Another master took over with what it holds: what it does not hold is lost, and what the `former` one does not
+    /// hold belongs to the history's next life. How many are lost of what was sent by `before`, in doubt or not.
+    pub fn elected(&self, topic: usize, held: &HashSet<u64>, former: &HashSet<u64>, before: Millis) -> usize {
+        let mut page = self.page(topic);
+        let first = page.first;
+        page.lives.1 += u32::from(!former.is_empty());
+        let life = page.lives.1;
+        let mut lost = 0;
+        for (number, publication) in (first..).zip(&mut page.publications) {
+            if held.contains(&number) && !former.contains(&number) {
+                publication.life = life;
+            } else if !held.contains(&number) {
+                lost += usize::from(publication.sent <= before);
+                let firm = publication.outcome == Outcome::Acknowledged;
+                publication.outcome = if firm { Outcome::Lost } else { publication.outcome };
+            }
+        }
+        lost
+    }
+
+    /// Between these moments two masters took publications, each for its own listeners: of what no history of the
+    /// one that stays holds, nothing is owed. How many that were acknowledged are not.
+    pub fn split(&self, from: Millis, until: Millis) -> usize {
+        let mut released = 0;
+        for (topic, page) in self.topics.iter().zip(&self.pages) {
+            let within = |one: &&mut Publication| from <= one.answered && one.sent <= until;
+            for one in page.lock().publications.iter_mut().filter(within) {
+                let owed = topic.keeps == Keeps::History && one.outcome == Outcome::Acknowledged;
+                if !owed && one.outcome != Outcome::Maybe {
+                    one.outcome = Outcome::Maybe;
+                    released += 1;
+                }
+            }
+        }
+        released
     }
 
     /// Everything has settled and was judged: a new page.

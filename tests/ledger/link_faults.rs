@@ -18,13 +18,13 @@ fn some(world: &World, dice: &mut Rng) -> Vec<usize> {
 
 fn rule(world: &World, places: &[usize], classes: &[Class], rule: Rule) {
     for place in places {
-        classes.iter().for_each(|class| world.replicas[*place].proxy.rule(*class, rule));
+        classes.iter().for_each(|class| world.replicas[*place].proxy().rule(*class, rule));
     }
 }
 
 pub async fn cut(world: &mut World, dice: &mut Rng, form: Form) -> Struck {
     let places = some(world, dice);
-    let proxy = |place: &usize| &world.replicas[*place].proxy;
+    let proxy = |place: &usize| world.replicas[*place].proxy();
     places.iter().for_each(|place| proxy(place).refuse(true));
     places.iter().for_each(|place| BOTH.iter().for_each(|class| proxy(place).cut(*class)));
     hold(between(dice, 0, if form == Form::Long { 10_000 } else { 2_000 })).await;
@@ -55,7 +55,7 @@ pub async fn slow_cut(world: &mut World, dice: &mut Rng) -> Struck {
     let delay = between(dice, 100, 300);
     rule(world, &places, &BOTH, Rule { delay, ..Rule::default() });
     hold(between(dice, 500, 1_500)).await;
-    places.iter().for_each(|place| world.replicas[*place].proxy.renew());
+    places.iter().for_each(|place| world.replicas[*place].proxy().renew());
     Struck::broke(places)
 }
 
@@ -77,6 +77,6 @@ async fn half_open(world: &mut World, place: usize, since: Instant) -> Struck {
     let noticed = noticed(world, place, since).await;
     hold(Duration::from_millis(500)).await;
     // What vanished is gone for good, so the connections it vanished from are, too.
-    world.replicas[place].proxy.renew();
+    world.replicas[place].proxy().renew();
     Struck { noticed: Some(noticed), ..Struck::broke([place]) }
 }

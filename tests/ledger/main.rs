@@ -1,4 +1,4 @@
-//! The ledger: replicas of the real binary on a real redis-server, and for each client what was acknowledged as
+//! The ledger: replicas of the real binary on real redis-servers, and for each client what was acknowledged as
 //! published and what arrived. After every fault nothing may be lost without a word, doubled or out of order,
 //! no socket closed that need not be, and the replicas must be ready, and as small as before.
 //!
@@ -17,6 +17,7 @@ mod client;
 mod clock;
 mod crowd;
 mod each;
+mod failovers;
 mod faults;
 mod history;
 mod http;
@@ -29,6 +30,7 @@ mod producer;
 mod redis_faults;
 mod report;
 mod room_faults;
+mod servers;
 mod trial;
 mod trial_tests;
 mod wire;

@@ -42,11 +42,18 @@ impl Market {
     /// Publishes on all topics in turn, each producer one publication every `pace`; ends with the set.
     pub fn open(self: &Arc<Self>, pace: Duration, filler: usize) -> JoinSet<()> {
         let mut tasks = JoinSet::new();
-        for way in [Way::Bus, Way::Api] {
+        let of = |way: Way| {
             let topics = self.ledger.topics.iter().enumerate().filter(|(_, topic)| topic.way == way);
-            let topics: Vec<_> = topics.map(|(place, _)| place).collect();
-            // Two of each kind, so that one that waits does not silence all.
-            for some in topics.chunks(topics.len().div_ceil(2).max(1)) {
+            topics.map(|(place, _)| place).collect::<Vec<_>>()
+        };
+        // Two of each kind, so that one that waits does not silence all; where nobody publishes straight at a master,
+        // one for each topic, so that a master that is gone silences its own topics alone.
+        let bus = !of(Way::Bus).is_empty();
+        let pace = if bus { pace } else { pace * 3 };
+        for way in [Way::Bus, Way::Api] {
+            let topics = of(way);
+            let each = if bus { topics.len().div_ceil(2).max(1) } else { 1 };
+            for some in topics.chunks(each) {
                 tasks.spawn(Producer::new(self).run(some.to_vec(), pace, if way == Way::Api { filler } else { 0 }));
             }
         }

@@ -126,7 +126,8 @@ pub fn seed() -> u64 {
 
 const HEADING: &str = "# What faults cost
 
-Written by `make reliability`. Two replicas, each behind a proxy, on one Redis; clients and producers go on through every fault.
+Written by `make reliability`. Two replicas, each behind a proxy, on one Redis, or, where a master is replaced, under Sentinel
+or in a cluster; clients and producers go on through every fault.
 Each client's diary is held against what the master acknowledged: what is missing without a word, doubled or out of order is an error.
 
 ## Each fault by itself
@@ -142,8 +143,10 @@ const READING: &str = "## How to read it
 - *delivered*: messages at clients. *recovered*: of these, what was published while the client could not hear.
 - *announced*: missing at a client, in a time that a `gap` or its own lost socket has told. Counted per client.
 - *lost unannounced* and *twice, out of order* must be 0; so must *closed* unless a replica was killed.
-- *noticed*: from the fault until the replica says so in `/readyz`, where nothing else shows the fault; at most 10 s.
-- *healed*: from when Redis could be reached again until every client listens and every replica takes publications; at most 3 s.
+- *noticed*: from the fault until the replica says so in `/readyz`, where nothing else shows the fault, or from the Sentinels' agreement
+  until the old master is left; at most 10 s.
+- *healed*: from when Redis could be reached again until every client listens and every replica takes publications; at most 3 s. Where a
+  master is replaced, from the Sentinels' agreement or the old master's death; at most 15 s.
 - *longest publish*: the longest that a replica let a publisher wait for a yes or a no; at most 2.5 s.
 - *memory KiB*: anonymous memory of the replica that holds most: before, at most while the fault lasted, and after. It must come back to
   within 10 % or 4 MiB in 30 s, whichever is more; where a burst has left the

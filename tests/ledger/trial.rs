@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
+use crate::failovers::ELECTED;
 use crate::faults::{Fault, Form, Struck};
 use crate::judge::Account;
 use crate::memory::{Held, Watch};
@@ -51,10 +52,14 @@ pub struct Row {
 }
 
 /// Puts a world through a fault; through a second one of its kind, where it holds more than before. What an
-/// allocator keeps of a burst it keeps once, and what leaks leaks again.
+/// allocator keeps of a burst it keeps once, and what leaks leaks again. A failover can be had once.
 pub async fn trial(world: &mut World, fault: Fault, dice: &mut Rng, form: Form) -> Row {
-    let first = Box::pin(once(world, fault, dice, form)).await;
+    let mut first = Box::pin(once(world, fault, dice, form)).await;
     if first.swollen.is_empty() {
+        return first;
+    }
+    if Fault::FAILOVERS.contains(&fault) {
+        first.wrongs.append(&mut first.swollen);
         return first;
     }
     println!("{fault}, first: {}", first.swollen.join("; "));
@@ -168,7 +173,11 @@ impl Row {
         wrong(!strays.is_empty(), format!("{} to who had left", strays.len()));
         wrong(self.account.delivered == 0 || self.published == 0, "nothing went on".into());
         wrong(self.closes > 0 && !struck.moved, format!("{} sockets closed", self.closes));
-        let most = if struck.moved { (MOVED, MOVED) } else { (HEALED, OPEN) };
+        let most = match struck {
+            Struck { moved: true, .. } => (MOVED, MOVED),
+            Struck { elected: true, .. } => (ELECTED, ELECTED),
+            _ => (HEALED, OPEN),
+        };
         wrong(self.healed > most.0, format!("healed after {:?}", self.healed));
         wrong(self.open > most.1, format!("open after {:?}", self.open));
         wrong(self.noticed.is_some_and(|noticed| noticed > NOTICED), format!("noticed after {:?}", self.noticed));

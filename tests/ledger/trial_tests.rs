@@ -28,7 +28,7 @@ fn row() -> Row {
 
 fn struck() -> Struck {
     let lifted = Instant::now();
-    Struck { lifted, broke: Vec::new(), moved: false, noticed: None, forgot: false, idle: true }
+    Struck { lifted, ..Struck::over() }
 }
 
 fn held(bytes: u64, outbox: f64) -> Held {

@@ -1,9 +1,8 @@
-//! A small fleet: replicas of the real binary, each behind a proxy of its own, on one Redis, with clients and
-//! producers that go on through every fault.
+//! A small fleet: replicas of the real binary, with clients and producers that go on through every fault.
 //!
-//! Where another kind of Redis is to be put in: producers ask [`Market::master`] for the port of whoever is
-//! master now, and [`World::took_back`] says which acknowledgements no longer count. A Sentinel that fails over
-//! while the old master still answers, or a cluster that loses a node, sets the one and calls the other.
+//! On one Redis each replica is behind a proxy of its own, and some producers publish straight at the master.
+//! Where there are several, a replica must find its way among them by itself, so there is no proxy, and all is
+//! published by the HTTP API.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -23,8 +22,8 @@ use crate::http;
 use crate::ledger::{Keeps, Ledger, Millis, Topic, Way};
 use crate::memory::Held;
 use crate::producer::{Market, Producer};
+use crate::servers::{Kind, Servers};
 use crate::support::proxy::Proxy;
-use crate::support::redis::RedisServer;
 
 /// The longest that anything is waited for.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -32,14 +31,17 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// How often something is looked at that is waited for.
 const LOOK: Duration = Duration::from_millis(20);
 
+const NOBODY: [&str; 6] = ["nobody:0", "nobody:1", "nobody:2", "nobody:3", "nobody:4", "nobody:5"];
+
 /// How large a world is.
 #[derive(Debug, Clone)]
 pub struct Setup {
+    pub redis: Kind,
     pub replicas: usize,
     pub clients: usize,
     pub topics: usize,
     pub topics_each: usize,
-    /// From one publication of a producer to its next; there are up to four.
+    /// From one publication of a producer to its next; there are up to four. With one for each topic, a third of it.
     pub pace: Duration,
     /// How much longer what is published by the HTTP API is than need be, in bytes.
     pub filler: usize,
@@ -55,6 +57,7 @@ impl Default for Setup {
     fn default() -> Self {
         let pace = Duration::from_millis(20);
         Self {
+            redis: Kind::One,
             replicas: 2,
             clients: 24,
             topics: 12,
@@ -71,7 +74,7 @@ impl Default for Setup {
 /// A replica and its way to Redis.
 pub struct Replica {
     pub gateway: Gateway,
-    pub proxy: Proxy,
+    proxy: Option<Proxy>,
 }
 
 /// All of it; ends when it is dropped.
@@ -79,7 +82,7 @@ pub struct World {
     pub ledger: Arc<Ledger>,
     pub market: Arc<Market>,
     pub crowd: Crowd,
-    pub redis: RedisServer,
+    pub redis: Servers,
     pub replicas: Vec<Replica>,
     pub doors: Doors,
     /// What each replica held before the first fault.
@@ -97,15 +100,19 @@ impl World {
         let environment = environment.iter().flatten().map(|(name, value)| (*name, value.as_str()));
         // What Redis acknowledged survives its process, so that only a rollback takes it back.
         let keep = ["--appendonly", "yes", "--appendfsync", "no"];
-        let redis = RedisServer::start_under(&environment.collect::<Vec<_>>(), &keep)?;
+        let redis = Servers::start(setup.redis, &environment.collect::<Vec<_>>(), &keep)?;
         let mut replicas = Vec::new();
         for _ in 0..setup.replicas {
-            replicas.push(Replica::start(redis.port(), &setup).await);
+            if setup.redis == Kind::Watched {
+                // Half of what lies between two questions to the Sentinels, so that not all hear of a failover at once.
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            replicas.push(Replica::start(&redis, &setup).await);
         }
-        let ledger = Ledger::new(topics(setup.topics, block_in_place(|| history::is_called(&redis))));
+        let ledger = Ledger::new(topics(setup.topics, &redis));
         let doors = Doors::new(replicas.iter().map(|replica| replica.gateway.public()).collect::<Vec<_>>().into());
         let desks = Doors::new(replicas.iter().map(|replica| replica.gateway.internal()).collect::<Vec<_>>().into());
-        let master = AtomicU16::new(redis.port());
+        let master = AtomicU16::new(if let Servers::One(redis) = &redis { redis.port() } else { 0 });
         let (gate, slowest) = (RwLock::new(()), AtomicU64::new(0));
         let market = Arc::new(Market { ledger: ledger.clone(), master, desks, gate, slowest });
         let others = if setup.crowded { doors.write().split_off(1) } else { Vec::new() };
@@ -157,10 +164,10 @@ impl World {
         true
     }
 
-    /// Whether every replica takes publications, on a topic of nobody.
+    /// Whether every replica takes publications, on topics of nobody, so many that every master has some.
     pub async fn take_publications(&self) -> bool {
         for replica in &self.replicas {
-            let order = json!({ "topic": "nobody", "text": "x" });
+            let order = json!({ "topics": NOBODY, "text": "x" });
             if !matches!(http::post(replica.gateway.internal(), "/api/publish", &order).await, Ok((200, _))) {
                 return false;
             }
@@ -224,7 +231,7 @@ impl World {
     /// Redis came back with what it has now: what it acknowledged by `before` and holds no longer is taken back.
     pub fn took_back(&self, before: Millis) {
         for (place, topic) in self.ledger.topics.iter().enumerate().filter(|(_, topic)| topic.keeps == Keeps::History) {
-            let held: HashSet<u64> = block_in_place(|| history::held(&self.redis, topic));
+            let held: HashSet<u64> = block_in_place(|| history::held(self.redis.master_of(topic), topic));
             self.ledger.taken_back(place, &held, before);
         }
     }
@@ -249,7 +256,7 @@ impl World {
     }
 
     async fn one_more(&mut self) {
-        let replica = Replica::start(self.redis.port(), &self.setup).await;
+        let replica = Replica::start(&self.redis, &self.setup).await;
         self.doors.write().push(replica.gateway.public());
         self.market.desks.write().push(replica.gateway.internal());
         self.replicas.push(replica);
@@ -268,11 +275,17 @@ impl World {
 }
 
 impl Replica {
-    async fn start(redis: u16, setup: &Setup) -> Self {
-        let proxy = Proxy::start(redis).await;
+    async fn start(redis: &Servers, setup: &Setup) -> Self {
+        let proxy = if let Servers::One(redis) = redis { Some(Proxy::start(redis.port()).await) } else { None };
+        let url = proxy.as_ref().map_or_else(|| redis.url(), Proxy::url);
         let toml = format!("{}\n{}", history::rules(), setup.toml);
-        let gateway = block_in_place(|| Gateway::with_toml(&toml, &["--redis-url", &proxy.url()]));
+        let gateway = block_in_place(|| Gateway::with_toml(&toml, &["--redis-url", &url]));
         Self { gateway, proxy }
+    }
+
+    /// What lies between it and the only Redis.
+    pub fn proxy(&self) -> &Proxy {
+        self.proxy.as_ref().expect("one Redis")
     }
 
     /// Whether its link is proven.
@@ -285,11 +298,13 @@ impl Replica {
 
 /// Topics of every kind in turn: with and without a history, published at the master and by the HTTP API. At the
 /// master only a function in Redis publishes with a history.
-fn topics(count: usize, function: bool) -> Vec<Topic> {
+fn topics(count: usize, redis: &Servers) -> Vec<Topic> {
+    let one = if let Servers::One(redis) = redis { Some(redis) } else { None };
+    let function = block_in_place(|| one.is_some_and(history::is_called));
     let topic = |n: usize| {
         let history = n % 2 == 1 && history::is_kept();
         let (letter, keeps) = if history { ("h", Keeps::History) } else { ("p", Keeps::Nothing) };
-        let bus = (n / 2).is_multiple_of(2) && (function || keeps == Keeps::Nothing);
+        let bus = one.is_some() && (n / 2).is_multiple_of(2) && (function || keeps == Keeps::Nothing);
         let way = if bus { Way::Bus } else { Way::Api };
         Topic { name: format!("{letter}:{n}"), keeps, way }
     };
