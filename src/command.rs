@@ -120,6 +120,13 @@ impl Payload {
 }
 
 impl Resume {
+    /// Reads a time in ms since 1970, or a position.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let time = text.parse().map(Self::Since).ok();
+        time.or_else(|| text.parse().map(Self::After).ok())
+    }
+
     /// The position that it names.
     #[must_use]
     pub fn position(self) -> Option<Position> {
@@ -133,6 +140,18 @@ impl Resume {
             Self::After(Position::NOWHERE) | Self::Last(_) => None,
             Self::After(position) => Some(position.ms),
             Self::Since(ms) => Some(ms),
+        }
+    }
+}
+
+impl From {
+    /// What follows where somebody would resume.
+    #[must_use]
+    pub fn since(resume: Resume) -> Self {
+        match resume {
+            Resume::After(position) => Self::After(position),
+            Resume::Since(ms) => Self::After(Position::at(ms).before()),
+            Resume::Last(_) => Self::Newest,
         }
     }
 }

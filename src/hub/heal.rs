@@ -107,7 +107,7 @@ impl Interest {
 
     /// Where a client that resumes goes on. Where it must wait, `Logged` comes to its shard.
     pub(super) fn resume(&self, topic: &Topic, resume: Resume) -> Resumed {
-        let nothing = Resumed::Gone { reason: GapReason::Lost, position: None };
+        let nothing = Resumed::Gone(GapReason::Lost);
         let mut stripe = self.stripe(topic).lock();
         let past = stripe.get_mut(topic).and_then(|entry| entry.past.as_mut());
         let Some((resumed, ask)) = past.map(|past| past.resume(resume, Instant::now(), &self.logs)) else {

@@ -50,11 +50,6 @@ impl Turn {
         self.sockets == 0
     }
 
-    /// A turn of its own for those who resume.
-    pub fn next(&self) -> Self {
-        Self::new()
-    }
-
     /// A socket was written to.
     pub fn spend(&mut self) {
         self.sockets = self.sockets.saturating_sub(1);

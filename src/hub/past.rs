@@ -61,8 +61,8 @@ pub(super) enum Resumed {
     At { cursor: Cursor, position: Position },
     /// More is being read; `Logged` says when to ask again.
     Wait,
-    /// It cannot go on from there: why, and behind what it begins anew.
-    Gone { reason: GapReason, position: Option<Position> },
+    /// It cannot go on from there, and why.
+    Gone(GapReason),
 }
 
 /// One thing for the subscribers: a publication with its number, or a gap and what stands before it.
@@ -151,7 +151,7 @@ impl Past {
     /// Where somebody who resumes goes on; and what must be read now.
     pub fn resume(&mut self, resume: Resume, now: Instant, held: &Held) -> (Resumed, Option<What>) {
         let Some(last) = self.sequence.last() else {
-            return (Resumed::Gone { reason: GapReason::Lost, position: None }, None);
+            return (Resumed::Gone(GapReason::Lost), None);
         };
         if let Some(ask) = self.is_ahead(resume, last, now) {
             return (Resumed::Wait, ask);
@@ -165,13 +165,13 @@ impl Past {
             return (Resumed::Here { next: self.next, position: last }, None);
         }
         if self.log.is_none() && held.load(Ordering::Relaxed) > LOGS {
-            return (Resumed::Gone { reason: GapReason::Overflow, position: Some(last) }, None);
+            return (Resumed::Gone(GapReason::Overflow), None);
         }
         let mut log = self.log.take().unwrap_or_else(|| Log::new(self.next, last, now, held.clone()));
         log.used = now;
         let found = match log.find(resume) {
             Found::At { next, position } => (Resumed::At { cursor: Cursor { log: log.id, next }, position }, None),
-            Found::Gone(reason) => (Resumed::Gone { reason, position: Some(last) }, None),
+            Found::Gone(reason) => (Resumed::Gone(reason), None),
             Found::Older => (Resumed::Wait, (!std::mem::replace(&mut log.asked, true)).then_some(What::Log(log.id))),
         };
         // One of which nothing was read is of no use to others either.

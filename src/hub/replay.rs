@@ -8,7 +8,6 @@ use bytes::Bytes;
 
 use super::encode;
 use super::log::Stretch;
-use super::news::SPREAD;
 use super::order::Answer;
 use super::pass::{self, Turn};
 use super::past::{Cursor, Resumed};
@@ -16,7 +15,7 @@ use super::replies::Replies;
 use super::shard::Shard;
 use super::topic::{Told, confirm};
 use crate::command::Resume;
-use crate::event::{Gap, GapReason};
+use crate::event::GapReason;
 use crate::frame::Extension;
 use crate::identity::ConnectionNumber;
 use crate::metrics::Recovered;
@@ -164,7 +163,7 @@ impl Shard {
                 self.welcome_back(key, outbox, true, Some(position));
                 Some(cursor)
             }
-            Resumed::Gone { reason, .. } => {
+            Resumed::Gone(reason) => {
                 self.metrics.recovered(Recovered::Refused).inc();
                 let before = self.join_others_unseen(key, outbox.number());
                 if !self.welcome_back(key, outbox, false, before) {
@@ -202,7 +201,7 @@ impl Shard {
     /// Tells one who resumes that from `since` on, in ms since 1970, something is missing.
     fn tell_gap(&mut self, key: usize, outbox: &Arc<Outbox>, reason: GapReason, since: u64) {
         let state = &self.topics[key];
-        let gap = Gap { spread_ms: SPREAD.min(1), ..pass::gap(&state.name, reason, since, 1) };
+        let gap = pass::gap(&state.name, reason, since, 1);
         match outbox.protocol().on_gap() {
             GapWord::Silent => return,
             GapWord::Told => Replies::to(outbox).say(&crate::event::Event::Gap(&gap)),

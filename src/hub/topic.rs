@@ -378,7 +378,7 @@ pub(super) fn confirm(
     arrived(answer.arrivals.as_deref());
 }
 
-pub(super) fn arrived(arrivals: Option<&Arrivals>) {
+fn arrived(arrivals: Option<&Arrivals>) {
     if let Some(arrivals) = arrivals {
         arrivals.arrived();
     }

@@ -123,11 +123,7 @@ pub fn resume(query: &Query) -> Result<Option<Resume>, BadRequest> {
     let bad = |name: &'static str, found: &str| BadRequest::Resume { name, found: found.to_owned() };
     match (query.first("since"), query.first("last")) {
         (Some(_), Some(last)) => Err(bad("last", last)),
-        (Some(since), None) => {
-            let time = since.parse().map(Resume::Since).ok();
-            let resume = time.or_else(|| since.parse().map(Resume::After).ok());
-            resume.map(Some).ok_or_else(|| bad("since", since))
-        }
+        (Some(since), None) => Resume::parse(since).map(Some).ok_or_else(|| bad("since", since)),
         (None, Some(last)) => last.parse().map(|last| Some(Resume::Last(last))).map_err(|_| bad("last", last)),
         (None, None) => Ok(None),
     }

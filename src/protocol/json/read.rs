@@ -12,7 +12,6 @@ use super::line::{self, Fault, Line};
 use crate::close::Close;
 use crate::command::{Command, From, MOST_TOLD, MessageId, Question, Resume, Wanted};
 use crate::event::Refusal;
-use crate::position::Position;
 use crate::topic::Topic;
 
 /// After so many refusals one message is given up: its answers would outgrow it.
@@ -172,11 +171,7 @@ fn history(line: &Line<'_>, id: Option<MessageId>) -> Result<Command, Fault> {
     let topic = line.topic.ok_or_else(|| Fault::message(r#"no topic is named; write "topic":"room:42""#))?;
     let from = match (line.since, line.before) {
         (Some(_), Some(_)) => Err(Fault::message("both \"since\" and \"before\"; write one of them")),
-        (Some(since), None) => line::since("\"since\"", since).map(|since| match since {
-            Resume::After(position) => From::After(position),
-            Resume::Since(ms) => From::After(Position::at(ms).before()),
-            Resume::Last(_) => From::Newest,
-        }),
+        (Some(since), None) => line::since("\"since\"", since).map(From::since),
         (None, Some(before)) => match serde_json::from_str(before.get()) {
             Ok(position) => Ok(From::Before(position)),
             Err(_) => {
