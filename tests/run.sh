@@ -45,7 +45,7 @@ check_with() {
 setup() {
     local begin=$SECONDS tool
     absent=
-    for tool in redis faketime haproxy curl node python chromium valgrind cargo-deny; do
+    for tool in redis faketime haproxy prometheus helm curl node python chromium valgrind cargo-deny; do
         tests/setup.sh $tool || absent+=" $tool"
     done
     if [[ -z $absent ]]; then note ok $((SECONDS - begin)) setup; else note lacking $((SECONDS - begin)) "setup:$absent"; fi
@@ -78,10 +78,15 @@ tests() {
 
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --locked --workspace --no-deps; }
 
-# How many of cargo's tests ended so: passed, failed.
+# How many of the tests ended so: passed, failed. Lines of cargo (`test result: ok. 3 passed; 0 failed; …`) and of
+# pytest (`3 passed, 1 failed in 0.1s`).
 count() {
-    cat "$logs"/*.log | awk -v word="$1;" '/^test result: / { for (i = 2; i <= NF; i++) if ($i == word) n += $(i - 1) } END { print n + 0 }'
+    cat "$logs"/*.log | awk -v word="$1" '/^test result: / || /(passed|failed|skipped|errors?).* in [0-9.]+s/ {
+        gsub(/[;,=]/, ""); for (i = 2; i <= NF; i++) if ($i == word) n += $(i - 1) } END { print n + 0 }'
 }
+
+# What the tests of the deployment start, they start from here: the gateway of GATEWAY_BIN.
+deployment() { tests/.tools/venv/bin/python -m pytest -q -p no:cacheprovider tests/deploy; }
 
 rm -rf "$logs" && mkdir -p "$logs"
 setup
@@ -97,6 +102,7 @@ tests "redis curl node python" "foreign clients" foreign
 # Optimised as the gateway that people run from here is, so that what is counted is what they get.
 check_with "valgrind redis" "cost of the hot paths" cargo test --locked --profile quick -p fanline-cost --test cost
 tests "node chromium" "browser" browser
+check_with "python helm prometheus haproxy redis" "deployment" deployment
 check loom make --no-print-directory loom
 check doctests cargo test --locked --workspace --doc
 check_with cargo-deny dependencies cargo-deny --log-level error check bans licenses sources

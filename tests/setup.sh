@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests lack: all of it, or what is named (redis faketime haproxy curl node python chromium
-# valgrind cargo-deny). Quick where all is there. What it may not install itself it names in one line, and ends
+# Installs what the tests lack: all of it, or what is named (redis faketime haproxy prometheus helm curl node python
+# chromium valgrind cargo-deny). Quick where all is there. What it may not install itself it names in one line, and ends
 # with 1. OFFLINE=1 installs nothing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 tools=$PWD/tests/.tools
 clients=tests/clients
 deny_version=0.20.2
+helm_version=v3.19.0
 missing=0
 
 have() { type -P "$1" >/dev/null; }
@@ -58,6 +59,23 @@ need_haproxy() {
     PATH=$PATH:/usr/sbin have haproxy && return
     may_install && system_package haproxy && return
     lacks haproxy "install it (Debian: apt-get install haproxy)"
+}
+
+# promtool comes with it.
+need_prometheus() {
+    have prometheus && have promtool && return
+    may_install && system_package prometheus && return
+    lacks prometheus "install it (Debian: apt-get install prometheus)"
+}
+
+# Any Helm 3 will do; ours is built by Go.
+need_helm() {
+    [[ $("$tools/bin/helm" version --short 2>/dev/null || helm version --short 2>/dev/null) == v3.* ]] && return
+    if [[ -z ${OFFLINE:-} ]] && have go; then
+        echo "setup: building Helm $helm_version into tests/.tools (about two minutes, once)"
+        GOBIN=$tools/bin GOFLAGS=-mod=mod quietly go install "helm.sh/helm/v3/cmd/helm@$helm_version" && return
+    fi
+    lacks helm "install Helm 3, or Go 1.24 or newer to build it here"
 }
 
 need_curl() {
@@ -129,11 +147,11 @@ fit_deny() {
 }
 
 mkdir -p "$tools"
-[[ $# -eq 0 ]] && set -- redis faketime haproxy curl node python chromium valgrind cargo-deny
+[[ $# -eq 0 ]] && set -- redis faketime haproxy prometheus helm curl node python chromium valgrind cargo-deny
 for need; do
     case $need in
-    redis | faketime | haproxy | curl | node | python | chromium | valgrind | cargo-deny) "need_$need" ;;
-    *) lacks "$need" "this script knows redis, faketime, haproxy, curl, node, python, chromium, valgrind and cargo-deny" ;;
+    redis | faketime | haproxy | prometheus | helm | curl | node | python | chromium | valgrind | cargo-deny) "need_$need" ;;
+    *) lacks "$need" "this script knows redis, faketime, haproxy, prometheus, helm, curl, node, python, chromium, valgrind and cargo-deny" ;;
     esac
 done
 exit $missing
