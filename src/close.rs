@@ -23,10 +23,14 @@ pub enum Close {
     RateLimited(u32),
     /// All outboxes together are too full and this one was the fullest: 4102.
     Overloaded(u32),
+    /// The operator sends some of this replica's clients to the others: 4200, come back after this many ms.
+    Shed(u32),
     /// No sign of life within the heartbeat's timeout: 4201.
     NoPong,
     /// Something was missed and the route says `on_gap = "close"`: 4202.
     Gap,
+    /// It was open for `public.max_age`: 4203, come back after this many ms.
+    MaxAge(u32),
     /// The socket is gone, there is nobody to tell.
     Lost,
 }
@@ -57,8 +61,10 @@ impl Close {
             Self::Slow(_) => 4100,
             Self::RateLimited(_) => 4101,
             Self::Overloaded(_) => 4102,
+            Self::Shed(_) => 4200,
             Self::NoPong => 4201,
             Self::Gap => 4202,
+            Self::MaxAge(_) => 4203,
             Self::Lost => 1006,
         }
     }
@@ -72,9 +78,12 @@ impl Close {
             Self::NotUtf8 => "a text message must be UTF-8".to_owned(),
             Self::TooBig(limit) => format!("a message has at most {limit} bytes here"),
             Self::Forbidden(what) | Self::BadRequest(what) => what.clone(),
-            Self::Drain(ms) | Self::Slow(ms) | Self::RateLimited(ms) | Self::Overloaded(ms) => {
-                format!("{{\"retry_ms\":{ms}}}")
-            }
+            Self::Drain(ms)
+            | Self::Slow(ms)
+            | Self::RateLimited(ms)
+            | Self::Overloaded(ms)
+            | Self::Shed(ms)
+            | Self::MaxAge(ms) => format!("{{\"retry_ms\":{ms}}}"),
             Self::NoPong => "no pong".to_owned(),
             Self::Gap => "something was missed".to_owned(),
         };
@@ -92,7 +101,12 @@ impl Close {
     #[must_use]
     pub fn retry(&self) -> Retry {
         match self {
-            Self::Drain(ms) | Self::Slow(ms) | Self::RateLimited(ms) | Self::Overloaded(ms) => Retry::After(*ms),
+            Self::Drain(ms)
+            | Self::Slow(ms)
+            | Self::RateLimited(ms)
+            | Self::Overloaded(ms)
+            | Self::Shed(ms)
+            | Self::MaxAge(ms) => Retry::After(*ms),
             Self::NoPong | Self::Gap | Self::Lost => Retry::Now,
             _ => Retry::Never,
         }
@@ -112,8 +126,10 @@ impl Close {
             Self::Slow(_) => "slow",
             Self::RateLimited(_) => "rate_limited",
             Self::Overloaded(_) => "overloaded",
+            Self::Shed(_) => "shed",
             Self::NoPong => "no_pong",
             Self::Gap => "gap",
+            Self::MaxAge(_) => "max_age",
             Self::Lost => "lost",
         }
     }
@@ -136,7 +152,9 @@ mod tests {
         assert_eq!(Close::RateLimited(1).code(), 4101);
         assert_eq!(Close::Overloaded(1).code(), 4102);
         assert_eq!(Close::NoPong.code(), 4201);
+        assert_eq!((Close::Shed(7).code(), Close::Shed(7).reason()), (4200, r#"{"retry_ms":7}"#.into()));
         assert_eq!(Close::Gap.code(), 4202);
+        assert_eq!((Close::MaxAge(7).code(), Close::MaxAge(7).reason()), (4203, r#"{"retry_ms":7}"#.into()));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, Int
 use crate::event::GapReason;
 use crate::protocol::Form;
 
-pub use labels::{Dropped, Handshake, Inbound, Recovered, Source};
+pub use labels::{Dropped, Handshake, Inbound, Recovered, RedisFailure, Source};
 
 /// Buckets for what takes between 50 µs and 10 s.
 const SECONDS: &[f64] =
@@ -27,10 +27,16 @@ pub const CLOSE_REASONS: &[&str] = &[
     "slow",
     "rate_limited",
     "overloaded",
+    "shed",
     "no_pong",
     "gap",
+    "max_age",
     "lost",
 ];
+
+/// The labels of `fanline_limit{name}`.
+const LIMITS: [&str; 6] =
+    ["connections", "descriptors", "drain_seconds", "inbox_publications", "memory_bytes", "outbox_total_bytes"];
 
 /// All metrics of the process. One per server; every child is made once, here, so that a stranger can
 /// add no series.
@@ -69,6 +75,8 @@ pub struct Metrics {
     pub redis_connected: IntGauge,
     /// Links made again after a loss.
     pub redis_reconnects: IntCounter,
+    redis_failures: [IntCounter; RedisFailure::ALL.len()],
+    certificate_expiry: IntGaugeVec,
     /// From a link's connect until all its topics were live again.
     pub redis_resubscribe_seconds: Histogram,
     /// From a canary's publish to its arrival.
@@ -76,6 +84,8 @@ pub struct Metrics {
     inbound_messages: [IntCounter; Inbound::ALL.len()],
     /// Connections that a drain has yet to close.
     pub drain_remaining: IntGauge,
+    /// Connections that a shed has yet to close.
+    pub shed_remaining: IntGauge,
     /// 1 while `/readyz` answers 200.
     pub ready: IntGauge,
     /// Reloads by SIGHUP that kept the old configuration because the new one was bad.
@@ -157,6 +167,18 @@ impl Metrics {
             ),
             redis_connected: page.gauge("redis_connected", "Links to Redis that are up."),
             redis_reconnects: page.counter("redis_reconnects_total", "Links to Redis made again after a loss."),
+            redis_failures: page.children(
+                "redis_failures_total",
+                "Attempts to reach Redis that failed, by reason.",
+                "reason",
+                RedisFailure::ALL.map(RedisFailure::label),
+            ),
+            certificate_expiry: page.gauges(
+                "certificate_expiry_timestamp_seconds",
+                "When the first of the certificates in use ends, in seconds since 1970; 0 without TLS.",
+                "name",
+                &["redis"],
+            ),
             redis_resubscribe_seconds: page
                 .histogram("redis_resubscribe_seconds", "From a link's connect until all its topics were live."),
             redis_canary_rtt_seconds: page
@@ -168,6 +190,7 @@ impl Metrics {
                 Inbound::ALL.map(Inbound::label),
             ),
             drain_remaining: page.gauge("drain_remaining", "Connections that the drain has yet to close."),
+            shed_remaining: page.gauge("shed_remaining", "Connections that a shed has yet to close."),
             ready: page.gauge("ready", "1 while /readyz answers 200."),
             reload_failures: page.counter(
                 "reload_failures_total",
@@ -177,7 +200,7 @@ impl Metrics {
                 "limit",
                 "Bounds in force, by name.",
                 "name",
-                &["connections", "descriptors", "outbox_total_bytes", "inbox_publications"],
+                &LIMITS,
             ),
             registry: page.0,
         }
@@ -216,6 +239,16 @@ impl Metrics {
     /// The counter of clients' messages.
     pub fn inbound(&self, outcome: Inbound) -> &IntCounter {
         &self.inbound_messages[outcome as usize]
+    }
+
+    /// The counter of attempts to reach Redis that failed.
+    pub fn redis_failures(&self, reason: RedisFailure) -> &IntCounter {
+        &self.redis_failures[reason as usize]
+    }
+
+    /// Shows when the first certificate of the way to Redis ends, in seconds since 1970.
+    pub fn redis_certificate_ends(&self, at: i64) {
+        self.certificate_expiry.with_label_values(&["redis"]).set(at);
     }
 
     /// Shows a bound that is in force.

@@ -24,6 +24,7 @@ use crate::settings::{Live, Settings};
 use crate::transport::Door;
 use crate::transport::house::House;
 
+pub use crate::http::Vitals;
 pub use limits::raise_descriptors;
 pub use reload::Reload;
 
@@ -92,6 +93,12 @@ impl Server {
     #[must_use]
     pub fn reload(&self) -> Reload {
         Reload::new(self.live.clone(), self.house.rooms.metrics.clone())
+    }
+
+    /// The handle by which one sees whether a running server lives.
+    #[must_use]
+    pub fn vitals(&self) -> Vitals {
+        Vitals::of(&self.desk)
     }
 
     /// What it counts; also what `/metrics` shows.

@@ -13,7 +13,7 @@ use fanline::settings::{self, Secret};
 use support::cluster::Cluster;
 use support::replicated::{Replicated, rooms, topic};
 use support::sentinel::Watched;
-use support::tls::Certificates;
+use support::tls::{CLIENT_ENDS, Certificates, SERVER_ENDS};
 
 fn with(certificates: &Certificates, url: String) -> settings::Redis {
     settings::Redis { url: Secret::new(url), ca: certificates.path("ca.pem"), ..Default::default() }
@@ -105,4 +105,55 @@ async fn sentinels_and_the_master_that_they_name_are_reached_by_tls() {
     let certificates = Certificates::make();
     let Some(watched) = Watched::start_tls(&certificates) else { return };
     serves(&with(&certificates, watched.url())).await;
+}
+
+fn series(replica: &Replicated, name: &str) -> f64 {
+    let page = prometheus::TextEncoder::new().encode_to_string(&replica.metrics.registry().gather()).unwrap();
+    let value = page.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_else(|| panic!("no {name}"));
+    value.trim().parse().unwrap()
+}
+
+const ENDS: &str = "fanline_certificate_expiry_timestamp_seconds{name=\"redis\"}";
+
+/// The first of ours and the server's.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_sees_when_the_first_certificate_ends() {
+    let certificates = Certificates::make();
+    let Some((redis, port)) = certificates.server("no") else { return };
+    let plain = Replicated::open(&redis.url()).await;
+    assert_eq!(series(&plain, ENDS), 0.0);
+    plain.end().await;
+    let settings = with(&certificates, format!("rediss://127.0.0.1:{port}"));
+    let (cert, key) = (certificates.path("client.pem"), certificates.path("client.key"));
+    for (settings, ends) in [(settings.clone(), SERVER_ENDS), (settings::Redis { cert, key, ..settings }, CLIENT_ENDS)]
+    {
+        let replica = Replicated::start_with(&settings);
+        replica.until_open().await;
+        assert_eq!(series(&replica, ENDS), ends);
+        replica.end().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn why_redis_is_not_reached_is_counted() {
+    let certificates = Certificates::make();
+    let Some((redis, port)) = certificates.server("no") else { return };
+    redis.cli(&["ACL", "SETUSER", "ada", "on", ">secret", "allchannels", "+@all"]);
+    let stranger = Certificates::make();
+    let strange = settings::Redis {
+        url: Secret::new(format!("rediss://127.0.0.1:{port}")),
+        ca: stranger.path("ca.pem"),
+        ..Default::default()
+    };
+    let at = |url: String| settings::Redis { url: Secret::new(url), ..Default::default() };
+    for (settings, reason) in [
+        (strange, "tls"),
+        (at(format!("redis://ada:wrong@127.0.0.1:{}", redis.port())), "auth"),
+        (at("redis://127.0.0.1:1".into()), "unreachable"),
+    ] {
+        let replica = Replicated::start_with(&settings);
+        let count = format!("fanline_redis_failures_total{{reason=\"{reason}\"}}");
+        replica.hub.until("counted", || series(&replica, &count) > 0.0).await;
+        replica.end().await;
+    }
 }

@@ -1,6 +1,7 @@
 //! What each command does; what it needs stands in the library.
 
 mod logging;
+mod notify;
 mod serve;
 
 use std::process::ExitCode;

@@ -8,11 +8,12 @@ use fanline::config::{Loaded, Sources};
 use fanline::link;
 use fanline::server::{Reload, Server, StartError};
 use fanline::settings::{self, Settings};
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::logging::{self, Level};
+use super::notify;
 use super::{CONFIG, UNAVAILABLE};
 
 pub fn serve(loaded: &Loaded, sources: &Sources, descriptors: usize) -> anyhow::Result<ExitCode> {
@@ -31,14 +32,18 @@ pub fn serve(loaded: &Loaded, sources: &Sources, descriptors: usize) -> anyhow::
 }
 
 async fn run(server: Server, loaded: &Loaded, sources: &Sources, level: &Level) -> anyhow::Result<ExitCode> {
+    // Before anybody hears that it is there: a signal that nobody listens for ends the process.
+    let signals = Signals::listen()?;
     let (public, internal) = (server.public_address()?, server.internal_address()?);
     announce(&loaded.settings, public, internal);
     let shutdown = CancellationToken::new();
-    let reload = server.reload();
+    let (reload, vitals) = (server.reload(), server.vitals());
     let serving = server.run(shutdown.clone().cancelled_owned());
+    notify::ready(&format!("public {public}, internal {internal}"));
     tokio::select! {
         () = serving => Ok(ExitCode::SUCCESS),
-        ended = obey_signals(&shutdown, &reload, sources, level) => ended,
+        code = signals.obey(&shutdown, &reload, sources, level, &loaded.settings.drain) => Ok(code),
+        never = notify::watchdog(vitals) => match never {},
     }
 }
 
@@ -89,25 +94,49 @@ fn program() -> String {
     here.unwrap_or(path).display().to_string()
 }
 
-/// The first SIGTERM or SIGINT drains, the second ends at once; SIGHUP reloads.
-async fn obey_signals(
-    shutdown: &CancellationToken,
-    reload: &Reload,
-    sources: &Sources,
-    level: &Level,
-) -> anyhow::Result<ExitCode> {
-    let (mut term, mut int, mut hup) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?, signal(SignalKind::hangup())?);
-    loop {
-        tokio::select! {
-            _ = hup.recv() => level.set(&reload.again(sources).log.level),
-            _ = async { tokio::select! { _ = term.recv() => {}, _ = int.recv() => {} } } => {
-                if shutdown.is_cancelled() {
-                    warn!("second signal: ending at once");
-                    return Ok(ExitCode::FAILURE);
+/// What the process is told from outside.
+struct Signals {
+    term: Signal,
+    int: Signal,
+    hup: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("no signal handler");
+        Ok(Self {
+            term: listen(SignalKind::terminate())?,
+            int: listen(SignalKind::interrupt())?,
+            hup: listen(SignalKind::hangup())?,
+        })
+    }
+
+    /// The first SIGTERM or SIGINT drains, the second ends at once; SIGHUP reloads.
+    async fn obey(
+        mut self,
+        shutdown: &CancellationToken,
+        reload: &Reload,
+        sources: &Sources,
+        level: &Level,
+        drain: &settings::Drain,
+    ) -> ExitCode {
+        loop {
+            tokio::select! {
+                _ = self.hup.recv() => {
+                    notify::reloading();
+                    level.set(&reload.again(sources).log.level);
+                    notify::reloaded();
+                    continue;
                 }
-                shutdown.cancel();
+                _ = self.term.recv() => {}
+                _ = self.int.recv() => {}
             }
+            if shutdown.is_cancelled() {
+                warn!("second signal: ending at once");
+                return ExitCode::FAILURE;
+            }
+            shutdown.cancel();
+            notify::stopping(drain);
         }
     }
 }

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use super::Limits;
 use super::fill::Origins;
 use super::mistakes::Report;
-use super::units::write_size;
 use crate::link::address::{Address, Road};
+use crate::settings::notation::write_size;
 use crate::settings::{Auto, Redis, Settings};
 
 /// Descriptors that are no client's: listeners, links to Redis, files, `/metrics`.

@@ -73,7 +73,7 @@ pub(super) fn keys(settings: &mut Settings) -> Vec<Key<'_>> {
 }
 
 fn doors<'a>(public: &'a mut Public, internal: &'a mut Internal) -> Vec<Key<'a>> {
-    let Public { listen, max_connections, origins, trusted_proxies } = public;
+    let Public { listen, max_connections, max_age, origins, trusted_proxies } = public;
     let Internal { listen: internal_listen, api_keys } = internal;
     vec![
         key("public.listen", Listen, listen, "Where clients connect."),
@@ -83,6 +83,13 @@ fn doors<'a>(public: &'a mut Public, internal: &'a mut Internal) -> Vec<Key<'a>>
             max_connections,
             "The most connections; \"auto\": the descriptor limit less 1,000.",
         ),
+        key(
+            "public.max_age",
+            OrOff(Span::AboveZero),
+            max_age,
+            "The longest that a connection stays open; each is closed (4203) in the last quarter of it, so that those who came together leave apart.",
+        )
+        .live(),
         key(
             "public.origins",
             OriginsOf,

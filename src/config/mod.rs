@@ -23,7 +23,6 @@ mod restart;
 mod routes;
 mod rules;
 mod secret_file;
-mod units;
 
 #[cfg(test)]
 mod tests;

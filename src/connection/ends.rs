@@ -28,7 +28,7 @@ impl Ends {
     /// Logs one end.
     pub fn log(&self, connection: &ConnectionId, close: &Close) {
         let reason = close.label();
-        if matches!(close, Close::Client(_) | Close::Drain(_) | Close::Lost) {
+        if matches!(close, Close::Client(_) | Close::Drain(_) | Close::Shed(_) | Close::MaxAge(_) | Close::Lost) {
             return debug!(%connection, reason, "connection closed");
         }
         let place = CLOSE_REASONS.iter().position(|known| *known == reason).unwrap_or(0);

@@ -162,8 +162,8 @@ pub struct House {
     pub rooms: Arc<Rooms>,
     pub roster: Arc<Roster>,
     pub total: Arc<Total>,
-    tasks: TaskTracker,
-    stop: CancellationToken,
+    pub tasks: TaskTracker,
+    pub stop: CancellationToken,
 }
 
 /// A running connection.
@@ -222,7 +222,7 @@ impl House {
         let greeting = Greeting::begin(&self.rooms, slot, socket.clone(), wish).await;
         let session = greeting.open(Duration::from_secs(1)).await;
         let mut connection = Connection::new(socket.clone(), session);
-        let enrolled = self.roster.enrol(connection.outbox(), pace);
+        let enrolled = self.roster.enrol(connection.outbox(), pace, None);
         let size = size_of_val(&connection.run());
         let end = self.tasks.spawn(async move {
             connection.begin(early).await;

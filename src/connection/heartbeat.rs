@@ -1,5 +1,6 @@
-//! Signs of life: a silent connection is pinged, and one that stays silent is taken for dead. One sweep
-//! over the roster, no timer per connection; any byte from the peer counts.
+//! Signs of life: a silent connection is pinged, and one that stays silent is taken for dead. And whoever has been
+//! here for `public.max_age` is seen out. One sweep over the roster, no timer per connection; any byte from the peer
+//! counts.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,10 +11,13 @@ use tokio_util::sync::CancellationToken;
 use super::roster::Roster;
 use super::turn::{last_turn, neighbourhood, next_turn, phase};
 use crate::clock;
-use crate::close::Close;
+use crate::close::{Close, retry_hint};
 use crate::frame::{self, Opcode};
 use crate::outbox::{Heard, Outbox, Total};
 use crate::settings::{Heartbeat, OffOr};
+
+/// How long those whose time is over should stay away at least, in ms: they leave apart already.
+const SOON: u32 = 500;
 
 /// How often a route's connections show life, and the frame that asks for it; shared by all of them.
 pub struct Pace {
@@ -67,7 +71,9 @@ pub(super) struct Beat {
     pace: Option<Arc<Pace>>,
     /// Where in the pace its neighbourhood has its turns.
     phase: u64,
-    /// When to look at it next, in ms of [`clock::now_ms`].
+    /// When its time here is over, in ms of [`clock::now_ms`].
+    leaves: u64,
+    /// When to look at it next.
     due: u64,
     /// When it was pinged and has not answered since; 0: not.
     asked: u64,
@@ -79,14 +85,17 @@ pub(super) struct Beat {
 pub(super) enum Act {
     Ask(Arc<Outbox>, Bytes),
     Evict(Arc<Outbox>),
+    SeeOut(Arc<Outbox>),
 }
 
 impl Beat {
-    pub fn new(outbox: Arc<Outbox>, pace: Option<Arc<Pace>>) -> Self {
+    pub fn new(outbox: Arc<Outbox>, pace: Option<Arc<Pace>>, max_age: Option<Duration>) -> Self {
+        let now = clock::now_ms();
+        let leaves = max_age.map_or(u64::MAX, |age| now.saturating_add(stay(millis(age))));
         let every = pace.as_ref().map(|pace| pace.every.max(1));
         let phase = every.map_or(0, |every| phase(neighbourhood(outbox.number()), every));
-        let due = every.map_or(u64::MAX, |every| next_turn(phase, clock::now_ms(), every));
-        Self { heard: outbox.heard().clone(), outbox, pace, phase, due, asked: 0, met: false }
+        let due = every.map_or(u64::MAX, |every| next_turn(phase, now, every)).min(leaves);
+        Self { heard: outbox.heard().clone(), outbox, pace, phase, leaves, due, asked: 0, met: false }
     }
 
     pub fn outbox(&self) -> Arc<Outbox> {
@@ -98,6 +107,17 @@ impl Beat {
         if now < self.due {
             return None;
         }
+        if now >= self.leaves {
+            self.due = u64::MAX;
+            return Some(Act::SeeOut(self.outbox.clone()));
+        }
+        let act = self.turn(now);
+        self.due = self.due.min(self.leaves);
+        act
+    }
+
+    /// Its turn has come.
+    fn turn(&mut self, now: u64) -> Option<Act> {
         let pace = self.pace.as_ref()?;
         let Some(timeout) = pace.timeout else {
             self.due = now + pace.every;
@@ -127,6 +147,7 @@ impl Act {
         match self {
             Self::Ask(outbox, frame) => outbox.send(frame),
             Self::Evict(outbox) => outbox.close(Close::NoPong),
+            Self::SeeOut(outbox) => outbox.close_after_writing(Close::MaxAge(retry_hint(SOON))),
         }
     }
 }
@@ -147,6 +168,11 @@ pub async fn sweep(
             outboxes.close_stalled(stall);
         }
     }
+}
+
+/// How long one stays who may stay so long: those who came together leave over a quarter of it.
+fn stay(max_age: u64) -> u64 {
+    max_age - fastrand::u64(0..=max_age / 4)
 }
 
 fn millis(duration: Duration) -> u64 {

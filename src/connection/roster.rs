@@ -39,12 +39,17 @@ pub struct Enrolled {
 }
 
 impl Roster {
-    /// Enrols an open connection, whose signs of life come at this pace. While the house empties it is seen
-    /// out at once.
+    /// Enrols an open connection, whose signs of life come at this pace, and which stays no longer than `max_age`.
+    /// While the house empties it is seen out at once.
     #[must_use]
-    pub fn enrol(self: &Arc<Self>, outbox: &Arc<Outbox>, pace: Option<Arc<Pace>>) -> Enrolled {
+    pub fn enrol(
+        self: &Arc<Self>,
+        outbox: &Arc<Outbox>,
+        pace: Option<Arc<Pace>>,
+        max_age: Option<Duration>,
+    ) -> Enrolled {
         let stripe = u8::try_from(neighbourhood(outbox.number()) % STRIPES as u64).unwrap_or(0);
-        let place = self.stripes[usize::from(stripe)].lock().insert(Beat::new(outbox.clone(), pace));
+        let place = self.stripes[usize::from(stripe)].lock().insert(Beat::new(outbox.clone(), pace, max_age));
         if self.emptying.load(Ordering::SeqCst) {
             outbox.close_after_writing(Close::Drain(retry_hint(LATE_RETRY)));
         }

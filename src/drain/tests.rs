@@ -120,3 +120,91 @@ async fn while_the_last_are_awaited_the_house_is_looked_at_five_times_a_second()
     assert!((1_100..1_300).contains(&waited), "{waited} ms");
     house.close().await;
 }
+
+fn shedder(house: &House) -> Arc<Shedder> {
+    let (metrics, closing) = (house.rooms.metrics.clone(), house.stop.child_token());
+    Shedder::new(house.roster.clone(), metrics, house.tasks.clone(), closing)
+}
+
+fn all_leave(crowd: &[Visit]) {
+    crowd.iter().for_each(|visit| visit.line().hang_up());
+}
+
+fn codes(crowd: &[Visit]) -> Vec<u16> {
+    let close = |visit: &Visit| visit.line().pipe().frames().last().and_then(|frame| frame.close_code());
+    crowd.iter().filter_map(close).collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fifth_is_shed_over_a_minute_at_an_even_pace_and_the_others_stay() {
+    let house = House::new(Settings::default());
+    let crowd = crowd(&house, 1000).await;
+    let listed: Vec<_> = house.roster.everybody().iter().map(|outbox| outbox.number()).collect();
+    let (shedder, metrics) = (shedder(&house), house.rooms.metrics.clone());
+    let minute = Duration::from_secs(60);
+    assert_eq!(shedder.shed(0.2, minute), Ok(Shed { connections: 200, of: 1000 }));
+    assert_eq!(metrics.shed_remaining.get(), 200);
+    for quarter in 1..=4 {
+        tokio::time::sleep(minute / 4).await;
+        let gone = 1000 - i64::try_from(house.roster.len()).unwrap();
+        assert!((gone - 50 * quarter).abs() <= 1, "{gone} in quarter {quarter}");
+        assert!((metrics.shed_remaining.get() + gone - 200).abs() <= 1);
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!((house.roster.len(), metrics.shed_remaining.get()), (800, 0));
+    let codes = codes(&crowd);
+    assert_eq!((codes.len(), codes.iter().all(|&code| code == 4200)), (200, true));
+    let stayed: Vec<_> = house.roster.everybody().iter().map(|outbox| outbox.number()).collect();
+    let gone: Vec<_> = (0..1000).filter(|&place| !stayed.contains(&listed[place])).collect();
+    assert!(gone.iter().any(|&place| place < 250) && gone.iter().any(|&place| place > 750), "drawn at random");
+    all_leave(&crowd);
+    house.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_shed_at_a_time_and_it_can_be_ended() {
+    let house = House::new(Settings::default());
+    let crowd = crowd(&house, 100).await;
+    let (shedder, hour) = (shedder(&house), Duration::from_secs(3600));
+    assert_eq!(shedder.end().await, 0, "nothing to end");
+    shedder.shed(1.0, hour).unwrap();
+    tokio::time::sleep(hour / 2).await;
+    let refused = shedder.shed(0.1, hour).unwrap_err();
+    assert!(matches!(refused, Refused::UnderWay(left) if (49..=51).contains(&left)), "{refused}");
+    let spared = shedder.end().await;
+    assert!((49..=51).contains(&spared), "{spared}");
+    tokio::time::sleep(hour).await;
+    assert_eq!((house.roster.len(), house.rooms.metrics.shed_remaining.get()), (spared, 0));
+    assert!(shedder.shed(0.01, hour).is_ok(), "there is room for the next");
+    all_leave(&crowd);
+    house.close().await;
+}
+
+/// Its socket would stay open as long as the shed goes on.
+#[tokio::test(start_paused = true)]
+async fn who_hangs_up_before_its_turn_is_not_held() {
+    let house = House::new(Settings::default());
+    let visit = house.visit(usize::MAX, Bytes::new()).await;
+    let outbox = Arc::downgrade(&visit.outbox);
+    shedder(&house).shed(1.0, Duration::from_secs(3600)).unwrap();
+    visit.line().hang_up();
+    visit.end.await.unwrap();
+    drop((visit.socket, visit.outbox));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(outbox.strong_count(), 0);
+    house.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_house_that_closes_sheds_nobody_more() {
+    let house = House::new(Settings::default());
+    let crowd = crowd(&house, 10).await;
+    let (closing, metrics) = (tokio_util::sync::CancellationToken::new(), house.rooms.metrics.clone());
+    let shedder = Shedder::new(house.roster.clone(), metrics, house.tasks.clone(), closing.clone());
+    shedder.shed(1.0, Duration::from_secs(3600)).unwrap();
+    closing.cancel();
+    assert_eq!(shedder.shed(1.0, Duration::from_secs(1)), Err(Refused::Draining));
+    see_out(&house.roster, &settings(), &house.rooms.metrics).await;
+    assert_eq!(codes(&crowd), [1012; 10]);
+    house.close().await;
+}

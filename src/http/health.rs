@@ -67,12 +67,35 @@ impl Health {
     }
 }
 
+/// Whether the process lives.
+pub struct Vitals(Arc<Desk>);
+
+impl Vitals {
+    /// Those of the house that this desk knows.
+    #[must_use]
+    pub fn of(desk: &Arc<Desk>) -> Self {
+        Self(desk.clone())
+    }
+
+    /// Whether all of its parts go round; where not, only a restart helps.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let (shards, links) = self.ages();
+        shards.max(links) < STUCK
+    }
+
+    /// How long ago the slowest shard and the slowest link went round, in ms.
+    fn ages(&self) -> (u64, u64) {
+        let (now, rooms) = (clock::now_ms(), &self.0.rooms);
+        (now.saturating_sub(rooms.hub.last_tick()), now.saturating_sub(rooms.broker.last_tick()))
+    }
+}
+
 /// 503 only where restarting the process would help.
 pub(super) async fn livez(State(desk): State<Arc<Desk>>) -> Response {
-    let now = clock::now_ms();
-    let shards = now.saturating_sub(desk.rooms.hub.last_tick());
-    let links = now.saturating_sub(desk.rooms.broker.last_tick());
-    let status = if shards.max(links) < STUCK { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let vitals = Vitals::of(&desk);
+    let status = if vitals.is_alive() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    let (shards, links) = vitals.ages();
     (status, Json(json!({ "shards_ms_ago": shards, "links_ms_ago": links }))).into_response()
 }
 

@@ -8,14 +8,16 @@ mod order;
 mod problem;
 mod publish;
 mod routes;
+mod shed;
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use crate::drain::Shedder;
 use crate::outbox::Total;
 use crate::session::Rooms;
 
-pub use health::Health;
+pub use health::{Health, Vitals};
 pub use routes::{internal, public};
 
 /// What the internal listener answers from.
@@ -28,6 +30,8 @@ pub struct Desk {
     pub interest: Arc<crate::hub::Interest>,
     /// Whether Redis is configured.
     pub has_redis: bool,
+    /// Sends some clients to the other replicas.
+    pub shedder: Arc<Shedder>,
     /// Set once the house empties.
     pub draining: AtomicBool,
 }

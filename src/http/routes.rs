@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use prometheus::{Encoder, TextEncoder};
 
-use super::{Desk, health, history, publish};
+use super::{Desk, health, history, publish, shed};
 use crate::metrics::Metrics;
 use crate::transport::{self, Door};
 
@@ -25,6 +25,7 @@ pub fn internal(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/api/publish", post(publish::publish))
         .route("/api/history", get(history::history))
+        .route("/api/shed", post(shed::shed).delete(shed::end))
         .route("/livez", get(health::livez))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(metrics))
@@ -52,7 +53,7 @@ async fn version() -> Response {
 async fn not_found() -> Response {
     super::problem::Problem::new(
         StatusCode::NOT_FOUND,
-        "here are /api/publish /api/history /livez /readyz /metrics /version",
+        "here are /api/publish /api/history /api/shed /livez /readyz /metrics /version",
     )
     .into_response()
 }

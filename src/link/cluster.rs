@@ -10,7 +10,8 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use crate::link::address::Place;
-use crate::link::connect::{CONNECT_WAIT, ConnectError, Dialer, Wire, driven};
+use crate::link::connect::{CONNECT_WAIT, Dialer, Wire, driven};
+use crate::link::failure::ConnectError;
 use crate::link::placement::{SLOTS, slot};
 
 /// How many nodes are asked at once.
@@ -315,6 +316,7 @@ fn range_of(from: &Place, range: Vec<Value>) -> Option<(u16, u16, Place)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::failure::Watch;
 
     fn at(port: u16) -> Place {
         Place::Tcp { host: "h".into(), port }
@@ -331,7 +333,7 @@ mod tests {
     }
 
     fn cluster() -> Cluster {
-        Cluster::new(vec![at(1)], Dialer::new(None, None, 0, None))
+        Cluster::new(vec![at(1)], Dialer::new(None, None, 0, None, Watch::default()))
     }
 
     #[test]

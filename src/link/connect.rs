@@ -14,6 +14,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout;
 
 use crate::link::address::Place;
+use crate::link::failure::{ConnectError, Watch};
 use crate::link::tls::{self, Tls};
 use crate::settings::Secret;
 
@@ -40,48 +41,7 @@ const DEPTH: usize = 1024;
 pub struct Dialer {
     login: RedisConnectionInfo,
     tls: Option<Tls>,
-}
-
-/// Why there is no connection.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum ConnectError {
-    /// Nobody answered in time.
-    #[error("{address} did not answer within {} ms while {doing}", CONNECT_WAIT.as_millis())]
-    Silent {
-        /// Who was asked.
-        address: String,
-        /// What for.
-        doing: &'static str,
-    },
-    /// The network said no.
-    #[error("cannot connect to {address}: {why}")]
-    Refused {
-        /// Who was asked.
-        address: String,
-        /// What it said.
-        why: String,
-    },
-    /// Redis said no, to our user say.
-    #[error("{address} refused the greeting: {why}")]
-    Greeting {
-        /// Who was asked.
-        address: String,
-        /// What it said.
-        why: String,
-    },
-    /// Too old a server.
-    #[error("{address} runs Redis {version}; Fanline needs {needs} or newer")]
-    TooOld {
-        /// Who was asked.
-        address: String,
-        /// What it runs.
-        version: String,
-        /// What it should run.
-        needs: &'static str,
-    },
-    /// Nobody knows where the master is.
-    #[error("{0}")]
-    Unknown(String),
+    watch: Watch,
 }
 
 /// What a server says about itself.
@@ -120,12 +80,12 @@ pub struct Wire {
 impl Dialer {
     /// Logs in with these; an empty name is the default user's.
     #[must_use]
-    pub fn new(username: Option<&str>, password: Option<&Secret>, db: i64, tls: Option<Tls>) -> Self {
+    pub fn new(username: Option<&str>, password: Option<&Secret>, db: i64, tls: Option<Tls>, watch: Watch) -> Self {
         // `CLIENT SETINFO` would need a permission of its own.
         let login = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
         let login = username.map_or(login.clone(), |name| login.set_username(name));
         let login = password.map_or(login.clone(), |password| login.set_password(password.reveal()));
-        Self { login: login.set_db(db), tls }
+        Self { login: login.set_db(db), tls, watch }
     }
 
     /// The user we are there.
@@ -149,6 +109,15 @@ impl Dialer {
     where
         F: Fn(PushInfo) + Send + Sync + 'static,
     {
+        let dialled = self.dial(place, name, answer, pushed).await;
+        self.watch.saw(dialled.as_ref().err(), self.tls.as_ref());
+        dialled
+    }
+
+    async fn dial<F>(&self, place: &Place, name: &str, answer: Duration, pushed: F) -> Result<Wire, ConnectError>
+    where
+        F: Fn(PushInfo) + Send + Sync + 'static,
+    {
         let config = AsyncConnectionConfig::new()
             .set_response_timeout(Some(answer))
             .set_pipeline_buffer_size(DEPTH)
@@ -165,8 +134,8 @@ impl Dialer {
                 let socket = within(place, "dialling", TcpStream::connect((host.as_str(), *port))).await?;
                 tune(&socket).map_err(|why| refused(place, &why))?;
                 let Some(tls) = tls else { return self.greet(place, socket, config, name).await };
-                let socket =
-                    within(place, "shaking hands (TLS; is that its TLS port?)", tls.wrap(host, socket)).await?;
+                let socket = within(place, "shaking hands (TLS; is that its TLS port?)", tls.wrap(host, socket)).await;
+                let socket = socket.map_err(ConnectError::encrypting)?;
                 self.greet(place, socket, config, name).await
             }
         }
@@ -205,13 +174,23 @@ impl Dialer {
     fn ungreeted(&self, place: &Place, error: &RedisError) -> ConnectError {
         match error.kind() {
             redis::ErrorKind::RESP3NotSupported => too_old(place, "older than 6.0".into()),
-            redis::ErrorKind::Io if self.tls.is_some() => refused(place, &tls::alerted(&error.to_string())),
+            redis::ErrorKind::Io if self.tls.is_some() => match tls::alerted(&error.to_string()) {
+                Some(why) => ConnectError::Tls { address: place.to_string(), why },
+                None => refused(place, error),
+            },
             redis::ErrorKind::Io | redis::ErrorKind::Parse if self.tls.is_none() => {
                 refused(place, &format_args!("{error} (does it expect TLS? write rediss://)"))
             }
+            _ if denies(error) => ConnectError::Denied { address: place.to_string(), why: error.to_string() },
             _ => ConnectError::Greeting { address: place.to_string(), why: error.to_string() },
         }
     }
+}
+
+/// Whether it is our user that Redis does not want.
+fn denies(error: &RedisError) -> bool {
+    error.kind() == redis::ErrorKind::AuthenticationFailed
+        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
 }
 
 fn too_old(place: &Place, version: String) -> ConnectError {

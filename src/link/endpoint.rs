@@ -8,7 +8,8 @@ use redis::PushInfo;
 
 use crate::link::address::{Address, BadUrl, Place, Road};
 use crate::link::cluster::Cluster;
-use crate::link::connect::{ConnectError, Dialer, Wire};
+use crate::link::connect::{Dialer, Wire};
+use crate::link::failure::{ConnectError, Watch};
 use crate::link::sentinel::Sentinels;
 use crate::link::tls::{BadTls, Tls};
 use crate::settings;
@@ -45,25 +46,33 @@ impl Endpoint {
     /// # Errors
     /// What is wrong with the settings; never a password.
     pub fn all(config: &settings::Redis) -> Result<Vec<Self>, BadEndpoint> {
+        Self::watched(config, &Watch::default())
+    }
+
+    /// The same, where somebody counts how dialling goes.
+    ///
+    /// # Errors
+    /// As [`Endpoint::all`].
+    pub fn watched(config: &settings::Redis, watch: &Watch) -> Result<Vec<Self>, BadEndpoint> {
         let addresses = Address::parse_all(config.url.reveal())?;
         // Loaded once, and only where somebody needs it: a machine without any CA may do without TLS.
         let tls = if addresses.iter().any(|address| address.tls) { Some(Tls::load(config)?) } else { None };
-        Ok(addresses.into_iter().map(|address| Self::new(config, address, tls.as_ref())).collect())
+        Ok(addresses.into_iter().map(|address| Self::new(config, address, tls.as_ref(), watch)).collect())
     }
 
-    fn new(config: &settings::Redis, address: Address, tls: Option<&Tls>) -> Self {
+    fn new(config: &settings::Redis, address: Address, tls: Option<&Tls>, watch: &Watch) -> Self {
         let tls = tls.filter(|_| address.tls).cloned();
         let set = |text: &'_ str| Some(text.to_owned()).filter(|text| !text.is_empty());
         // What the URL leaves open stands in keys of its own, so that a password need not be in a URL.
         let username = address.username.clone().or_else(|| set(&config.username));
         let password = address.password.clone().or_else(|| Some(config.password.clone()).filter(|own| !own.is_empty()));
-        let dialer = Dialer::new(username.as_deref(), password.as_ref(), address.db, tls.clone());
+        let dialer = Dialer::new(username.as_deref(), password.as_ref(), address.db, tls.clone(), watch.clone());
         let finder = match &address.road {
             Road::Direct(place) => Finder::Direct(place.clone()),
             Road::Sentinel { sentinels, service } => {
                 let username = set(&config.sentinel_username);
                 let password = Some(&config.sentinel_password).filter(|password| !password.is_empty());
-                let dialer = Dialer::new(username.as_deref(), password, 0, tls);
+                let dialer = Dialer::new(username.as_deref(), password, 0, tls, watch.clone());
                 Finder::Sentinel(Arc::new(Sentinels { places: sentinels.clone(), service: service.clone(), dialer }))
             }
             Road::Cluster(seeds) => Finder::Cluster(Arc::new(Cluster::new(seeds.clone(), dialer.clone()))),

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod connect;
 pub mod doctor;
 pub mod endpoint;
+pub mod failure;
 pub mod keys;
 pub mod placement;
 pub mod sentinel;

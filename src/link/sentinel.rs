@@ -7,7 +7,8 @@ use redis::{RedisError, Value};
 use tokio::time::timeout;
 
 use crate::link::address::Place;
-use crate::link::connect::{CONNECT_WAIT, ConnectError, Dialer, Wire, driven};
+use crate::link::connect::{CONNECT_WAIT, Dialer, Wire, driven};
+use crate::link::failure::ConnectError;
 
 /// The longest that all Sentinels together may take.
 const ANSWER: Duration = CONNECT_WAIT;

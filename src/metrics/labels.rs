@@ -1,5 +1,34 @@
 //! The closed sets of labels.
 
+/// Why Redis was not reached; the label of `fanline_redis_failures_total{reason}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RedisFailure {
+    /// The network said no, or nobody knows where the master is.
+    Unreachable,
+    /// Nobody answered in time.
+    Timeout,
+    /// No TLS: a certificate that does not fit, or no TLS on this port.
+    Tls,
+    /// User, password or rights.
+    Auth,
+    /// Too old a server, or one that answers otherwise.
+    Other,
+}
+
+impl RedisFailure {
+    pub(super) const ALL: [Self; 5] = [Self::Unreachable, Self::Timeout, Self::Tls, Self::Auth, Self::Other];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Unreachable => "unreachable",
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Auth => "auth",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Why a publication was dropped, or a subscriber skipped; the label of `fanline_dropped_total{reason}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dropped {

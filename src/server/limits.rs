@@ -69,7 +69,7 @@ pub(super) fn replica_name(chosen: &str) -> String {
 }
 
 /// The container's memory limit, or the machine's memory, in bytes.
-fn memory_limit() -> usize {
+pub(super) fn memory_limit() -> usize {
     let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
     let limits = group.iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok());
     limits.chain(machine_memory()).min().unwrap_or(MEMORY)

@@ -12,6 +12,7 @@ use crate::broker::Broker;
 use crate::broker::memory::MemoryBroker;
 use crate::broker::redis::RedisBroker;
 use crate::connection::{Ends, Pace, Roster, sweep};
+use crate::drain::Shedder;
 use crate::frame::Extension;
 use crate::http::Desk;
 use crate::hub::{self, Hub, Interest};
@@ -34,7 +35,7 @@ pub(super) async fn start(settings: Settings, descriptors: usize) -> Result<Serv
     let replica = Replica::new(&limits::replica_name(&settings.replica.name));
     let max_connections = limits::max_connections(&settings, descriptors);
     let outboxes = Total::new(limits::outbox_total(&settings));
-    show_limits(&metrics, descriptors, max_connections, &outboxes);
+    show_limits(&metrics, &settings, descriptors, max_connections, &outboxes);
 
     let live = Live::new(settings);
     let settings = live.get().clone();
@@ -58,8 +59,9 @@ pub(super) async fn start(settings: Settings, descriptors: usize) -> Result<Serv
     let gate = Gate::new(settings.handshake.in_flight, settings.handshake.per_second);
     let house = Arc::new(House { rooms: rooms.clone(), roster, tasks: tasks.clone(), gate, ends: Ends::default() });
     let doors = (0..settings.routes.len()).map(|route| door(&house, &settings, route, &outboxes)).collect();
+    let shedder = Shedder::new(house.roster.clone(), metrics, tasks.clone(), closing.clone());
     let has_redis = !settings.redis.url.is_empty();
-    let desk = Arc::new(Desk { rooms, outboxes, interest, has_redis, draining: AtomicBool::new(false) });
+    let desk = Arc::new(Desk { rooms, outboxes, interest, has_redis, shedder, draining: AtomicBool::new(false) });
     let max_sockets = limits::max_sockets(max_connections, descriptors);
     Ok(Server { public, internal, doors, house, desk, live, tasks, closing, stop, max_sockets })
 }
@@ -124,7 +126,10 @@ fn beats(settings: &Settings) -> impl Iterator<Item = Duration> {
     on.chain(settings.outbox.stall.value())
 }
 
-fn show_limits(metrics: &Metrics, descriptors: usize, max_connections: usize, outboxes: &Total) {
+fn show_limits(metrics: &Metrics, settings: &Settings, descriptors: usize, max_connections: usize, outboxes: &Total) {
+    let drain = settings.drain.delay + settings.drain.window;
+    metrics.limit("drain_seconds", usize::try_from(drain.as_secs()).unwrap_or(usize::MAX));
+    metrics.limit("memory_bytes", limits::memory_limit());
     metrics.limit("descriptors", descriptors);
     metrics.limit("connections", max_connections);
     metrics.limit("outbox_total_bytes", outboxes.limit());

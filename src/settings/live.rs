@@ -33,12 +33,13 @@ impl Live {
     }
 
     /// Replaces what may be replaced without a restart: topic rules, routes' rights, limits, who may
-    /// compress, origins, API keys and the log level. Routes keep their places, so that connections find theirs again.
+    /// compress, the age, origins, API keys and the log level. Routes keep their places, so that connections find theirs again.
     pub fn replace(&self, new: &Settings) {
         let mut next = Settings::clone(&self.settings.load());
         next.topics = new.topics.clone();
         next.limits = new.limits.clone();
         next.deflate.enabled = new.deflate.enabled;
+        next.public.max_age = new.public.max_age;
         next.public.origins = new.public.origins.clone();
         next.internal.api_keys.clone_from(&new.internal.api_keys);
         next.log.level.clone_from(&new.log.level);

@@ -2,6 +2,7 @@
 //! `config` fills it from file, environment and flags.
 
 mod live;
+pub mod notation;
 mod routes;
 mod template;
 mod topics;
@@ -55,6 +56,8 @@ pub struct Public {
     pub listen: String,
     /// The most connections; `auto`: the descriptor limit less 1,000.
     pub max_connections: Auto<usize>,
+    /// The longest that a connection stays open.
+    pub max_age: OffOr<Duration>,
     /// Who may open a socket from a browser.
     pub origins: Origins,
     /// Peers whose `X-Forwarded-For` and `X-Request-Id` are believed: addresses or CIDR blocks.
@@ -217,6 +220,7 @@ impl Default for Public {
         Self {
             listen: "0.0.0.0:8080".into(),
             max_connections: Auto::Auto,
+            max_age: OffOr::Off,
             origins: Origins::Any,
             trusted_proxies: Vec::new(),
         }

@@ -22,7 +22,8 @@ async fn converse(threshold: Arc<Threshold>, mut connection: Box<Connection<Tcp>
     let counted = Counted::open(&house.rooms.metrics, connection.outbox().protocol().form());
     let (protocol, extension) = (counted.form.label(), connection.outbox().extension());
     debug!(connection = %connection.id(), protocol, ?extension, "connection opened");
-    let enrolled = house.roster.enrol(connection.outbox(), threshold.pace.clone());
+    let max_age = house.rooms.live.get().public.max_age.value();
+    let enrolled = house.roster.enrol(connection.outbox(), threshold.pace.clone(), max_age);
     let close = connection.run().await;
     drop((enrolled, place));
     counted.close(&close);

@@ -3,21 +3,14 @@
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
 use tungstenite::Message;
 
-use crate::client::Client;
+use crate::client::{Client, retry_ms};
 use crate::foreign::{Foreign, LANGUAGES};
 use crate::gateway::{Gateway, eventually};
 
 fn gateway(delay: &str, window: &str) -> Gateway {
     Gateway::start(&["--set", &format!("drain.delay={delay}"), "--set", &format!("drain.window={window}")]).ready()
-}
-
-/// The hint in a close's reason, in ms.
-fn retry_ms(reason: &str) -> u64 {
-    let reason: Value = serde_json::from_str(reason).unwrap_or_else(|error| panic!("{error}: {reason}"));
-    reason["retry_ms"].as_u64().unwrap()
 }
 
 #[test]

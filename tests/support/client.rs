@@ -230,6 +230,12 @@ fn is_for_now(error: ErrorKind) -> bool {
     matches!(error, ErrorKind::WouldBlock | ErrorKind::TimedOut | ErrorKind::Interrupted)
 }
 
+/// The hint in a close's reason, in ms.
+pub fn retry_ms(reason: &str) -> u64 {
+    let reason: Value = serde_json::from_str(reason).unwrap_or_else(|error| panic!("{error}: {reason}"));
+    reason["retry_ms"].as_u64().expect("a number")
+}
+
 /// Says something bare to an address and reads one HTTP answer.
 ///
 /// # Panics

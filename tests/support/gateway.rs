@@ -171,6 +171,11 @@ impl Gateway {
         ask(self.internal, &format!("POST {path} HTTP/1.1\r\nContent-Type: application/json\r\n"), json)
     }
 
+    /// `DELETE` on the internal listener.
+    pub fn delete(&self, path: &str) -> Answer {
+        ask(self.internal, &format!("DELETE {path} HTTP/1.1\r\n"), "")
+    }
+
     /// Sends it a signal: `TERM`, `HUP`, `STOP`, `CONT`.
     pub fn signal(&self, name: &str) {
         signal(self.pid(), name);

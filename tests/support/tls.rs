@@ -7,6 +7,11 @@ use tempfile::TempDir;
 
 use super::redis::{RedisServer, free_port};
 
+/// When the certificate of a client ends, in seconds since 1970: 2095 begins.
+pub const CLIENT_ENDS: f64 = 3944678400.0;
+/// When that of a server does: 2096 begins.
+pub const SERVER_ENDS: f64 = 3976214400.0;
+
 /// Files that go when this is dropped.
 pub struct Certificates {
     dir: TempDir,
@@ -22,9 +27,12 @@ impl Certificates {
         params.distinguished_name.push(DnType::CommonName, format!("a CA of the tests, {}", fastrand::u64(..)));
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         certificates.write("ca.pem", &ca.pem());
-        for (name, hosts) in [("server", vec!["127.0.0.1".into(), "localhost".into()]), ("client", vec!["us".into()])] {
+        let server = ("server", vec!["127.0.0.1".into(), "localhost".into()], 2096);
+        for (name, hosts, until) in [server, ("client", vec!["us".into()], 2095)] {
             let key = KeyPair::generate().unwrap();
-            let certificate = CertificateParams::new(hosts).unwrap().signed_by(&key, &ca).unwrap();
+            let mut params = CertificateParams::new(hosts).unwrap();
+            params.not_after = rcgen::date_time_ymd(until, 1, 1);
+            let certificate = params.signed_by(&key, &ca).unwrap();
             certificates.write(&format!("{name}.pem"), &certificate.pem());
             certificates.write(&format!("{name}.key"), &key.serialize_pem());
         }

@@ -12,8 +12,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::PUBLISH_WAIT;
 use crate::link::address::Place;
-use crate::link::connect::{CONNECT_WAIT, ConnectError, Role, Wire};
+use crate::link::connect::{CONNECT_WAIT, Role, Wire};
 use crate::link::endpoint::Endpoint;
+use crate::link::failure::ConnectError;
 
 /// How many connections carry one master's commands. One pipelines some 100,000 publications a second; more than
 /// one keeps a large payload from standing before everybody's small ones.

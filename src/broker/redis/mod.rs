@@ -36,6 +36,7 @@ use crate::broker::{Broker, Deliver, Health, HistoryError, Liveness, Page, Publi
 use crate::identity::Replica;
 use crate::link::address::Address;
 use crate::link::endpoint::{BadEndpoint, Endpoint};
+use crate::link::failure::Watch;
 use crate::link::keys::{Keys, client_name};
 use crate::link::placement::{Link, Placement};
 use crate::metrics::Metrics;
@@ -112,7 +113,8 @@ impl RedisBroker {
         tasks: &TaskTracker,
         stop: CancellationToken,
     ) -> Result<Arc<Self>, StartError> {
-        let (endpoints, keys) = (Endpoint::all(settings)?, Keys::new(&settings.prefix));
+        let (endpoints, keys) =
+            (Endpoint::watched(settings, &Watch::on(Arc::new(metrics.clone())))?, Keys::new(&settings.prefix));
         let placement = Placement::new(endpoints.len(), settings.links);
         let dials: Vec<Dial> = endpoints
             .into_iter()

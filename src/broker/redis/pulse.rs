@@ -18,9 +18,10 @@ use crate::broker::redis::status::Commands;
 use crate::link::address::Place;
 use crate::link::backoff::Backoff;
 use crate::link::cluster::redirected;
-use crate::link::connect::{CONNECT_WAIT, ConnectError, Role, Server, Wire, driven};
+use crate::link::connect::{CONNECT_WAIT, Role, Server, Wire, driven};
 use crate::link::doctor::{Mode, grant};
 use crate::link::endpoint::Endpoint;
+use crate::link::failure::ConnectError;
 use crate::link::placement::slot;
 
 /// After so many canaries Redis is looked up again, as a producer that starts now would: 30 s at most pass

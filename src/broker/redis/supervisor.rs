@@ -20,8 +20,9 @@ use crate::broker::redis::wires::{Routing, Wires};
 use crate::link::address::Place;
 use crate::link::backoff::Backoff;
 use crate::link::cluster::Cluster;
-use crate::link::connect::{ConnectError, Role, Wire};
+use crate::link::connect::{Role, Wire};
 use crate::link::endpoint::Endpoint;
+use crate::link::failure::ConnectError;
 use crate::link::placement::slot;
 
 /// The longest that Redis may take to answer a SUBSCRIBE; a deaf link is noticed by its canary long before.

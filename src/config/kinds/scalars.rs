@@ -6,7 +6,7 @@ use config::ValueKind;
 
 use super::{Bad, Kind, Show, quote};
 use crate::config::nearest::{either, nearest};
-use crate::config::units::{LONGEST, duration, guess_duration, guess_size, size, write_duration, write_size};
+use crate::settings::notation::{LONGEST, duration, guess_duration, guess_size, size, write_duration, write_size};
 use crate::settings::{Auto, ByteSize, OffOr};
 
 /// A whole number in a range, ends included.

@@ -39,6 +39,7 @@ fn what_needs_a_restart_is_named_secrets_too() {
 fn the_live_keys_are_these() {
     let live: Vec<_> = reference().into_iter().filter(|entry| entry.live).map(|entry| entry.key).collect();
     let expected = [
+        "public.max_age",
         "public.origins",
         "internal.api_keys",
         "internal.api_keys_file",

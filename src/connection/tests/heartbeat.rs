@@ -29,6 +29,10 @@ struct Crowd {
 
 impl Crowd {
     fn new(size: u64, room: usize, settings: &Heartbeat) -> Self {
+        Self::aging(size, room, settings, None)
+    }
+
+    fn aging(size: u64, room: usize, settings: &Heartbeat, max_age: Option<Duration>) -> Self {
         let (roster, total, pace) = (Arc::new(Roster::default()), Total::new(usize::MAX), Pace::of(settings));
         let terms = terms(Box::new(Json), 1000, 100, &total);
         let start = clock::now_ms() + 1;
@@ -36,7 +40,7 @@ impl Crowd {
             let outbox = Outbox::new(terms.clone(), ConnectionNumber(number), Pipe::with_room(room));
             outbox.heard().note(start);
             let shared: Arc<Outbox> = outbox.clone();
-            let enrolled = roster.enrol(&shared, pace.clone());
+            let enrolled = roster.enrol(&shared, pace.clone(), max_age);
             (outbox, enrolled)
         };
         let peers = (0..size).map(enrol).collect();
@@ -225,4 +229,29 @@ async fn the_sweep_closes_whose_socket_takes_nothing_for_too_long() {
     stop.cancel();
     tasks.close();
     tasks.wait().await;
+}
+
+/// Those who came together leave over a quarter of the age, whether they are pinged or not; until then each is pinged.
+#[test]
+fn nobody_stays_longer_than_the_age_and_those_who_came_together_leave_apart() {
+    const AGE: u64 = 100_000;
+    let silent = Heartbeat { every: OffOr::Off, ..settings("") };
+    for beat in [&settings("beat"), &silent] {
+        let crowd = Crowd::aging(400, usize::MAX, beat, Some(Duration::from_millis(AGE)));
+        let gone = || (0..400).filter(|&place| crowd.duty(place) != Duty::Listen).count();
+        let mut left = Vec::new();
+        for after in (0..=AGE + 1000).step_by(1000) {
+            let before = gone();
+            crowd.beat(after);
+            left.push(gone() - before);
+        }
+        let early: usize = left[..74].iter().sum();
+        assert_eq!((early, gone()), (0, 400), "none before three quarters, all by the whole: {left:?}");
+        assert!(left.iter().all(|&some| some < 60), "at once: {left:?}");
+        let Duty::HangUp(Close::MaxAge(retry)) = crowd.duty(0) else { panic!("{:?}", crowd.duty(0)) };
+        assert!((500..=1000).contains(&retry), "{retry}");
+        if beat.every != OffOr::Off {
+            assert!(crowd.peers[0].0.wire().texts().len() >= 7, "{:?}", crowd.peers[0].0.wire().texts());
+        }
+    }
 }

@@ -5,17 +5,18 @@
 
 use std::time::Duration;
 
-use crate::settings::ByteSize;
+use super::ByteSize;
 
 const HOUR: u64 = 3_600_000;
 const UNITS: [(&str, u64); 4] = [("h", HOUR), ("m", 60_000), ("s", 1000), ("ms", 1)];
 const SIZES: [(&str, usize); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 /// A month: nothing of ours takes longer, and clocks can be added to it without overflow.
-pub(super) const LONGEST: Duration = Duration::from_millis(720 * HOUR);
+pub const LONGEST: Duration = Duration::from_millis(720 * HOUR);
 
 /// `500ms`, `10s`, `1m30s`, `2h`: whole numbers with units, from large to small.
-pub(super) fn duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn duration(text: &str) -> Option<Duration> {
     let mut rest = text;
     let mut units = UNITS.iter();
     let mut total = 0_u64;
@@ -37,7 +38,8 @@ fn piece(text: &str) -> Option<(&str, &str, &str)> {
 }
 
 /// As [`duration`] reads it.
-pub(super) fn write_duration(duration: Duration) -> String {
+#[must_use]
+pub fn write_duration(duration: Duration) -> String {
     let mut rest = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     if rest == 0 {
         return "0s".into();
@@ -53,7 +55,8 @@ pub(super) fn write_duration(duration: Duration) -> String {
 }
 
 /// What somebody may have meant who wrote `10`, `10 sec`, `1.5s` or `2 days`.
-pub(super) fn guess_duration(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn guess_duration(text: &str) -> Option<Duration> {
     let (number, unit) = loose(text)?;
     let worth = match unit.as_str() {
         "ms" | "msec" | "msecs" | "millis" | "milliseconds" => 1.0,
@@ -68,7 +71,8 @@ pub(super) fn guess_duration(text: &str) -> Option<Duration> {
 }
 
 /// `64KiB`, `1MiB`, `512B`: a whole number and a unit of 1,024.
-pub(super) fn size(text: &str) -> Option<ByteSize> {
+#[must_use]
+pub fn size(text: &str) -> Option<ByteSize> {
     let unit = text.find(|c: char| !c.is_ascii_digit())?;
     let (number, unit) = text.split_at(unit);
     let (_, worth) = SIZES.iter().find(|(name, _)| *name == unit)?;
@@ -76,14 +80,16 @@ pub(super) fn size(text: &str) -> Option<ByteSize> {
 }
 
 /// As [`size`] reads it, in the largest unit that loses nothing.
-pub(super) fn write_size(size: ByteSize) -> String {
+#[must_use]
+pub fn write_size(size: ByteSize) -> String {
     let whole = SIZES.iter().find(|(_, worth)| size.0 >= *worth && size.0.is_multiple_of(*worth));
     let (name, worth) = whole.unwrap_or(&SIZES[3]);
     format!("{}{name}", size.0 / worth)
 }
 
 /// What somebody may have meant who wrote `64kb`, `1M` or `65536`.
-pub(super) fn guess_size(text: &str) -> Option<ByteSize> {
+#[must_use]
+pub fn guess_size(text: &str) -> Option<ByteSize> {
     let (number, unit) = loose(text)?;
     let worth = match unit.as_str() {
         "" | "b" | "byte" | "bytes" => 1.0,
