@@ -35,8 +35,15 @@ pub const CLOSE_REASONS: &[&str] = &[
 ];
 
 /// The labels of `fanline_limit{name}`.
-const LIMITS: [&str; 6] =
-    ["connections", "descriptors", "drain_seconds", "inbox_publications", "memory_bytes", "outbox_total_bytes"];
+const LIMITS: [&str; 7] = [
+    "connections",
+    "descriptors",
+    "drain_seconds",
+    "inbox_publications",
+    "memory_bytes",
+    "outbox_total_bytes",
+    "redis_links",
+];
 
 /// All metrics of the process. One per server; every child is made once, here, so that a stranger can
 /// add no series.

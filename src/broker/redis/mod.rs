@@ -125,6 +125,7 @@ impl RedisBroker {
             .collect();
         let publish = if settings.sharded { "SPUBLISH" } else { "PUBLISH" };
         let histories = Arc::new(Histories::new(keys.clone(), rules, publish));
+        metrics.limit("redis_links", placement.links().count());
         let mut links = Vec::new();
         for (link, home) in placement.links() {
             links.push(Arc::new(LinkState::new(Parts {
