@@ -111,7 +111,7 @@ need_packages() {
 need_python() {
     local venv=$tools/venv
     cmp -s $clients/requirements.txt "$venv/.installed" && "$venv/bin/python" -c '' 2>/dev/null && return
-    have python3 || { lacks python3 "install Python 3.10 or newer"; return; }
+    have python3 || { lacks python3 "install Python 3.11 or newer"; return; }
     [[ -n ${OFFLINE:-} ]] && { lacks "PyPI packages" "run tests/setup.sh with a network"; return; }
     python3 -c 'import ensurepip' 2>/dev/null || { may_install && system_package python3-venv; } ||
         { lacks "Python's venv" "install it (Debian: apt-get install python3-venv)"; return; }
