@@ -1,12 +1,16 @@
 """What an expression names, and whether it exists: the README's table of metrics and the rules' own records are the measure."""
 
 import functools
+import json
 import re
 
 import yaml
 from conftest import CHART, ROOT
 
 RULES = CHART / "rules" / "fanline.yaml"
+DASHBOARD = CHART / "dashboards" / "fanline.json"
+# An alert: a record, an operator, a number.
+FORM = re.compile(r"(\w+:\w+:\w+) (==|<|>) ([0-9.]+)")
 
 # What Prometheus itself makes: by scraping, and by the rules' alerts.
 MADE = {"up": {}, "ALERTS": {"alertstate": {"firing", "pending"}}}
@@ -30,6 +34,19 @@ def groups():
 def rules(kind):
     """The rules that are an `alert`, or a `record`."""
     return [rule for group in groups() for rule in group["rules"] if kind in rule]
+
+
+def panels():
+    """The dashboard's panels, headings apart."""
+    return [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
+
+
+def filled(expression, window="5m"):
+    """An expression of the dashboard, as Grafana sends it while everything is chosen."""
+    for variable, value in (("$__rate_interval", window), ("$namespace", ".*"), ("$job", ".*"), ("$instance", ".*")):
+        expression = expression.replace(variable, value)
+    assert "$" not in expression, expression
+    return expression
 
 
 @functools.cache

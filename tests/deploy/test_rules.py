@@ -5,13 +5,12 @@ import re
 import pytest
 import yaml
 from conftest import ROOT, need, run
-from promql import RULES, groups, rules, unknown
+from promql import FORM, RULES, groups, rules, unknown
 
 CASES = sorted((ROOT / "tests/deploy/rules").glob("*.yaml"))
 ALERTS = {rule["alert"]: rule for rule in rules("alert")}
 PAGE = "helm/fanline/RUNBOOK.md"
 RECORD = re.compile(r"\w+:\w+:\w+")
-FORM = re.compile(rf"({RECORD.pattern}) (==|<|>) ([0-9.]+)")
 
 
 def seconds(duration):
