@@ -1,0 +1,69 @@
+"""Rules and dashboard before a Prometheus that scrapes real gateways, and their pages before promtool."""
+
+import subprocess
+import sys
+
+import pytest
+import yaml
+from conftest import ROOT, need
+from fleet import fetch, gateway, prometheus, redis, until
+from live import ask
+from promql import RULES
+
+
+@pytest.fixture(scope="module")
+def where(tmp_path_factory):
+    return tmp_path_factory.mktemp("fleet")
+
+
+@pytest.fixture(scope="module")
+def fleet(where):
+    """The internal addresses of two gateways on one Redis."""
+    with redis(where) as url, gateway(where, "one", f"redis.url={url}") as one, gateway(where, "two", f"redis.url={url}") as two:
+        for address in (one, two):
+            until(f"{address} is ready", lambda address=address: "fanline_ready 1" in (fetch(f"http://{address}/metrics") or ""))
+        yield one, two
+
+
+def live(url, deadline):
+    command = [sys.executable, ROOT / "tests/deploy/live.py", "--prometheus", url, "--deadline", str(deadline)]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_every_expression_has_a_series_and_no_alert_fires(where, fleet):
+    with prometheus(where, fleet) as url:
+        done = live(url, 60)
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+        assert ask(url, "alerts")["alerts"] == []
+
+
+def test_a_rule_that_answers_nothing_is_named(tmp_path, fleet):
+    rules = yaml.safe_load(RULES.read_text())
+    for rule in (rule for group in rules["groups"] for rule in group["rules"]):
+        if rule.get("record") == "replica:fanline_up:bool":
+            rule["expr"] = "fanline_nothing"
+    rules["groups"] = [group for group in rules["groups"] if group["name"] != "fanline-loss"]
+    (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
+    with prometheus(tmp_path, fleet, rules=tmp_path / "rules.yaml") as url:
+        done = live(url, 6)
+    assert done.returncode == 1
+    assert "no series: alert FanlineReplicaDown: replica:fanline_up:bool" in done.stdout
+    assert "no series: alert FanlineLossAnnounced: it is not loaded" in done.stdout
+    assert "no series: alert FanlineAbsent" not in done.stdout
+
+
+def test_a_prometheus_that_does_not_answer_is_said():
+    done = live("http://127.0.0.1:1", 5)
+    assert done.returncode == 1
+    assert done.stderr.startswith("http://127.0.0.1:1 does not answer:"), done.stderr
+
+
+def promtool_on(page):
+    return subprocess.run([need("promtool"), "check", "metrics"], input=page, capture_output=True, text=True, check=False)
+
+
+def test_promtool_finds_nothing_to_say_of_the_metrics(fleet):
+    page = fetch(f"http://{fleet[0]}/metrics")
+    done = promtool_on(page)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+    assert promtool_on(page.replace("fanline_gaps_total", "fanline_gaps")).returncode == 3
