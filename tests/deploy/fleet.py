@@ -1,5 +1,6 @@
 """A small fleet for the tests: Redis, two gateways and a Prometheus that scrapes them, each on a port of its own choice."""
 
+import json
 import os
 import re
 import socket
@@ -7,20 +8,13 @@ import subprocess
 import time
 import urllib.request
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from conftest import ROOT, need
 from promql import RULES
 
 GATEWAY = Path(os.environ.get("GATEWAY_BIN", ROOT / "target/quick/fanline"))
-SCRAPES = """
-global: {{ scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s }}
-rule_files: [{rules}]
-scrape_configs:
-  - job_name: {job}
-    static_configs: [{{ targets: {targets} }}]
-"""
-
 
 def until(what, wanted, deadline=20):
     """Waits for something, and says what never came."""
@@ -58,31 +52,60 @@ def running(log, *command, **options):
         process.wait()
 
 
+@dataclass
+class Gateway:
+    """One that listens."""
+
+    public: str
+    internal: str
+    process: subprocess.Popen
+
+
 @contextmanager
 def gateway(where, name, *settings):
-    """A gateway; its internal address, once it listens."""
+    """A gateway, once it listens."""
     assert GATEWAY.exists(), f"{GATEWAY} is not built: run make build, or set GATEWAY_BIN"
     log, chosen = where / f"{name}.log", ("public.listen=127.0.0.1:0", "internal.listen=127.0.0.1:0", *settings)
     flags = [part for setting in chosen for part in ("--set", setting)]
-    with running(log, GATEWAY, "serve", *flags, cwd=where):
-        said = until(f"{name} listens", lambda: re.search(r" internal=(\S+:\d+)", log.read_text()))
-        yield said[1]
+    with running(log, GATEWAY, "serve", *flags, cwd=where) as process:
+        said = until(f"{name} listens", lambda: re.search(r" public=(\S+) internal=(\S+:\d+)", log.read_text()))
+        yield Gateway(*said.groups(), process)
+
+
+@dataclass
+class Redis:
+    """One that answers."""
+
+    url: str
+    process: subprocess.Popen
 
 
 @contextmanager
 def redis(where):
-    """A Redis; its URL."""
+    """A Redis, once it answers."""
     port = free_port()
     settings = ("--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", where)
-    with running(where / "redis.log", need("redis-server"), *settings):
-        until("Redis listens", lambda: "Ready to accept" in (where / "redis.log").read_text())
-        yield f"redis://127.0.0.1:{port}"
+    log = where / f"redis-{port}.log"
+    with running(log, need("redis-server"), *settings) as process:
+        until("Redis listens", lambda: "Ready to accept" in log.read_text())
+        yield Redis(f"redis://127.0.0.1:{port}", process)
+
+
+def is_ready(one):
+    """Whether /readyz of a gateway says so."""
+    return '"ready"' in (fetch(f"http://{one.internal}/readyz") or "")
 
 
 @contextmanager
-def prometheus(where, targets, rules=RULES, job="any"):
-    """A Prometheus of these targets; its URL, once it is ready."""
-    (where / "prometheus.yml").write_text(SCRAPES.format(rules=rules, job=job, targets=list(targets)))
+def prometheus(where, jobs, rules=RULES):
+    """A Prometheus of these jobs, each with its gateways; its URL, once it is ready."""
+    targets = {job: [{"targets": [one.internal for one in gateways]}] for job, gateways in jobs.items()}
+    scrapes = {
+        "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+        "rule_files": [str(rules)],
+        "scrape_configs": [{"job_name": job, "static_configs": configs} for job, configs in targets.items()],
+    }
+    (where / "prometheus.yml").write_text(json.dumps(scrapes))
     port = free_port()
     flags = (f"--config.file={where}/prometheus.yml", f"--storage.tsdb.path={where}/data", f"--web.listen-address=127.0.0.1:{port}")
     with running(where / "prometheus.log", need("prometheus"), *flags):

@@ -6,7 +6,7 @@ import sys
 import pytest
 import yaml
 from conftest import ROOT, need
-from fleet import fetch, gateway, prometheus, redis, until
+from fleet import fetch, gateway, is_ready, prometheus, redis, until
 from live import ask
 from promql import RULES
 
@@ -18,11 +18,12 @@ def where(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def fleet(where):
-    """The internal addresses of two gateways on one Redis."""
-    with redis(where) as url, gateway(where, "one", f"redis.url={url}") as one, gateway(where, "two", f"redis.url={url}") as two:
-        for address in (one, two):
-            until(f"{address} is ready", lambda address=address: "fanline_ready 1" in (fetch(f"http://{address}/metrics") or ""))
-        yield one, two
+    """Two gateways on one Redis."""
+    with redis(where) as bus:
+        url = f"redis.url={bus.url}"
+        with gateway(where, "one", url) as one, gateway(where, "two", url) as two:
+            until("both are ready", lambda: is_ready(one) and is_ready(two))
+            yield one, two
 
 
 def live(url, deadline):
@@ -31,7 +32,7 @@ def live(url, deadline):
 
 
 def test_every_expression_has_a_series_and_no_alert_fires(where, fleet):
-    with prometheus(where, fleet) as url:
+    with prometheus(where, {"any": fleet}) as url:
         done = live(url, 60)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
         assert ask(url, "alerts")["alerts"] == []
@@ -44,7 +45,7 @@ def test_a_rule_that_answers_nothing_is_named(tmp_path, fleet):
             rule["expr"] = "fanline_nothing"
     rules["groups"] = [group for group in rules["groups"] if group["name"] != "fanline-loss"]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(rules))
-    with prometheus(tmp_path, fleet, rules=tmp_path / "rules.yaml") as url:
+    with prometheus(tmp_path, {"any": fleet}, rules=tmp_path / "rules.yaml") as url:
         done = live(url, 6)
     assert done.returncode == 1
     assert "no series: alert FanlineReplicaDown: replica:fanline_up:bool" in done.stdout
@@ -63,7 +64,7 @@ def promtool_on(page):
 
 
 def test_promtool_finds_nothing_to_say_of_the_metrics(fleet):
-    page = fetch(f"http://{fleet[0]}/metrics")
+    page = fetch(f"http://{fleet[0].internal}/metrics")
     done = promtool_on(page)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     assert promtool_on(page.replace("fanline_gaps_total", "fanline_gaps")).returncode == 3
