@@ -1,5 +1,6 @@
 """The rules as promtool reads them, their tests, and that every number in them is held by one."""
 
+import functools
 import re
 
 import pytest
@@ -71,9 +72,13 @@ def moved(alert):
         yield from ({"for": f"{int(seconds(alert['for']) * factor)}s"} for factor in (0.5, 2))
 
 
+@functools.cache
+def cases():
+    return [test for case in CASES for test in yaml.safe_load(case.read_text())["tests"]]
+
+
 def cases_of(name):
-    cases = [yaml.safe_load(case.read_text()) for case in CASES]
-    return [test for case in cases for test in case["tests"] if test["name"] == name]
+    return [test for test in cases() if test["name"] == name]
 
 
 def needed(expression):

@@ -95,7 +95,7 @@ def heat(title, description, expression, span=8):
     """How a histogram's buckets fill over time."""
     panel = named(heatmap.Panel(), title, "s", description, span, 8)
     panel.calculate(False).y_axis(heatmap.YAxisConfig().unit("s"))
-    panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64))
+    panel.color(heatmap.HeatmapColorOptions().mode(HeatmapColorMode.SCHEME).scheme("Oranges").steps(64).exponent(0.5).fill("dark-orange"))
     panel.hide_from(build.HideSeriesConfig().tooltip(False).legend(False).viz(False))
     panel.cell_values(heatmap.CellValues().unit("short"))
     query = prometheus.Dataquery().expr(expression.replace("@", CHOSEN)).legend_format("{{le}}").ref_id("A")
