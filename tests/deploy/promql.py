@@ -14,14 +14,6 @@ FORM = re.compile(r"(\w+:\w+:\w+) (==|<|>) ([0-9.]+)")
 
 # What Prometheus itself makes: by scraping, and by the rules' alerts.
 MADE = {"up": {}, "ALERTS": {"alertstate": {"firing", "pending"}}}
-# What the gateway is about to have; out of here once the README's table says it.
-SOON = {
-    "fanline_shed_remaining": {},
-    "fanline_redis_failures_total": {"reason": {"unreachable", "timeout", "tls", "auth", "other"}},
-    "fanline_certificate_expiry_timestamp_seconds": {"name": {"redis"}},
-    "fanline_limit": {"name": {"memory_bytes", "drain_seconds"}},
-    "fanline_connections_closed_total": {"reason": {"shed", "max_age"}},
-}
 # What is published for one histogram.
 PARTS = {"bucket", "sum", "count"}
 
@@ -59,8 +51,6 @@ def metrics():
         label, *values = re.findall(r"`(.*?)`", labels) or [None]
         closed = {label: None if values == ["…"] else set(values)} if label else {}
         known |= {f"{name}_{part}": closed for part in PARTS} if kind == "histogram" else {name: closed}
-    for name, labels in SOON.items():
-        known[name] = {label: values | (known.get(name, {}).get(label) or set()) for label, values in labels.items()}
     return known
 
 
