@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Installs what the tests lack: all of it, or what is named (redis faketime haproxy prometheus helm curl node python
-# chromium valgrind cargo-deny). Quick where all is there. What it may not install itself it names in one line, and ends
-# with 1. OFFLINE=1 installs nothing.
+# Installs what the tests lack: all of it, or what is named (redis faketime haproxy prometheus helm crds curl node
+# python chromium valgrind cargo-deny). Quick where all is there. What it may not install itself it names in one line,
+# and ends with 1. OFFLINE=1 installs nothing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +9,9 @@ tools=$PWD/tests/.tools
 clients=tests/clients
 deny_version=0.20.2
 helm_version=v3.19.0
+# Modules whose archives carry the CRDs of what the chart can make beyond Kubernetes itself.
+crd_modules=(sigs.k8s.io/gateway-api@v1.4.0 github.com/prometheus-operator/prometheus-operator@v0.85.0 github.com/kedacore/keda/v2@v2.18.1)
+crds_used='httproutes|scaledobjects|servicemonitors|podmonitors|prometheusrules'
 missing=0
 
 have() { type -P "$1" >/dev/null; }
@@ -76,6 +79,23 @@ need_helm() {
         GOBIN=$tools/bin GOFLAGS=-mod=mod quietly go install "helm.sh/helm/v3/cmd/helm@$helm_version" && return
     fi
     lacks helm "install Helm 3, or Go 1.24 or newer to build it here"
+}
+
+# What the tests hold the chart's custom resources against.
+need_crds() {
+    local crds=$tools/crds module at
+    [[ $(cat "$crds/.installed" 2>/dev/null) == "${crd_modules[*]}" ]] && return
+    have go || { lacks CRDs "install Go 1.24 or newer, which fetches them"; return; }
+    [[ -n ${OFFLINE:-} ]] && { lacks CRDs "run tests/setup.sh with a network"; return; }
+    echo "setup: copying CRDs into tests/.tools/crds"
+    rm -rf "$crds" && mkdir -p "$crds"
+    for module in "${crd_modules[@]}"; do
+        quietly go mod download "$module" || { lacks CRDs "go mod download $module failed"; return; }
+        at=$(go mod download -json "$module" | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')
+        find "$at" -regextype posix-extended -regex ".*/(crd/standard|crd/bases|prometheus-operator-crd)/[^/]*_($crds_used)\.yaml" \
+            -exec cp {} "$crds" \;
+    done
+    chmod -R u+w "$crds" && echo "${crd_modules[*]}" >"$crds/.installed"
 }
 
 need_curl() {
@@ -147,11 +167,11 @@ fit_deny() {
 }
 
 mkdir -p "$tools"
-[[ $# -eq 0 ]] && set -- redis faketime haproxy prometheus helm curl node python chromium valgrind cargo-deny
+[[ $# -eq 0 ]] && set -- redis faketime haproxy prometheus helm crds curl node python chromium valgrind cargo-deny
 for need; do
     case $need in
-    redis | faketime | haproxy | prometheus | helm | curl | node | python | chromium | valgrind | cargo-deny) "need_$need" ;;
-    *) lacks "$need" "this script knows redis, faketime, haproxy, prometheus, helm, curl, node, python, chromium, valgrind and cargo-deny" ;;
+    redis | faketime | haproxy | prometheus | helm | crds | curl | node | python | chromium | valgrind | cargo-deny) "need_$need" ;;
+    *) lacks "$need" "this script knows redis, faketime, haproxy, prometheus, helm, crds, curl, node, python, chromium, valgrind and cargo-deny" ;;
     esac
 done
 exit $missing
