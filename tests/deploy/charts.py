@@ -1,0 +1,93 @@
+"""The chart as Helm renders it, for the tests: parsed, cached, and asked for by kind and name."""
+
+import functools
+import json
+import re
+import subprocess
+
+import yaml
+
+from conftest import CHART, ROOT, need
+
+VALUES = ROOT / "tests" / "deploy" / "values"
+FILES = sorted(path.stem for path in VALUES.glob("*.yaml"))
+# Oldest that Chart.yaml allows, and newer ones whose schemas are at hand.
+VERSIONS = ("1.29", "1.31", "1.34", "1.37")
+KUBE = ("--kube-version", "1.34.0")
+
+
+def helm(*arguments, chart=CHART):
+    """Renders; what Helm said stands in the error."""
+    done = attempt(*arguments, chart=chart)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def attempt(*arguments, chart=CHART, values=None):
+    command = [need("helm"), "template", "rel", str(chart), "--namespace", "apps", *KUBE, *arguments]
+    document = None if values is None else json.dumps(values)
+    command += [] if values is None else ["--values", "-"]
+    return subprocess.run(command, input=document, capture_output=True, text=True, check=False)
+
+
+@functools.cache
+def text_of(name):
+    """What a values file of the tests comes to."""
+    return helm("--values", VALUES / f"{name}.yaml")
+
+
+def parse(text):
+    return Manifests([each for each in yaml.safe_load_all(text) if each])
+
+
+def rendered(name):
+    return parse(text_of(name))
+
+
+def with_values(values=None, *arguments):
+    """What values in Python's words come to, on top of the least that makes a fleet."""
+    done = attempt("--values", VALUES / "minimal.yaml", *arguments, values=values or {})
+    assert done.returncode == 0, done.stderr
+    return parse(done.stdout)
+
+
+def refused(values, *arguments):
+    """Why Helm refuses these values; a test fails if it does not."""
+    done = attempt(*arguments, values=values)
+    assert done.returncode != 0, f"{values} was taken"
+    return done.stderr
+
+
+class Manifests(list):
+    def of(self, *kinds):
+        return [each for each in self if each["kind"] in kinds]
+
+    def one(self, kind, ending=""):
+        """The one object of a kind; where there are several, of that name's ending."""
+        found = self.of(kind)
+        if len(found) > 1:
+            found = [each for each in found if re.search(f"{ending}$", each["metadata"]["name"])]
+            shortest = min((len(each["metadata"]["name"]) for each in found), default=0)
+            found = [each for each in found if len(each["metadata"]["name"]) == shortest]
+        assert len(found) == 1, f"{kind} {ending}: {[each['metadata']['name'] for each in self.of(kind)]}"
+        return found[0]
+
+    def pods(self):
+        """Every pod that comes of it: (name, metadata, spec)."""
+        for each in self.of("Deployment", "StatefulSet", "DaemonSet", "Job"):
+            template = each["spec"]["template"]
+            yield each["metadata"]["name"], template["metadata"], template["spec"]
+        for each in self.of("Pod"):
+            yield each["metadata"]["name"], each["metadata"], each["spec"]
+
+    def gateway(self):
+        """The gateway's pod."""
+        return self.one("Deployment")["spec"]["template"]
+
+    def toml(self):
+        return self.one("ConfigMap")["data"]["fanline.toml"]
+
+
+def containers(spec):
+    return spec.get("initContainers", []) + spec["containers"]
+
