@@ -2,29 +2,34 @@
 
 import functools
 import json
-import re
+import os
+import shutil
 import subprocess
+from base64 import b64decode
 
+import pytest
 import yaml
 
 from conftest import CHART, ROOT, need
 
+GATEWAY = os.environ.get("GATEWAY_BIN", ROOT / "target" / "quick" / "fanline")
 VALUES = ROOT / "tests" / "deploy" / "values"
 FILES = sorted(path.stem for path in VALUES.glob("*.yaml"))
 # Oldest that Chart.yaml allows, and newer ones whose schemas are at hand.
 VERSIONS = ("1.29", "1.31", "1.34", "1.37")
+COMPONENT = "app.kubernetes.io/component"
 KUBE = ("--kube-version", "1.34.0")
 
 
-def helm(*arguments, chart=CHART):
+def helm(*arguments, **options):
     """Renders; what Helm said stands in the error."""
-    done = attempt(*arguments, chart=chart)
+    done = attempt(*arguments, **options)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
 
-def attempt(*arguments, chart=CHART, values=None):
-    command = [need("helm"), "template", "rel", str(chart), "--namespace", "apps", *KUBE, *arguments]
+def attempt(*arguments, release="rel", chart=CHART, values=None):
+    command = [need("helm"), "template", release, str(chart), "--namespace", "apps", *KUBE, *arguments]
     document = None if values is None else json.dumps(values)
     command += [] if values is None else ["--values", "-"]
     return subprocess.run(command, input=document, capture_output=True, text=True, check=False)
@@ -62,14 +67,12 @@ class Manifests(list):
     def of(self, *kinds):
         return [each for each in self if each["kind"] in kinds]
 
-    def one(self, kind, ending=""):
-        """The one object of a kind; where there are several, of that name's ending."""
+    def one(self, kind, component="gateway"):
+        """The one object of a kind; where there are several, the one of that component."""
         found = self.of(kind)
         if len(found) > 1:
-            found = [each for each in found if re.search(f"{ending}$", each["metadata"]["name"])]
-            shortest = min((len(each["metadata"]["name"]) for each in found), default=0)
-            found = [each for each in found if len(each["metadata"]["name"]) == shortest]
-        assert len(found) == 1, f"{kind} {ending}: {[each['metadata']['name'] for each in self.of(kind)]}"
+            found = [each for each in found if each["metadata"].get("labels", {}).get(COMPONENT) == component]
+        assert len(found) == 1, f"{kind} of {component}: {[each['metadata']['name'] for each in self.of(kind)]}"
         return found[0]
 
     def pods(self):
@@ -85,9 +88,19 @@ class Manifests(list):
         return self.one("Deployment")["spec"]["template"]
 
     def toml(self):
-        return self.one("ConfigMap")["data"]["fanline.toml"]
+        return next(each["data"]["fanline.toml"] for each in self.of("ConfigMap") if "fanline.toml" in each.get("data", ()))
+
+    def secret(self, name, item):
+        """What stands in a Secret that the chart makes; nothing where it is the operator's own."""
+        found = [each["data"].get(item) for each in self.of("Secret") if each["metadata"]["name"] == name]
+        return b64decode(found[0]).decode() if found and found[0] else None
 
 
 def containers(spec):
     return spec.get("initContainers", []) + spec["containers"]
 
+
+@pytest.fixture
+def copy_of_chart(tmp_path):
+    """A chart to change."""
+    return shutil.copytree(CHART, tmp_path / "fanline")
