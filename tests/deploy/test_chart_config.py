@@ -1,0 +1,168 @@
+"""The configuration that the chart makes is one that the gateway takes, and no secret lies in it."""
+
+import re
+import subprocess
+from base64 import b64decode
+
+import pytest
+
+try:
+    import tomllib
+except ImportError:  # Python 3.10, where pytest brings it
+    import tomli as tomllib
+
+from charts import FILES, GATEWAY, attempt, rendered, refused, with_values
+from conftest import ROOT, run
+from mounts import lay_out
+
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_the_gateway_takes_the_configuration(name, tmp_path):
+    said = run(GATEWAY, "check-config", "--config", lay_out(rendered(name), tmp_path))
+    assert "the configuration is good" in said and "warning" not in said, said
+
+
+def test_the_gateway_is_the_judge_of_keys(tmp_path):
+    toml = lay_out(with_values({"config": {"drain": {"dealy": "5s"}}}), tmp_path)
+    done = subprocess.run([GATEWAY, "check-config", "--config", toml], capture_output=True, text=True, check=False)
+    assert done.returncode == 64 and "drain.delay" in done.stderr
+
+
+def test_every_key_of_the_reference_gets_through(tmp_path):
+    """examples/fanline.toml, which has every key, read as values and rendered again: the gateway sees no difference."""
+    given = tomllib.loads((ROOT / "examples" / "fanline.toml").read_text())
+    given["internal"] = {**given["internal"], "listen": "0.0.0.0:8081"}
+    given["internal"].pop("api_keys")
+    manifests = with_values({"config": given, "replicaCount": 1}, "--set", "config.redis.url=")
+    rendered_toml = lay_out(manifests, tmp_path)
+    printed = tomllib.loads(run(GATEWAY, "print-config", "--config", rendered_toml))
+    expected = tomllib.loads(run(GATEWAY, "print-config", "--config", ROOT / "examples" / "fanline.toml"))
+    expected["internal"]["listen"] = "0.0.0.0:8081"
+    printed["internal"]["api_keys"] = expected["internal"]["api_keys"]
+    assert printed == expected
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_no_secret_lies_in_a_configmap_or_a_pod(name):
+    manifests = rendered(name)
+    texts = [b64decode(text).decode() for each in manifests.of("Secret") for text in each["data"].values()]
+    secrets = {word for text in texts for word in re.findall("[A-Za-z0-9-]{16,}", text)}
+    for manifest in manifests:
+        if manifest["kind"] != "Secret":
+            assert not [secret for secret in secrets if secret in str(manifest)], manifest["metadata"]["name"]
+
+
+def test_the_secrets_of_the_values_are_in_a_secret():
+    data = {key: b64decode(text).decode() for key, text in rendered("tls").one("Secret")["data"].items()}
+    assert data == {
+        "api-keys": "shop:not-in-a-configmap-either\nbackend:nor-this",
+        "redis-url": "rediss://fanline:not-in-a-configmap@redis.example.com:6380",
+    }
+
+
+def test_an_api_key_is_always_there():
+    made_up = b64decode(rendered("minimal").one("Secret")["data"]["api-keys"]).decode()
+    assert re.fullmatch("helm:[A-Za-z0-9]{40}", made_up)
+    for name in FILES:
+        assert re.search(r'^api_keys_file = "/.+"$', rendered(name).toml(), re.MULTILINE), name
+    assert not rendered("own-files").of("Secret") and not rendered("production").of("Secret")
+
+
+def test_secrets_are_files_that_not_everybody_may_read():
+    for pod, _, spec in rendered("tls").pods():
+        volume = next(each for each in spec["volumes"] if each["name"] == "secrets")
+        assert volume["projected"]["defaultMode"] == 0o440, pod
+        files = {item["path"]: source["secret"]["name"] for source in volume["projected"]["sources"] for item in source["secret"]["items"]}
+        assert files == {
+            "internal_api_keys": "rel-fanline",
+            "redis_url": "rel-fanline",
+            "redis_ca.pem": "redis-tls",
+            "redis_cert.pem": "redis-tls",
+            "redis_key.pem": "redis-tls",
+        }
+        assert spec["securityContext"]["fsGroup"] == 65532
+
+
+DURATIONS = [("5s", "25s", 30), ("0s", "0s", 0), ("1m30s", "500ms", 91), ("500ms", "500ms", 1), ("1h1m1s1ms", "15m", 4562), ("2m", "10m", 720)]
+
+
+@pytest.mark.parametrize(("delay", "window", "seconds"), DURATIONS)
+def test_the_grace_period_outlasts_the_drain(delay, window, seconds):
+    manifests = with_values({"config": {"drain": {"delay": delay, "window": window}}})
+    assert manifests.gateway()["spec"]["terminationGracePeriodSeconds"] == seconds + 10
+    assert manifests.one("Deployment")["spec"]["minReadySeconds"] == seconds
+    assert manifests.one("Deployment")["spec"]["progressDeadlineSeconds"] > seconds
+
+
+def test_the_grace_period_of_the_gateways_own_defaults():
+    assert rendered("minimal").gateway()["spec"]["terminationGracePeriodSeconds"] == 40
+
+
+BAD_DURATIONS = ["", "10", 10, "s", "1.5s", "10S", "30s1m", "1s1s", "-1s", " 1s", "1d", "10 sec", "721h", None, "soon", ["5s"], "5s\n"]
+
+
+@pytest.mark.parametrize("given", BAD_DURATIONS)
+def test_a_bad_duration_is_told(given):
+    if given is None:
+        said = refused(None, "--set", "config.drain.delay=null")
+    else:
+        said = refused({"config": {"drain": {"delay": given}}})
+    assert re.search(r"config\.drain\.delay = .* is no duration: write whole numbers with units", said), said
+    assert '"1m30s"' in said
+
+
+def test_a_changed_configuration_rolls_the_pods():
+    def sums(values):
+        return {key: text for key, text in with_values(values).gateway()["metadata"]["annotations"].items() if "checksum" in key}
+
+    assert sums({}) == sums({}), "a made-up key rolls nothing"
+    assert sums({}) != sums({"config": {"limits": {"burst": 400}}})
+    assert sums({"secrets": {"redisPassword": {"value": "a"}}}) != sums({"secrets": {"redisPassword": {"value": "b"}}})
+
+
+PASSWORD = "would lie readable in a ConfigMap"
+MISTAKES = [
+    ({"config": {"redis": {"password": "x"}}}, f"config.redis.password {PASSWORD}: give it as secrets.redisPassword.value"),
+    ({"config": {"redis": {"sentinel_password": "x"}}}, f"config.redis.sentinel_password {PASSWORD}"),
+    ({"config": {"internal": {"api_keys": ["a:b"]}}}, f"config.internal.api_keys {PASSWORD}"),
+    ({"config": {"redis": {"url": "redis://user:pass@redis"}}}, f"config.redis.url holds a password and {PASSWORD}"),
+    ({"config": {"redis": {"url": ["redis://a", "redis://:pass@b"]}}}, "config.redis.url holds a password"),
+    ({"config": {"redis": {"url": "redis://a"}}, "secrets": {"redisUrl": {"value": "redis://b"}}}, "config.redis.url and secrets.redisUrl are both set"),
+    ({"config": {"redis": {"url": "redis://a"}}, "trialRedis": {"enabled": True}}, "trialRedis.enabled stands beside the URL of another Redis"),
+    ({"secrets": {"redisPassword": {"value": "x"}}, "trialRedis": {"enabled": True}}, "the trial one's is trialRedis.password"),
+    ({"secrets": {"apiKeys": {"value": "a:b", "existingSecret": "c"}}}, "secrets.apiKeys has both a value and an existingSecret"),
+    ({"config": {"internal": {"api_keys_file": "/a"}}, "secrets": {"apiKeys": {"value": "a:b"}}}, "config.internal.api_keys_file and secrets.apiKeys are both set"),
+    ({"redisTls": {"existingSecret": "x", "cert": "tls.crt"}}, "redisTls.cert and redisTls.key go together"),
+    ({"config": {"redis": {"ca": "/a"}}, "redisTls": {"existingSecret": "x"}}, "config.redis.ca and redisTls.ca are both set"),
+    ({"config": {"internal": {"listen": "127.0.0.1:8081"}}}, "is loopback, which nobody outside of the pod reaches: write \"0.0.0.0:8081\""),
+    ({"config": {"public": {"listen": "8080"}}}, "config.public.listen = \"8080\" is no address with a port"),
+    ({"config": {"public": {"listen": "0.0.0.0:8081"}}}, "share port 8081"),
+    ({"replicaCount": 2}, "2 replicas without a Redis would not hear each other"),
+    ({"autoscaling": {"enabled": True}}, "12 replicas without a Redis"),
+]
+
+
+@pytest.mark.parametrize(("values", "told"), MISTAKES)
+def test_what_the_schema_cannot_say_is_told(values, told):
+    assert told in refused(values)
+
+
+def test_all_mistakes_are_told_at_once():
+    said = refused({"config": {"redis": {"password": "x"}, "drain": {"delay": "a", "window": "b"}}, "replicaCount": 5})
+    assert said.count("\n- ") == 4, said
+
+
+@pytest.mark.parametrize("name", ["REDIS_URL", "FANLINE_REDIS__URL", "FANLINE_REDIS__URL_FILE"])
+def test_a_redis_may_come_by_a_variable(name):
+    assert attempt(values={"replicaCount": 2, "env": [{"name": name, "value": "redis://a"}]}).returncode == 0
+
+
+def test_without_a_redis_there_is_one_replica_and_with_one_there_are_three():
+    assert with_values({}, "--set", "config.redis.url=").one("Deployment")["spec"]["replicas"] == 1
+    assert with_values().one("Deployment")["spec"]["replicas"] == 3
+    assert with_values({"replicaCount": 0}).one("Deployment")["spec"]["replicas"] == 0
+
+
+def test_null_takes_a_key_away():
+    assert "format" not in with_values({}, "--set", "config.log.format=null").toml()

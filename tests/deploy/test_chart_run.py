@@ -1,0 +1,171 @@
+"""What the chart would run, run: the trial Redis, the gateway on the rendered configuration, and the test pod's commands."""
+
+import contextlib
+import os
+import re
+import signal
+import socket
+import subprocess
+import threading
+import time
+
+import pytest
+
+from charts import GATEWAY, helm, parse
+from conftest import need
+from mounts import lay_out
+
+# As Kubernetes tells a pod with enableServiceLinks of the Services of a release named fanline.
+SERVICE_LINKS = {
+    "FANLINE_SERVICE_HOST": "10.0.0.1",
+    "FANLINE_PORT": "tcp://10.0.0.1:80",
+    "FANLINE_PORT_80_TCP_ADDR": "10.0.0.1",
+    "FANLINE_INTERNAL_SERVICE_HOST": "127.0.0.1",
+    "FANLINE_INTERNAL_SERVICE_PORT_INTERNAL": "8081",
+    "FANLINE_INTERNAL_PORT": "tcp://127.0.0.1:8081",
+}
+
+
+def free_ports(count):
+    with contextlib.ExitStack() as open_until_all_are_known:
+        sockets = [open_until_all_are_known.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
+        return [each.getsockname()[1] for each in sockets]
+
+
+def eventually(condition, seconds=20):
+    """Polls until it holds; the last failure is told."""
+    deadline = time.monotonic() + seconds
+    while not (value := condition()):
+        assert time.monotonic() < deadline, condition
+        time.sleep(0.05)
+    return value
+
+
+@contextlib.contextmanager
+def process(*command, **options):
+    running = subprocess.Popen([str(part) for part in command], text=True, **options)
+    try:
+        yield running
+    finally:
+        running.kill()
+        running.communicate()
+
+
+def said(command, environment=None):
+    command = [str(part) for part in command]
+    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=20, env=environment)
+
+
+class House:
+    """A release named fanline with a trial Redis, as processes on loopback."""
+
+    def __init__(self, folder, drain):
+        arguments = [f"--set=config.drain.{key}={value}" for key, value in drain.items()]
+        self.manifests = parse(helm("--set=trialRedis.enabled=true", *arguments, release="fanline"))
+        self.redis, self.public, self.internal = free_ports(3)
+        self.toml = lay_out(self.manifests, folder)
+        text = self.toml.read_text()
+        for wanted, here in {
+            "0.0.0.0:8080": f"127.0.0.1:{self.public}",
+            "0.0.0.0:8081": f"127.0.0.1:{self.internal}",
+            "redis://fanline-redis:6379": f"redis://127.0.0.1:{self.redis}",
+        }.items():
+            assert wanted in text
+            text = text.replace(wanted, here)
+        self.toml.write_text(text)
+
+    def redis_command(self):
+        container = self.manifests.one("Deployment", "redis")["spec"]["template"]["spec"]["containers"][0]
+        password = self.manifests.secret("fanline-redis", "password")
+        assert container["env"] == [{"name": "REDISCLI_AUTH", "valueFrom": {"secretKeyRef": {"name": "fanline-redis", "key": "password"}}}]
+        arguments = [argument.replace("$(REDISCLI_AUTH)", password) for argument in container["args"]]
+        return [need(container["command"][0]), *arguments, "--bind", "127.0.0.1", "--port", self.redis]
+
+    def command(self, container):
+        """A container's command, its Services' names and ports put in."""
+        assert "command" not in container, "the image's entry point is the gateway"
+        return [GATEWAY, *[self.here(argument) for argument in container["args"]]]
+
+    def here(self, argument):
+        argument = argument.replace("/etc/fanline/fanline.toml", str(self.toml))
+        argument = re.sub(r"\$\((\w+)\):8081", lambda name: f"{SERVICE_LINKS[name[1]]}:{self.internal}", argument)
+        return argument.replace("ws://fanline:80/", f"ws://127.0.0.1:{self.public}/")
+
+    @contextlib.contextmanager
+    def running(self, folder):
+        gateway = self.command(self.manifests.gateway()["spec"]["containers"][0])
+        with (folder / "redis.log").open("w") as log, process(*self.redis_command(), cwd=folder, stdout=log):
+            with (folder / "gateway.log").open("w") as log, process(*gateway, stdout=log, stderr=log) as running:
+                yield running
+
+
+@pytest.fixture
+def house(tmp_path):
+    house = House(tmp_path, {"delay": "200ms", "window": "500ms"})
+    with house.running(tmp_path) as house.gateway:
+        yield house
+
+
+def test_the_test_pod_finds_a_good_release_good(house):
+    spec = house.manifests.one("Pod")["spec"]
+    ready, publish = spec["initContainers"]
+    (listen,) = spec["containers"]
+    environment = {**os.environ, **SERVICE_LINKS}
+    assert ready["name"] == "ready" and publish["restartPolicy"] == "Always"
+    eventually(lambda: said(house.command(ready), environment).returncode == 0)
+
+    stop = threading.Event()
+    published = []
+
+    def as_kubelet_restarts_it():
+        while not stop.is_set():
+            published.append(said(house.command(publish), environment))
+
+    thread = threading.Thread(target=as_kubelet_restarts_it)
+    thread.start()
+    try:
+        heard = said(house.command(listen), environment)
+    finally:
+        stop.set()
+        thread.join()
+    assert heard.returncode == 0 and heard.stdout == "published by helm test\n", heard
+    assert all(each.returncode == 0 for each in published), published
+
+
+def test_the_test_pod_fails_where_nobody_is_ready(house):
+    house.gateway.kill()
+    house.gateway.wait()
+    ready = house.manifests.one("Pod")["spec"]["initContainers"][0]
+    assert said(house.command(ready)).returncode == 1
+
+
+def test_without_the_key_nobody_publishes(house, tmp_path):
+    publish = house.command(house.manifests.one("Pod")["spec"]["initContainers"][1])
+    eventually(lambda: said(publish).returncode == 0)
+    (tmp_path / "wrong").write_text("helm:wrong")
+    refused = said([*publish, "--set", f"internal.api_keys_file={tmp_path}/wrong"])
+    assert refused.returncode == 1 and "not published" in refused.stderr, refused
+
+
+def test_it_is_gone_well_before_it_would_be_killed(house):
+    spec = house.manifests.gateway()["spec"]
+    ready = house.manifests.one("Pod")["spec"]["initContainers"][0]
+    eventually(lambda: said(house.command(ready)).returncode == 0)
+    listeners = [subprocess.Popen([GATEWAY, "listen", f"ws://127.0.0.1:{house.public}/ws?topic=a"], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    for listener in listeners:
+        assert "listening" in listener.stderr.readline()
+    begin = time.monotonic()
+    house.gateway.send_signal(signal.SIGTERM)
+    assert house.gateway.wait(timeout=spec["terminationGracePeriodSeconds"]) == 0
+    # What is left is the ten seconds' reserve, but for what a busy machine takes.
+    assert time.monotonic() - begin < spec["terminationGracePeriodSeconds"] - 5
+    for listener in listeners:
+        assert "closed by the gateway" in listener.communicate(timeout=10)[1]
+
+
+def test_the_trial_redis_wants_its_password(house):
+    def ping(*arguments):
+        return said([need("redis-cli"), "-p", house.redis, *arguments, "ping"]).stdout.strip()
+
+    eventually(lambda: ping("-a", house.manifests.secret("fanline-redis", "password")) == "PONG")
+    assert "NOAUTH" in ping()
