@@ -212,12 +212,16 @@ def test_no_policy_opens_the_internal_port_to_all(name):
 
 def test_the_policy_lets_out_to_dns_and_redis_only():
     def egress(name):
-        return [({port["port"] for port in rule["ports"]}, rule.get("to")) for rule in rendered(name).one("NetworkPolicy")["spec"]["egress"]]
+        return [({(port["port"], port["protocol"]) for port in rule["ports"]}, rule.get("to")) for rule in rendered(name).one("NetworkPolicy")["spec"]["egress"]]
 
-    dns = ({53}, None)
-    assert egress("sentinel") == [dns, ({6379, 26379, 26380}, None)]
-    assert egress("cluster") == [dns, ({6379, 26379, 7000}, None)]
-    assert egress("production") == [dns, ({6379, 26379}, [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "data"}}}])]
+    def tcp(*ports):
+        return {(port, "TCP") for port in ports}
+
+    dns = ({(53, "UDP"), (53, "TCP")}, None)
+    assert egress("sentinel") == [dns, (tcp(6379, 26379, 26380), None)]
+    assert egress("cluster") == [dns, (tcp(6379, 26379, 7000), None)]
+    data = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "data"}}}]
+    assert egress("production") == [dns, (tcp(6379, 26379), data)]
     trial = with_values({"networkPolicy": {"enabled": True}, "trialRedis": {"enabled": True}}, "--set", "config.redis.url=")
     to = trial.one("NetworkPolicy")["spec"]["egress"][1]["to"]
     assert to[0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "redis"
