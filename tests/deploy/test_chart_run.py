@@ -1,4 +1,4 @@
-"""What the chart would run, run: the trial Redis, the gateway on the rendered configuration, and the test pod's commands."""
+"""What the chart would run, run: the trial Redis, the gateway as it is configured, and the test pod's commands."""
 
 import contextlib
 import os
@@ -6,7 +6,6 @@ import re
 import signal
 import socket
 import subprocess
-import threading
 import time
 
 import pytest
@@ -77,7 +76,9 @@ class House:
     def redis_command(self):
         container = self.manifests.one("Deployment", "redis")["spec"]["template"]["spec"]["containers"][0]
         password = self.manifests.secret("fanline-redis", "password")
-        assert container["env"] == [{"name": "REDISCLI_AUTH", "valueFrom": {"secretKeyRef": {"name": "fanline-redis", "key": "password"}}}]
+        assert container["env"] == [
+            {"name": "REDISCLI_AUTH", "valueFrom": {"secretKeyRef": {"name": "fanline-redis", "key": "password"}}}
+        ]
         arguments = [argument.replace("$(REDISCLI_AUTH)", password) for argument in container["args"]]
         return [need(container["command"][0]), *arguments, "--bind", "127.0.0.1", "--port", self.redis]
 
@@ -88,8 +89,21 @@ class House:
 
     def here(self, argument):
         argument = argument.replace("/etc/fanline/fanline.toml", str(self.toml))
-        argument = re.sub(r"\$\((\w+)\):8081", lambda name: f"{SERVICE_LINKS[name[1]]}:{self.internal}", argument)
+        argument = argument.replace("/usr/local/bin/fanline", str(GATEWAY))
         return argument.replace("ws://fanline:80/", f"ws://127.0.0.1:{self.public}/")
+
+    def environment(self, container):
+        """A container's variables, as the kubelet expands them of those of the Services."""
+        given = {each["name"]: each["value"] for each in container["env"] if "value" in each}
+        given = {
+            name: re.sub(r"\$\((\w+)\)", lambda link: SERVICE_LINKS[link[1]], text) for name, text in given.items()
+        }
+        assert given["FANLINE_INTERNAL__LISTEN"] == "127.0.0.1:8081"
+        return {**os.environ, **SERVICE_LINKS, **given, "FANLINE_INTERNAL__LISTEN": f"127.0.0.1:{self.internal}"}
+
+    def does(self, container):
+        """Runs a container of the test pod to its end."""
+        return said(self.command(container), self.environment(container))
 
     @contextlib.contextmanager
     def running(self, folder):
@@ -110,48 +124,49 @@ def test_the_test_pod_finds_a_good_release_good(house):
     spec = house.manifests.one("Pod")["spec"]
     ready, publish = spec["initContainers"]
     (listen,) = spec["containers"]
-    environment = {**os.environ, **SERVICE_LINKS}
-    assert ready["name"] == "ready" and publish["restartPolicy"] == "Always"
-    eventually(lambda: said(house.command(ready), environment).returncode == 0)
+    eventually(lambda: house.does(ready).returncode == 0)
+    assert house.does(publish).returncode == 0
 
-    stop = threading.Event()
-    published = []
+    probe = [house.here(argument) for argument in listen["readinessProbe"]["exec"]["command"]]
+    listening = subprocess.Popen(
+        house.command(listen), stdout=subprocess.PIPE, text=True, env=house.environment(listen)
+    )
 
-    def as_kubelet_restarts_it():
-        while not stop.is_set():
-            published.append(said(house.command(publish), environment))
+    def probed_to_its_end():
+        probed = said(probe, house.environment(listen))
+        assert probed.returncode == 0, probed
+        return listening.poll() is not None
 
-    thread = threading.Thread(target=as_kubelet_restarts_it)
-    thread.start()
-    try:
-        heard = said(house.command(listen), environment)
-    finally:
-        stop.set()
-        thread.join()
-    assert heard.returncode == 0 and heard.stdout == "published by helm test\n", heard
-    assert all(each.returncode == 0 for each in published), published
+    eventually(probed_to_its_end)
+    assert (listening.returncode, listening.communicate()[0]) == (0, "published by helm test\n")
 
 
 def test_the_test_pod_fails_where_nobody_is_ready(house):
     house.gateway.kill()
     house.gateway.wait()
-    ready = house.manifests.one("Pod")["spec"]["initContainers"][0]
-    assert said(house.command(ready)).returncode == 1
+    for container in house.manifests.one("Pod")["spec"]["initContainers"]:
+        assert house.does(container).returncode == 1, container["name"]
 
 
 def test_without_the_key_nobody_publishes(house, tmp_path):
-    publish = house.command(house.manifests.one("Pod")["spec"]["initContainers"][1])
-    eventually(lambda: said(publish).returncode == 0)
+    publish = house.manifests.one("Pod")["spec"]["initContainers"][1]
+    eventually(lambda: house.does(publish).returncode == 0)
     (tmp_path / "wrong").write_text("helm:wrong")
-    refused = said([*publish, "--set", f"internal.api_keys_file={tmp_path}/wrong"])
+    wrong = [*house.command(publish), "--set", f"internal.api_keys_file={tmp_path}/wrong"]
+    refused = said(wrong, house.environment(publish))
     assert refused.returncode == 1 and "not published" in refused.stderr, refused
 
 
 def test_it_is_gone_well_before_it_would_be_killed(house):
     spec = house.manifests.gateway()["spec"]
     ready = house.manifests.one("Pod")["spec"]["initContainers"][0]
-    eventually(lambda: said(house.command(ready)).returncode == 0)
-    listeners = [subprocess.Popen([GATEWAY, "listen", f"ws://127.0.0.1:{house.public}/ws?topic=a"], stderr=subprocess.PIPE, text=True) for _ in range(3)]
+    eventually(lambda: house.does(ready).returncode == 0)
+    listeners = [
+        subprocess.Popen(
+            [GATEWAY, "listen", f"ws://127.0.0.1:{house.public}/ws?topic=a"], stderr=subprocess.PIPE, text=True
+        )
+        for _ in range(3)
+    ]
     for listener in listeners:
         assert "listening" in listener.stderr.readline()
     begin = time.monotonic()

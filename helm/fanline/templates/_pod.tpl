@@ -1,8 +1,9 @@
 {{/* What the gateway's pods and the test pod have in common: the image, its configuration, and no rights. */}}
 
+{{/* (list root), and behind it the kernel settings of the gateway's. */}}
 {{- define "fanline.podSecurity" -}}
-{{- $security := deepCopy .Values.podSecurityContext }}
-{{- with .Values.sysctls }}{{ $_ := set $security "sysctls" . }}{{ end }}
+{{- $security := deepCopy (default dict (first .).Values.podSecurityContext) }}
+{{- with rest . | first }}{{ $_ := set $security "sysctls" . }}{{ end }}
 {{- toYaml $security }}
 {{- end }}
 
@@ -41,7 +42,11 @@
 {{- end }}
 {{- end }}
 
+{{/* (list root), and behind it variables of this container alone. */}}
 {{- define "fanline.container" -}}
+{{- $root := first . }}
+{{- $own := rest . | first }}
+{{- with $root -}}
 image: {{ include "fanline.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
@@ -51,15 +56,19 @@ env:
     valueFrom:
       fieldRef:
         fieldPath: metadata.name
+  {{- with $own }}
+  {{- toYaml . | nindent 2 }}
+  {{- end }}
   {{- with .Values.env }}
-  {{- tpl (toYaml .) $ | nindent 2 }}
+  {{- tpl (toYaml .) $root | nindent 2 }}
   {{- end }}
 {{- with .Values.envFrom }}
 envFrom:
-  {{- tpl (toYaml .) $ | nindent 2 }}
+  {{- tpl (toYaml .) $root | nindent 2 }}
 {{- end }}
 volumeMounts:
   {{- include "fanline.mounts" . | nindent 2 }}
+{{- end }}
 {{- end }}
 
 {{/* (dict probe path): the probe's times around a question that is fixed. */}}
