@@ -1,4 +1,4 @@
-"""What values.yaml says of each key: the comment above it. README.md's table and the schema's descriptions are made of it."""
+"""What values.yaml says of each key, by the comment above it. The README's table and the schema are made of it."""
 
 import json
 import re
@@ -46,7 +46,11 @@ def at(values, path):
 def documented():
     """(path, comment) of the keys that a reader may set, in the file's order: those without a comment below them."""
     said = comments()
-    return [(path, comment) for path, comment in said.items() if not any(other[: len(path)] == path for other in said if other != path)]
+    return [
+        (path, comment)
+        for path, comment in said.items()
+        if not any(other[: len(path)] == path for other in said if other != path)
+    ]
 
 
 def table():

@@ -38,7 +38,10 @@ def test_the_schemas_descriptions_are_of_values_yaml():
         section = schema
         for key in path[:-1]:
             section = section["properties"][key]
-        described = {"description": comment, **{key: value for key, value in section["properties"][path[-1]].items() if key != "description"}}
+        described = {
+            "description": comment,
+            **{key: value for key, value in section["properties"][path[-1]].items() if key != "description"},
+        }
         section["properties"][path[-1]] = described
     compare(SCHEMA, json.dumps(schema, indent=2) + "\n")
 
@@ -81,7 +84,7 @@ def test_the_readmes_links_lead_somewhere():
         assert re.match("https?://", target) or (CHART / target).exists(), target
 
 
-SHOWN = "kind: Notes\ntext: {{ tpl (.Files.Get \"notes.txt\") . | toJson }}\n"
+SHOWN = 'kind: Notes\ntext: {{ tpl (.Files.Get "notes.txt") . | toJson }}\n'
 
 
 def notes(name, copy_of_chart, *arguments):
@@ -94,7 +97,7 @@ def notes(name, copy_of_chart, *arguments):
 @pytest.mark.parametrize("name", FILES)
 def test_the_notes_say_how_to_go_on(name, copy_of_chart):
     said = notes(name, copy_of_chart)
-    for word in ("Listen", "Publish", "curl -H \"X-API-Key: $KEY\"", "/metrics"):
+    for word in ("Listen", "Publish", 'curl -H "X-API-Key: $KEY"', "/metrics"):
         assert word in said, said
     assert ("helm test rel -n apps" in said) is (name != "alone")
     assert "<no value>" not in said and "%!" not in said
@@ -102,11 +105,26 @@ def test_the_notes_say_how_to_go_on(name, copy_of_chart):
 
 def test_the_notes_warn(copy_of_chart):
     trial = notes("trial", copy_of_chart)
-    for warning in ("trialRedis is for trials", "Every web page may connect", "made up at install", "tells /metrics to everybody", "No ServiceMonitor"):
+    for warning in (
+        "trialRedis is for trials",
+        "Every web page may connect",
+        "made up at install",
+        "tells /metrics to everybody",
+        "No ServiceMonitor",
+    ):
         assert warning in trial
     assert "There is one replica" not in trial
-    alone = notes("minimal", copy_of_chart, "--set=config.redis.url=,podDisruptionBudget.enabled=false,resources.limits.memory=null")
-    for warning in ("There is no Redis", "There is one replica", "Without a PodDisruptionBudget", "a quarter of the node's memory"):
+    alone = notes(
+        "minimal",
+        copy_of_chart,
+        "--set=config.redis.url=,podDisruptionBudget.enabled=false,resources.limits.memory=null",
+    )
+    for warning in (
+        "There is no Redis",
+        "There is one replica",
+        "Without a PodDisruptionBudget",
+        "a quarter of the node's memory",
+    ):
         assert warning in alone
 
 

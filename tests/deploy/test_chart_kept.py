@@ -15,7 +15,9 @@ DISCOVERY = {
     "/api/v1": {
         "kind": "APIResourceList",
         "groupVersion": "v1",
-        "resources": [{"name": "secrets", "singularName": "secret", "namespaced": True, "kind": "Secret", "verbs": ["get"]}],
+        "resources": [
+            {"name": "secrets", "singularName": "secret", "namespaced": True, "kind": "Secret", "verbs": ["get"]}
+        ],
     }
 }
 
@@ -28,7 +30,9 @@ def cluster(secrets):
         def do_GET(self):
             path = self.path.partition("?")[0]
             found = DISCOVERY.get(path) or secret(path, secrets)
-            body = json.dumps(found or {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}).encode()
+            body = json.dumps(
+                found or {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
+            ).encode()
             self.send_response(200 if found else 404)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(body)))

@@ -86,7 +86,12 @@ def test_names_and_labels_are_short_enough(name):
 
 def test_a_long_release_name_is_cut():
     # As long as Helm allows.
-    for manifest in parse(helm("--set=trialRedis.enabled=true,internalService.headless=true,monitoring.dashboard.enabled=true", release="a" * 53)):
+    for manifest in parse(
+        helm(
+            "--set=trialRedis.enabled=true,internalService.headless=true,monitoring.dashboard.enabled=true",
+            release="a" * 53,
+        )
+    ):
         assert len(manifest["metadata"]["name"]) <= 63, manifest["metadata"]["name"]
 
 
@@ -118,13 +123,20 @@ def test_what_is_the_operators_own_comes_through():
     assert "/etc/ssl/own" in [mount["mountPath"] for mount in container["volumeMounts"]]
     assert [each["name"] for each in spec["initContainers"]] == ["first"]
     assert [each["name"] for each in spec["containers"]] == ["fanline", "beside"]
-    assert {each["name"] for each in spec["securityContext"]["sysctls"]} == {"net.core.somaxconn", "net.ipv4.ip_local_port_range"}
+    assert {each["name"] for each in spec["securityContext"]["sysctls"]} == {
+        "net.core.somaxconn",
+        "net.ipv4.ip_local_port_range",
+    }
     assert spec["priorityClassName"] == "high" and spec["nodeSelector"] and spec["tolerations"] and spec["dnsConfig"]
     assert container["image"].startswith("registry.example.com/fanline@sha256:")
 
 
 def test_openshift_chooses_the_user_where_none_is_named():
-    assert rendered("gateway").gateway()["spec"]["securityContext"].keys() == {"runAsNonRoot", "fsGroupChangePolicy", "seccompProfile"}
+    assert rendered("gateway").gateway()["spec"]["securityContext"].keys() == {
+        "runAsNonRoot",
+        "fsGroupChangePolicy",
+        "seccompProfile",
+    }
 
 
 def test_replicas_keep_off_each_other():

@@ -7,7 +7,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from charts import CHART, FILES, KUBE, ROOT, VALUES, VERSIONS, parse, rendered, text_of
+from charts import CHART, FILES, KUBE, LOADER, ROOT, VALUES, VERSIONS, parse, rendered, text_of
 from conftest import need, run
 
 CRDS = ROOT / "tests" / ".tools" / "crds"
@@ -24,7 +24,7 @@ def crd_schemas():
     assert CRDS.is_dir(), "the CRDs are not there: run tests/setup.sh crds"
     schemas = {}
     for path in CRDS.glob("*.yaml"):
-        spec = yaml.safe_load(path.read_text())["spec"]
+        spec = yaml.load(path.read_text(), LOADER)["spec"]
         for version in spec["versions"]:
             key = (f"{spec['group']}/{version['name']}", spec["names"]["kind"])
             schemas[key] = strict(version["schema"]["openAPIV3Schema"])
@@ -78,7 +78,12 @@ def test_kubernetes_and_the_crds_take_it(name, version):
 
 
 def test_what_a_schema_does_not_know_is_seen():
-    for kind, name in [("Deployment", "minimal"), ("ServiceMonitor", "everything"), ("HTTPRoute", "gateway"), ("ScaledObject", "keda")]:
+    for kind, name in [
+        ("Deployment", "minimal"),
+        ("ServiceMonitor", "everything"),
+        ("HTTPRoute", "gateway"),
+        ("ScaledObject", "keda"),
+    ]:
         manifest = rendered(name).one(kind)
         check(manifest, VERSIONS[-1])
         manifest["spec"]["typo"] = 1

@@ -1,0 +1,104 @@
+"""What the schema cannot say is told all the same: what was found, and what to write instead."""
+
+import pytest
+
+from charts import attempt, refused
+
+PASSWORD = "would lie readable in a ConfigMap"
+ALONE = [
+    (
+        {"config": {"redis": {"password": "x"}}},
+        f"config.redis.password {PASSWORD}: give it as secrets.redisPassword.value",
+    ),
+    ({"config": {"redis": {"sentinel_password": "x"}}}, f"config.redis.sentinel_password {PASSWORD}"),
+    ({"config": {"internal": {"api_keys": ["a:b"]}}}, f"config.internal.api_keys {PASSWORD}"),
+    ({"config": {"redis": {"url": "redis://user:pass@redis"}}}, f"config.redis.url holds a password and {PASSWORD}"),
+    ({"config": {"redis": {"url": ["redis://a", "redis://:pass@b"]}}}, "config.redis.url holds a password"),
+    (
+        {"config": {"redis": {"url": "redis://a"}}, "secrets": {"redisUrl": {"value": "redis://b"}}},
+        "config.redis.url and secrets.redisUrl are both set",
+    ),
+    (
+        {"config": {"redis": {"url": "redis://a"}}, "trialRedis": {"enabled": True}},
+        "trialRedis.enabled stands beside the URL of another Redis",
+    ),
+    (
+        {"secrets": {"redisPassword": {"value": "x"}}, "trialRedis": {"enabled": True}},
+        "the trial one's is trialRedis.password",
+    ),
+    (
+        {"secrets": {"apiKeys": {"value": "a:b", "existingSecret": "c"}}},
+        "secrets.apiKeys has both a value and an existingSecret",
+    ),
+    (
+        {"config": {"internal": {"api_keys_file": "/a"}}, "secrets": {"apiKeys": {"value": "a:b"}}},
+        "config.internal.api_keys_file and secrets.apiKeys are both set",
+    ),
+    ({"redisTls": {"existingSecret": "x", "cert": "tls.crt"}}, "redisTls.cert and redisTls.key go together"),
+    (
+        {"config": {"redis": {"ca": "/a"}}, "redisTls": {"existingSecret": "x"}},
+        "config.redis.ca and redisTls.ca are both set",
+    ),
+    (
+        {"config": {"internal": {"listen": "127.0.0.1:8081"}}},
+        'is loopback, which nobody outside of the pod reaches: write "0.0.0.0:8081"',
+    ),
+    ({"config": {"public": {"listen": "8080"}}}, 'config.public.listen = "8080" is no address with a port'),
+    ({"config": {"public": {"listen": "0.0.0.0:8081"}}}, "share port 8081"),
+    ({"replicaCount": 2}, "2 replicas without a Redis would not hear each other"),
+    ({"autoscaling": {"enabled": True}}, "12 replicas without a Redis"),
+]
+
+
+@pytest.mark.parametrize(("values", "told"), ALONE)
+def test_what_the_schema_cannot_say_is_told(values, told):
+    assert told in refused(values)
+
+
+def test_all_mistakes_are_told_at_once():
+    said = refused({"config": {"redis": {"password": "x"}, "drain": {"delay": "a", "window": "b"}}, "replicaCount": 5})
+    assert said.count("\n- ") == 4, said
+
+
+def merged(base, over):
+    if not (isinstance(base, dict) and isinstance(over, dict)):
+        return over
+    return {key: merged(base.get(key), over[key]) if key in over else base[key] for key in base | over}
+
+
+TOGETHER = [
+    ({"ingress": {"enabled": True}}, "ingress.enabled without ingress.hosts: name one, such as"),
+    ({"httpRoute": {"enabled": True}}, "httpRoute.enabled without httpRoute.parentRefs"),
+    (
+        {"monitoring": {"serviceMonitor": {"enabled": True}, "podMonitor": {"enabled": True}}},
+        "would scrape each replica twice",
+    ),
+    (
+        {"autoscaling": {"enabled": True, "minReplicas": 13}},
+        "autoscaling.minReplicas = 13 is more than autoscaling.maxReplicas = 12",
+    ),
+    ({"autoscaling": {"enabled": True, "connections": 1, "kind": "keda"}}, "set autoscaling.keda.prometheusUrl"),
+    (
+        {"autoscaling": {"enabled": True}, "resources": {"requests": None}},
+        "autoscaling.cpu is a share of resources.requests.cpu",
+    ),
+    ({"podDisruptionBudget": {"minAvailable": 2}}, "podDisruptionBudget takes one of maxUnavailable and minAvailable"),
+    ({"service": {"ipFamilies": ["IPv6"]}}, 'hear IPv4 only: write "[::]:8080"'),
+    ({"service": {"nodePort": 30000}}, "service.nodePort is for type NodePort or LoadBalancer"),
+]
+
+
+@pytest.mark.parametrize(("values", "told"), TOGETHER)
+def test_what_does_not_go_together_is_told(values, told):
+    assert told in refused(merged({"config": {"redis": {"url": "redis://a"}}}, values))
+
+
+def test_autoscaling_by_nothing_is_told():
+    assert "autoscaling has nothing to go by" in refused(
+        {"autoscaling": {"enabled": True}}, "--set", "autoscaling.cpu=null,config.redis.url=redis://a"
+    )
+
+
+def test_a_name_that_no_service_can_have_is_told():
+    done = attempt(release="1st")
+    assert done.returncode != 0 and "1st-fanline cannot name a Service" in done.stderr
