@@ -11,7 +11,7 @@ import shutil
 import pytest
 import yaml
 
-from charts import CHART, FILES, ROOT, VALUES, copy_of_chart, helm, parse
+from charts import CHART, FILES, ROOT, VALUES, attempt, copy_of_chart, helm, parse
 from documented import at, comments, documented, leaves, table
 
 README = CHART / "README.md"
@@ -82,6 +82,18 @@ def test_the_gateways_version_is_that_of_cargo_toml():
 def test_the_readmes_links_lead_somewhere():
     for target in re.findall(r"\]\(([^)#]+)\)", README.read_text()):
         assert re.match("https?://", target) or (CHART / target).exists(), target
+
+
+def test_what_the_readme_installs_can_be_rendered():
+    text = README.read_text()
+    values = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if block.startswith("config:")]
+    flags = [re.findall(r"--set (\S+)", line) for line in text.splitlines() if line.startswith("helm install")]
+    assert values and flags
+    for block in values:
+        done = attempt(values=yaml.safe_load(block))
+        assert done.returncode == 0, done.stderr
+    for each in flags:
+        helm(*[f"--set={flag}" for flag in each])
 
 
 SHOWN = 'kind: Notes\ntext: {{ tpl (.Files.Get "notes.txt") . | toJson }}\n'

@@ -20,6 +20,13 @@ def test_the_policy_opens_the_internal_port_to_few():
     assert producers == {"podSelector": {"matchLabels": {"fanline/producer": "true"}}}
 
 
+def test_the_policy_lets_the_test_listen_where_not_everybody_may():
+    public = rendered("production").one("NetworkPolicy")["spec"]["ingress"][0]
+    test, ingress = public["from"]
+    assert test["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "test"
+    assert ingress == {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "ingress-nginx"}}}
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_no_policy_opens_the_internal_port_to_all(name):
     for policy in rendered(name).of("NetworkPolicy"):

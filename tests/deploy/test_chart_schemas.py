@@ -1,6 +1,7 @@
 """Every values file comes to objects that Kubernetes, and the owners of the CRDs, would take."""
 
 import functools
+import os
 
 import jsonschema
 import kubernetes_validate
@@ -21,6 +22,8 @@ def is_kubernetes_own(manifest):
 @functools.cache
 def crd_schemas():
     """(group/version, kind) → schema, made to refuse fields that it does not know."""
+    if not CRDS.is_dir() and os.environ.get("OFFLINE"):
+        pytest.skip("OFFLINE=1, without the CRDs")
     assert CRDS.is_dir(), "the CRDs are not there: run tests/setup.sh crds"
     schemas = {}
     for path in CRDS.glob("*.yaml"):
