@@ -58,6 +58,20 @@ def test_the_policy_lets_out_to_dns_and_redis_only():
 
 
 @pytest.mark.parametrize("name", FILES)
+def test_no_door_leads_to_the_internal_port(name):
+    manifests = rendered(name)
+    fronts = {each["metadata"]["name"]: each["spec"] for each in manifests.of("Service") if opens(each, "internal")}
+    assert {spec["type"] for spec in fronts.values()} == {"ClusterIP"}
+    assert not [each for each in manifests.of("Service") if opens(each, "internal") and opens(each, "public")]
+    for door in manifests.of("Ingress", "HTTPRoute"):
+        assert not [front for front in fronts if f"'{front}'" in str(door["spec"])], door["kind"]
+
+
+def opens(service, port):
+    return port in [each["targetPort"] for each in service["spec"]["ports"]]
+
+
+@pytest.mark.parametrize("name", FILES)
 def test_nothing_is_sticky(name):
     for service in rendered(name).of("Service"):
         assert "sessionAffinity" not in service["spec"]

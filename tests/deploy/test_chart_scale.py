@@ -15,6 +15,13 @@ def test_replicas_are_said_in_one_place(name):
     assert ("replicas" in manifests.one("Deployment")["spec"]) is not bool(scaled)
 
 
+def test_a_node_that_empties_takes_one_replica_at_a_time():
+    spec = rendered("minimal").one("PodDisruptionBudget")["spec"]
+    assert spec["maxUnavailable"] == 1 and spec["unhealthyPodEvictionPolicy"] == "AlwaysAllow"
+    spec = rendered("everything").one("PodDisruptionBudget")["spec"]
+    assert spec["minAvailable"] == "75%" and "maxUnavailable" not in spec
+
+
 def test_recreating_rolls_nothing():
     assert rendered("alone").one("Deployment")["spec"]["strategy"] == {"type": "Recreate"}
 
