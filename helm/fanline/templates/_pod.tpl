@@ -51,17 +51,10 @@ image: {{ include "fanline.image" . }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 securityContext:
   {{- toYaml .Values.securityContext | nindent 2 }}
+{{- with concat (default list $own) (default list .Values.env) }}
 env:
-  - name: FANLINE_REPLICA__NAME
-    valueFrom:
-      fieldRef:
-        fieldPath: metadata.name
-  {{- with $own }}
-  {{- toYaml . | nindent 2 }}
-  {{- end }}
-  {{- with .Values.env }}
   {{- tpl (toYaml .) $root | nindent 2 }}
-  {{- end }}
+{{- end }}
 {{- with .Values.envFrom }}
 envFrom:
   {{- tpl (toYaml .) $root | nindent 2 }}
