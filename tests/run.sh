@@ -45,7 +45,7 @@ check_with() {
 setup() {
     local begin=$SECONDS tool
     absent=
-    for tool in redis faketime haproxy prometheus helm crds curl node python chromium valgrind cargo-deny; do
+    for tool in $(tests/setup.sh --list); do
         tests/setup.sh $tool || absent+=" $tool"
     done
     if [[ -z $absent ]]; then note ok $((SECONDS - begin)) setup; else note lacking $((SECONDS - begin)) "setup:$absent"; fi
@@ -102,7 +102,7 @@ tests "redis curl node python" "foreign clients" foreign
 # Optimised as the gateway that people run from here is, so that what is counted is what they get.
 check_with "valgrind redis" "cost of the hot paths" cargo test --locked --profile quick -p fanline-cost --test cost
 tests "node chromium" "browser" browser
-check_with "python helm crds prometheus haproxy redis" "deployment" deployment
+check_with "python helm crds prometheus haproxy nginx redis curl" "deployment" deployment
 check loom make --no-print-directory loom
 check doctests cargo test --locked --workspace --doc
 check_with cargo-deny dependencies cargo-deny --log-level error check bans licenses sources

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests lack: all of it, or what is named (redis faketime haproxy prometheus helm crds curl node
-# python chromium valgrind cargo-deny). Quick where all is there. What it may not install itself it names in one line,
-# and ends with 1. OFFLINE=1 installs nothing.
+# Installs what the tests lack: all of it, or what is named (--list says what there is). Quick where all is there. What it
+# may not install itself it names in one line, and ends with 1. OFFLINE=1 installs nothing.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -64,6 +63,13 @@ need_haproxy() {
     lacks haproxy "install it (Debian: apt-get install haproxy)"
 }
 
+# The same.
+need_nginx() {
+    PATH=$PATH:/usr/sbin have nginx && return
+    may_install && system_package nginx && return
+    lacks nginx "install it (Debian: apt-get install nginx)"
+}
+
 # promtool comes with it.
 need_prometheus() {
     have prometheus && have promtool && return
@@ -112,10 +118,10 @@ need_valgrind() {
 
 # npm packages, as the lock files pin them: our clients', and those of load's peers that are small.
 need_node() {
-    need_packages $clients && need_packages load/peers
+    npm_packages $clients && npm_packages load/peers
 }
 
-need_packages() {
+npm_packages() {
     local done=$1/node_modules/.installed
     cmp -s "$1/package-lock.json" "$done" && return
     if ! have node || ! have npm; then lacks "node and npm" "install Node 20 or newer"; return; fi
@@ -166,12 +172,12 @@ fit_deny() {
     [[ $(printf '%s\n' 0.18.0 "${version#* }" | sort -V | head -n 1) == 0.18.0 ]]
 }
 
+# Every need_… above is one.
+known=$(compgen -A function need_ | sed s/need_// | xargs)
+[[ ${1:-} == --list ]] && { echo "$known"; exit 0; }
 mkdir -p "$tools"
-[[ $# -eq 0 ]] && set -- redis faketime haproxy prometheus helm crds curl node python chromium valgrind cargo-deny
+[[ $# -eq 0 ]] && set -- $known
 for need; do
-    case $need in
-    redis | faketime | haproxy | prometheus | helm | crds | curl | node | python | chromium | valgrind | cargo-deny) "need_$need" ;;
-    *) lacks "$need" "this script knows redis, faketime, haproxy, prometheus, helm, crds, curl, node, python, chromium, valgrind and cargo-deny" ;;
-    esac
+    if [[ " $known " == *" $need "* ]]; then "need_$need"; else lacks "$need" "this script knows $known"; fi
 done
 exit $missing
