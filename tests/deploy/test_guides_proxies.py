@@ -9,6 +9,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 import websockets
+from guides_http2 import Inside
 from guides_proxies import CUTTING, FASTER, STARTED_BY, Site
 from guides_world import Gateway, certificate, eventually, free_port, presently, redis_server
 
@@ -119,6 +120,22 @@ def test_an_event_stream_comes_at_once_and_outlives_every_proxys_patience(house)
             await beating.communicate()
 
     asyncio.run(of_each(trial, fronts))
+
+
+@pytest.mark.parametrize("name", CUTTING)
+def test_a_browsers_websocket_comes_inside_http_2_where_the_proxy_offers_it(house, name):
+    one, _, fronts = house
+
+    async def trial():
+        inside = await Inside.open(fronts[name].port)
+        status = await inside.upgrade("/ws?topic=inside")
+        assert status == (200 if name == "haproxy" else 0)
+        if status:
+            await asyncio.to_thread(one.publish, "inside", "hi")
+            assert await inside.frame() == "hi"
+        inside.writer.close()
+
+    asyncio.run(trial())
 
 
 def test_the_gateway_logs_who_the_client_is_and_not_who_it_claims_to_be(house, front):
