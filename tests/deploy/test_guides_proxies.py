@@ -55,8 +55,10 @@ def house(tmp_path_factory):
             program.stop()
 
 
-@pytest.fixture(params=STARTED_BY)
+@pytest.fixture(params=[*CUTTING, "traefik"])
 def front(house, request):
+    if request.param not in house[2]:
+        pytest.skip("traefik is not on this machine: TRAEFIK=/path/to/it tries it")
     return house[2][request.param]
 
 
