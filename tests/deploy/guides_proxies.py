@@ -1,5 +1,6 @@
-"""The proxies' configurations of examples/operate/proxies, started as they are. Replaced are addresses and ports, certificates,
-and limits that a small machine's descriptors do not allow; what a beating heart has to outlive is shortened, as is the heart."""
+"""The proxies' configurations of examples/operate/proxies, started as they are. Replaced are addresses and ports,
+certificates, and limits that a small machine's descriptors do not allow; what a beating heart has to outlive is
+shortened, as is the heart."""
 
 import asyncio
 import os
@@ -24,7 +25,7 @@ def original(file):
 
 
 class Site:
-    """Where a proxy is tried: a folder, the ports of its replicas (at 127.0.0.11 and 12), a certificate, a free port or two."""
+    """Where a proxy is tried: a folder, the ports of its replicas (at 127.0.0.11 and 12), a certificate, free ports."""
 
     def __init__(self, home, ports, tls):
         self.home, self.tls, self.port, self.other = home, tls, free_port(), free_port()

@@ -4,11 +4,10 @@ import json
 import math
 import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run
 from guides_world import OPERATE
 
 GUIDE = (OPERATE / "capacity.md").read_text(encoding="utf-8")
@@ -16,9 +15,12 @@ SCALING = (ROOT / "load" / "SCALING.md").read_text(encoding="utf-8")
 RESULTS = (ROOT / "load" / "RESULTS.md").read_text(encoding="utf-8")
 
 # The measured costs, by their symbols: µs, KiB or B.
-COST = {symbol: float(cost) for symbol, cost in re.findall(r"^\| (\S+) \| [^|]+ \| ([\d.]+) (?:µs|KiB|B) \|", SCALING, re.M)}
-WORKLOADS = dict(re.findall(r"^(\S[^-]*?) +(--connections .*)$", re.search(r"```text model\n(.*?)```", GUIDE, re.S)[1], re.M))
-ROWS = {row.split("|")[1].strip(): [cell.strip() for cell in row.split("|")[2:-1]] for row in re.findall(r"^\| (?:chat|broadcast|market).*$", GUIDE, re.M)}
+COSTS = re.findall(r"^\| (\S+) \| [^|]+ \| ([\d.]+) (?:µs|KiB|B) \|", SCALING, re.M)
+COST = {symbol: float(cost) for symbol, cost in COSTS}
+BLOCK = re.search(r"```text model\n(.*?)```", GUIDE, re.S)[1]
+WORKLOADS = dict(re.findall(r"^(\S[^-]*?) +(--connections .*)$", BLOCK, re.M))
+CELLS = [line.split("|")[1:-1] for line in re.findall(r"^\| (?:chat|broadcast|market).*$", GUIDE, re.M)]
+ROWS = {name.strip(): [cell.strip() for cell in cells] for name, *cells in CELLS}
 MACHINE = ["--cores", "4", "--memory-gib", "8"]
 
 
@@ -53,7 +55,12 @@ def model(flags):
         "deliveries": deliveries,
         "least": least,
         "first": first,
-        "each": (n / least / 1000, load(least)["CPU"] * cores * busy, n / least * held / 1024**2, deliveries / least * sent * 8 / 1e9),
+        "each": (
+            n / least / 1000,
+            load(least)["CPU"] * cores * busy,
+            n / least * held / 1024**2,
+            deliveries / least * sent * 8 / 1e9,
+        ),
         "redis": (
             rate * (COST["p"] + interested * COST["q"]) / 1e6,
             rate * interested * (payload + 60) * 8 / 1e9,
@@ -81,8 +88,8 @@ def test_a_row_is_what_the_model_comes_to(workload):
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_what_is_run_leaves_room_for_one_that_is_away(workload):
-    said, run = model(WORKLOADS[workload]), ROWS[workload][4]
-    replicas, cores, memory, unit = re.fullmatch(r"(\d+) of (\d+) cores?, (\d+) (GiB|MiB)", run).groups()
+    said, runs = model(WORKLOADS[workload]), ROWS[workload][4]
+    replicas, cores, memory, unit = re.fullmatch(r"(\d+) of (\d+) cores?, (\d+) (GiB|MiB)", runs).groups()
     left = int(replicas) - 1
     assert left >= said["least"]
     share = said["least"] / left
@@ -93,11 +100,11 @@ def test_what_is_run_leaves_room_for_one_that_is_away(workload):
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_models_own_program_says_the_same(workload):
-    found = [Path(path) for path in (os.environ.get("LOAD_BIN", ""), *map(str, ROOT.glob("target/*/fanline-load"))) if path]
+    found = [Path(os.environ["LOAD_BIN"])] if "LOAD_BIN" in os.environ else sorted(ROOT.glob("target/*/fanline-load"))
     if not found:
         pytest.skip("fanline-load is not built: the row was compared with SCALING.md's formulas")
-    done = subprocess.run([found[0], "model", *WORKLOADS[workload].split(), *MACHINE], capture_output=True, text=True, check=True, cwd=ROOT)
-    cells = [cell.strip() for cell in done.stdout.splitlines()[-1].split("|")]
+    printed = run(found[0], "model", *WORKLOADS[workload].split(), *MACHINE, cwd=ROOT)
+    cells = [cell.strip() for cell in printed.splitlines()[-1].split("|")]
     said = model(WORKLOADS[workload])
     assert int(cells[4]) == said["least"]
     assert cells[5].split(";")[0] == (said["first"] or "none")
@@ -126,7 +133,9 @@ def test_every_rule_is_what_its_figures_come_to():
     own, shared = (value for value in rule("connects a second")[0][:2])
     assert own <= 1e6 / COST["h"] < own * 1.05 and shared <= 1e6 / 19.4 < shared * 1.05
     one, share, ten = rule("Redis, one thread")[0][:3]
-    assert about(one) == about(share / 100 * 1e6 / (COST["p"] + COST["q"])) and about(ten, 2) == about(share / 100 * 1e6 / (COST["p"] + 10 * COST["q"]), 2)
+    busy = share / 100 * 1e6
+    assert about(one) == about(busy / (COST["p"] + COST["q"]))
+    assert about(ten, 2) == about(busy / (COST["p"] + 10 * COST["q"]), 2)
     assert rule("in heartbeats")[0][1] == math.ceil(0.843 / 18_000 * 100_000)
     fleet = json.loads((ROOT / "load" / "fleet.json").read_text())
     assert rule("for each topic and replica")[0][0] == round(fleet["costs"]["redis_subscription_bytes"])

@@ -13,7 +13,8 @@ from guides_world import OPERATE
 GUIDE = (OPERATE / "hosts.md").read_text(encoding="utf-8")
 FILE = (OPERATE / "90-fanline.conf").read_text(encoding="utf-8")
 SETTINGS = dict(re.findall(r"^([a-z0-9_.]+) = (.+)$", FILE, re.M))
-TABLE = {key: (value, own) for key, value, own in re.findall(r"^\| `([a-z0-9_.]+)` \| ([^|]+) \|.*\| (yes|no) \|$", GUIDE, re.M)}
+LINES = re.findall(r"^\| `([a-z0-9_.]+)` \| ([^|]+) \|.*\| (yes|no) \|$", GUIDE, re.M)
+TABLE = {key: (value, own) for key, value, own in LINES}
 
 # Only where its module is loaded.
 MAY_BE_ABSENT = {"net.netfilter.nf_conntrack_max"}
