@@ -63,11 +63,11 @@ need_haproxy() {
     lacks haproxy "install it (Debian: apt-get install haproxy)"
 }
 
-# The same.
+# The same. openssl makes the certificates that proxies are tried with.
 need_nginx() {
-    PATH=$PATH:/usr/sbin have nginx && return
-    may_install && system_package nginx && return
-    lacks nginx "install it (Debian: apt-get install nginx)"
+    PATH=$PATH:/usr/sbin have nginx && have openssl && return
+    may_install && system_package nginx && system_package openssl && return
+    lacks "nginx or openssl" "install them (Debian: apt-get install nginx openssl)"
 }
 
 # promtool comes with it.
