@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 60
 CHAOS_SECONDS ?= 180
 
-.PHONY: help run test chaos reliability rolling bench compare peers audit fuzz loom
+.PHONY: help run up scale down test chaos reliability rolling bench compare peers audit fuzz loom
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -13,6 +13,17 @@ help: ## this list
 run: ## builds and starts the gateway, in-process or on Redis: REDIS_URL=redis://127.0.0.1:6379 make run
 	cargo build --locked --profile quick --bin fanline
 	$(TARGET)/quick/fanline serve
+
+up: ## starts Redis, REPLICAS (3) replicas, HAProxy, Prometheus and a producer, as docker-compose.yml does; Ctrl-C ends them
+	tests/setup.sh redis haproxy $(if $(filter off,$(PROMETHEUS)),,prometheus)
+	$(if $(GATEWAY_BIN),,cargo build --locked --profile quick --bin fanline)
+	GATEWAY_BIN=$(or $(GATEWAY_BIN),$(abspath $(TARGET))/quick/fanline) python3 examples/stack/stack.py up
+
+scale: ## starts or drains replicas of `make up` while it runs: make scale REPLICAS=4
+	@REPLICAS=$(REPLICAS) python3 examples/stack/stack.py scale
+
+down: ## ends `make up`, as Ctrl-C does: the replicas drain first
+	@python3 examples/stack/stack.py down
 
 test: ## installs what the tests need, then runs every check; OFFLINE=1 skips by name what cannot run
 	tests/run.sh
