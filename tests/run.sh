@@ -55,6 +55,7 @@ setup() {
 need_of() {
     if grep -qE '\bChromium\b' "$1"; then echo browser
     elif grep -qE '\bforeign\b' "$1"; then echo foreign
+    elif grep -qE '\bPrometheus\b' "$1"; then echo stack
     elif grep -qE '\bHaproxy\b' "$1"; then echo haproxy
     elif grep -qE '\bRedisServer\b|redis-server' "$1"; then echo redis
     else echo nothing; fi
@@ -98,6 +99,7 @@ check "unit tests" cargo test --locked --workspace --no-fail-fast --lib --bins -
 tests "" "house tests" nothing
 tests redis "redis tests" redis
 tests "redis haproxy" "rolling restart" haproxy
+tests "redis haproxy prometheus python" "the whole of it" stack
 tests "redis curl node python" "foreign clients" foreign
 # Optimised as the gateway that people run from here is, so that what is counted is what they get.
 check_with "valgrind redis" "cost of the hot paths" cargo test --locked --profile quick -p fanline-cost --test cost

@@ -9,6 +9,7 @@ the first try.
 import itertools
 import json
 import os
+import signal
 import sys
 import time
 import urllib.error
@@ -42,6 +43,8 @@ def until_published(gateway, order):
 
 
 def main():
+    # As the first process of a container it would not be ended by it otherwise.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())
     gateway, run = sys.argv[1].rstrip("/"), int(time.time())
     for n in itertools.count(1):
         order = {"run": run, "n": n, "at": time.strftime("%H:%M:%S")}

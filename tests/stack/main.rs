@@ -1,0 +1,12 @@
+//! The whole of it, as `make up` starts it: clients, replicas, Redis, HAProxy and Prometheus, all of them real.
+
+#![allow(clippy::unwrap_used, reason = "a test that fails should panic")]
+
+#[path = "../support/gateway.rs"]
+mod gateway;
+
+mod crowd;
+mod house;
+mod producer;
+mod refusals;
+mod replicas;
