@@ -11,6 +11,7 @@ helm_version=v3.19.0
 # Modules whose archives carry the CRDs of what the chart can make beyond Kubernetes itself.
 crd_modules=(sigs.k8s.io/gateway-api@v1.4.0 github.com/prometheus-operator/prometheus-operator@v0.85.0 github.com/kedacore/keda/v2@v2.18.1)
 crds_used='httproutes|scaledobjects|servicemonitors|podmonitors|prometheusrules'
+compose_version=v2.16.2
 missing=0
 
 have() { type -P "$1" >/dev/null; }
@@ -102,6 +103,17 @@ need_crds() {
             -exec cp {} "$crds" \;
     done
     chmod -R u+w "$crds" && echo "${crd_modules[*]}" >"$crds/.installed"
+}
+
+# What `docker compose` reads its files with; it needs no engine. Its program is called cmd.
+need_compose() {
+    [[ -x $tools/bin/compose-spec ]] || have compose-spec && return
+    if [[ -z ${OFFLINE:-} ]] && have go; then
+        echo "setup: building compose-spec $compose_version into tests/.tools (about ten seconds, once)"
+        GOBIN=$tools/build GOFLAGS=-mod=mod quietly go install "github.com/compose-spec/compose-go/v2/cmd@$compose_version" &&
+            mkdir -p "$tools/bin" && mv "$tools/build/cmd" "$tools/bin/compose-spec" && rmdir "$tools/build" && return
+    fi
+    lacks compose-spec "install Go 1.24 or newer to build it here"
 }
 
 need_curl() {

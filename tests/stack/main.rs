@@ -5,8 +5,10 @@
 #[path = "../support/gateway.rs"]
 mod gateway;
 
+mod balance;
 mod crowd;
 mod house;
 mod producer;
 mod refusals;
 mod replicas;
+mod watch;
