@@ -31,7 +31,7 @@ fn after_scaling_two_to_four_a_shed_evens_out_and_nothing_is_lost() {
     }
     let curve = Curve::follow(&crowd, || remaining(&stack, "INTERNAL_1") + remaining(&stack, "INTERNAL_2") == 0.0);
     crowd.all_listen();
-    println!("{}", curve.picture(crowd.spread(&REPLICAS)));
+    println!("{}", curve.picture(&crowd.spread(&REPLICAS)));
 
     let fullest = *crowd.spread(&REPLICAS).iter().max().unwrap() as f64 / (CLIENTS / REPLICAS.len()) as f64;
     assert!(fullest <= FULLEST, "the fullest has {fullest:.2} times the mean");
@@ -63,13 +63,13 @@ impl Curve {
         Self(points)
     }
 
-    fn picture(&self, end: Vec<usize>) -> String {
+    fn picture(&self, end: &[usize]) -> String {
         let row = |when: &str, spread: &[usize]| {
             let numbers: String = spread.iter().map(|count| format!("{count:>6}")).collect();
             format!("{when:>6}{numbers}\n")
         };
         let head = format!("{:>6}{}\n", "s", REPLICAS.map(|name| format!("{name:>6}")).concat());
         let rows = self.0.iter().map(|(when, spread)| row(&when.as_secs().to_string(), spread));
-        head + &rows.collect::<String>() + &row("end", &end)
+        head + &rows.collect::<String>() + &row("end", end)
     }
 }
