@@ -99,7 +99,7 @@ check "unit tests" cargo test --locked --workspace --no-fail-fast --lib --bins -
 tests "" "house tests" nothing
 tests redis "redis tests" redis
 tests "redis haproxy" "rolling restart" haproxy
-tests "redis haproxy prometheus python" "the whole of it" stack
+tests "redis haproxy prometheus node python" "the whole of it" stack
 tests "redis curl node python" "foreign clients" foreign
 # Optimised as the gateway that people run from here is, so that what is counted is what they get.
 check_with "valgrind redis" "cost of the hot paths" cargo test --locked --profile quick -p fanline-cost --test cost

@@ -8,6 +8,7 @@ mod gateway;
 mod balance;
 mod crowd;
 mod house;
+mod page;
 mod producer;
 mod refusals;
 mod replicas;
