@@ -26,6 +26,9 @@ REPLICA_PORTS = 8100
 
 USAGE, UNAVAILABLE = 64, 69
 
+# Debian's HAProxy lies in the last.
+PATH = f"{os.environ.get('PATH', os.defpath)}:/usr/sbin"
+
 
 def refuse(code, mistakes):
     """Ends with every mistake, a line each."""
@@ -46,55 +49,62 @@ def number(name, default, least, most):
     return f"{name}={text}: expected a whole number from {least} to {most}, such as {name}={default}"
 
 
+def choice(name, word):
+    """Whether the environment says just this word; the mistake where it says another."""
+    text = os.environ.get(name, "")
+    return text == word if text in ("", word) else f"{name}={text}: expected {word}, or nothing"
+
+
 def replicas(default=3):
     return number("REPLICAS", default, 1, len(SLOTS))
 
 
 class Settings:
     def __init__(self):
-        found = {
-            "replicas": replicas(),
-            "REPLICA_PORTS": number("REPLICA_PORTS", REPLICA_PORTS, 1, 65500),
-            **{name: number(name, default, 1, 65535) for name, default in PORTS.items()},
-        }
-        mistakes = [value for value in found.values() if isinstance(value, str)]
+        numbers = {name: number(name, default, 1, 65535) for name, default in PORTS.items()}
+        first, self.replicas = number("REPLICA_PORTS", REPLICA_PORTS, 1, 65500), replicas()
         self.rules = Path(os.environ.get("RULES") or ROOT / "helm/fanline/rules/fanline.yaml").absolute()
+        free, off = choice("PORTS", "free"), choice("PROMETHEUS", "off")
+        mistakes = [value for value in (self.replicas, first, free, off, *numbers.values()) if isinstance(value, str)]
         if not self.rules.is_file():
             mistakes.append(f"RULES={self.rules}: no such file; expected Prometheus' rules")
         if mistakes:
             refuse(USAGE, mistakes)
         self.state = folder()
-        self.replicas = found.pop("replicas")
-        first = found.pop("REPLICA_PORTS")
-        self.ports = found
+        self.key = os.environ.get("API_KEY") or "for-trials-only"
+        self.with_prometheus = not off
+        self.ports = numbers
         for slot in SLOTS:
             self.ports |= {f"PUBLIC_{slot}": first + slot, f"INTERNAL_{slot}": first + 10 + slot}
-        if os.environ.get("PORTS") == "free":
+        if free:
             self.ports = dict(zip(self.ports, free_ports(len(self.ports))))
-        self.key = os.environ.get("API_KEY") or "for-trials-only"
-        self.with_prometheus = os.environ.get("PROMETHEUS") != "off"
-        self.programs = {}
+        self.programs = {name: shutil.which(where, path=PATH) for name, (where, _) in self.wanted().items()}
+
+    def wanted(self):
+        """The programs: each by its name or path, and how it comes here."""
+        gateway = os.environ.get("GATEWAY_BIN") or str(ROOT / "target/quick/fanline")
+        wanted = {
+            "fanline": (gateway, "make up builds it, GATEWAY_BIN names another"),
+            "redis-server": ("redis-server", "tests/setup.sh redis installs it"),
+            "haproxy": ("haproxy", "tests/setup.sh haproxy installs it"),
+        }
+        if self.with_prometheus:
+            wanted["prometheus"] = ("prometheus", "tests/setup.sh prometheus installs it, PROMETHEUS=off does without")
+        return wanted
 
     def check(self):
-        """Refuses where a program is missing, or a port is taken; each by its name, and with the way out."""
-        gateway = os.environ.get("GATEWAY_BIN") or ROOT / "target/quick/fanline"
-        wanted = {"fanline": (str(gateway), "make up builds it; GATEWAY_BIN names another")}
-        for name in ["redis-server", "haproxy"] + ["prometheus"] * self.with_prometheus:
-            wanted[name] = (name, f"tests/setup.sh {name.removesuffix('-server')} installs it")
-        if self.with_prometheus:
-            wanted["prometheus"] = ("prometheus", wanted["prometheus"][1] + "; PROMETHEUS=off does without it")
-        path = f"{os.environ.get('PATH', '')}:/usr/sbin"
-        self.programs = {name: shutil.which(where, path=path) for name, (where, _) in wanted.items()}
-        missing = [f"{where} is not on this machine: {mend}" for name, (where, mend) in wanted.items() if not self.programs[name]]
-        refuse(UNAVAILABLE, missing + self.taken()) if missing or self.taken() else None
-
-    def taken(self):
-        reasons = []
+        """Refuses where a program is missing or a port is taken: each by its name, and with the way out."""
+        missing = [told for name, told in self.wanted().items() if not self.programs[name]]
+        mistakes = [f"{where}: no such program; {mend}" for where, mend in missing]
         for name, port in self.ports.items():
-            if not is_free(port):
-                variable = name if name in PORTS else "REPLICA_PORTS"
-                reasons.append(f"port {port} ({name}) is taken: {variable}=… names another, PORTS=free takes free ones for all")
-        return reasons
+            variable = name if name in PORTS else "REPLICA_PORTS"
+            mend = f"{variable}=… names another, PORTS=free takes free ones"
+            if (same := next(other for other in self.ports if self.ports[other] == port)) != name:
+                mistakes.append(f"port {port} ({name}) is that of {same}, too; {mend}")
+            elif not is_free(port):
+                mistakes.append(f"port {port} ({name}) is taken; {mend}")
+        if mistakes:
+            refuse(UNAVAILABLE, mistakes)
 
     def url(self, port, scheme="http"):
         return f"{scheme}://127.0.0.1:{self.ports[port]}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Starts what docker-compose.yml describes as plain processes, from the same files: `make up`, `make scale`, `make down`.
+"""`make up`, `make scale`, `make down`: what docker-compose.yml describes, as plain processes, from the same files.
 
     python3 stack.py up               Redis, REPLICAS (3) replicas, HAProxy, Prometheus and a producer, until Ctrl-C
     REPLICAS=4 python3 stack.py scale starts or drains replicas while it runs, and starts again what has ended

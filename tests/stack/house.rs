@@ -67,6 +67,18 @@ impl Stack {
         self.said()
     }
 
+    /// Ends it by Ctrl-C, which reaches everybody in the terminal's group; answers what it printed at last.
+    pub fn interrupt(mut self) -> String {
+        signal_group(&self.make, "INT");
+        eventually("make up ends", || self.make.try_wait().unwrap());
+        self.said()
+    }
+
+    /// What a process has logged.
+    pub fn log(&self, name: &str) -> String {
+        std::fs::read_to_string(self.home.path().join("logs").join(format!("{name}.log"))).unwrap()
+    }
+
     fn state(&self) -> Value {
         let path = self.home.path().join("stack.json");
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
@@ -126,10 +138,14 @@ impl Drop for Stack {
         if thread::panicking() {
             eprintln!("--- make up\n{}\n---", self.said());
         }
-        let group = format!("-{}", self.make.id());
-        let _ = Command::new("kill").args(["-KILL", "--", &group]).stderr(Stdio::null()).status();
+        signal_group(&self.make, "KILL");
         let _ = self.make.wait();
     }
+}
+
+fn signal_group(leader: &Child, name: &str) {
+    let (name, group) = (format!("-{name}"), format!("-{}", leader.id()));
+    let _ = Command::new("kill").args([&name, "--", &group]).stderr(Stdio::null()).status();
 }
 
 pub fn make(target: &str, home: &Path, settings: &[(&str, &str)]) -> Command {
@@ -160,7 +176,12 @@ pub fn is_there(pid: u32) -> bool {
 }
 
 pub fn get(to: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    ask(to, &format!("GET {path} HTTP/1.0\r\nHost: {to}\r\n\r\n"))
+    get_with(to, path, "")
+}
+
+/// The same with further lines of the head.
+pub fn get_with(to: SocketAddr, path: &str, head: &str) -> std::io::Result<(u16, String)> {
+    ask(to, &format!("GET {path} HTTP/1.0\r\nHost: {to}\r\n{head}\r\n"))
 }
 
 pub fn post(to: SocketAddr, path: &str, request: &Value, key: &str) -> std::io::Result<(u16, String)> {

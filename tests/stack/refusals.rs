@@ -33,15 +33,19 @@ fn taken_ports_missing_programs_and_wrong_numbers_are_named_with_what_to_do() {
         String::from_utf8_lossy(&done.stderr).into_owned()
     };
     let said = refused(&[("PORTS", ""), ("REDIS_PORT", &port), ("GATEWAY_BIN", "/nowhere/fanline")]);
-    let expected = format!("port {port} (REDIS_PORT) is taken: REDIS_PORT=… names another, PORTS=free takes free ones");
+    let expected = format!("port {port} (REDIS_PORT) is taken; REDIS_PORT=… names another, PORTS=free takes free ones");
     assert!(said.contains(&expected), "{said}");
-    assert!(said.contains("/nowhere/fanline is not on this machine"), "{said}");
+    assert!(said.contains("/nowhere/fanline: no such program; make up builds it"), "{said}");
 
-    let said = refused(&[("REPLICAS", "9"), ("API_PORT", "many"), ("RULES", "/nowhere/rules.yaml")]);
+    let said = refused(&[("PORTS", ""), ("REDIS_PORT", "8115")]);
+    assert!(said.contains("port 8115 (INTERNAL_5) is that of REDIS_PORT, too; REPLICA_PORTS=…"), "{said}");
+
+    let said = refused(&[("REPLICAS", "9"), ("API_PORT", "many"), ("RULES", "/nowhere/rules.yaml"), ("PORTS", "any")]);
     for expected in [
         "REPLICAS=9: expected a whole number from 1 to 8, such as REPLICAS=3",
         "API_PORT=many: expected a whole number from 1 to 65535, such as API_PORT=8081",
         "RULES=/nowhere/rules.yaml: no such file",
+        "PORTS=any: expected free, or nothing",
     ] {
         assert!(said.contains(expected), "{said}");
     }

@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::crowd::Crowd;
 use crate::gateway::{PATIENCE, eventually, signal};
-use crate::house::{KEY, Stack, get, is_there};
+use crate::house::{KEY, Stack, get, get_with, is_there};
 use crate::producer::Producer;
 
 const CLIENTS: usize = 60;
@@ -79,6 +79,27 @@ fn a_replica_dies_two_are_added_one_drains_and_nothing_is_lost() {
     stack.until_balancer_finds("r1", "DOWN");
 
     crowd.judge(producer.stop());
+
+    let pids = stack.pids();
+    let said = stack.interrupt();
+    assert!(pids.iter().all(|&pid| !is_there(pid)), "{said}");
+    assert_eq!(
+        crowd.ends("r3", 1012) + crowd.ends("r2", 1012) + crowd.ends("r4", 1012),
+        CLIENTS,
+        "not drained: {said}"
+    );
+}
+
+#[test]
+fn replicas_learn_a_clients_address_from_the_balancer_and_not_from_the_client() {
+    let stack = Stack::up(&[("REPLICAS", "1"), ("PROMETHEUS", "off"), ("FANLINE_LOG__LEVEL", "debug")]);
+    let forged = "X-Forwarded-For: 203.0.113.9\r\nX-Request-Id: forged\r\n";
+    get_with(stack.at("BALANCER_PORT"), "/ws", forged).unwrap();
+    let crowd = Crowd::gather(1, stack.at("BALANCER_PORT"), "hello");
+    let log = stack.log("r1");
+    assert!(log.contains("client=127.0.0.1 request_id="), "{log}");
+    assert!(!log.contains("203.0.113.9") && !log.contains("forged"), "{log}");
+    drop(crowd);
 }
 
 /// One line to Redis; the first line of its answer.
