@@ -176,12 +176,7 @@ pub fn is_there(pid: u32) -> bool {
 }
 
 pub fn get(to: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
-    get_with(to, path, "")
-}
-
-/// The same with further lines of the head.
-pub fn get_with(to: SocketAddr, path: &str, head: &str) -> std::io::Result<(u16, String)> {
-    ask(to, &format!("GET {path} HTTP/1.0\r\nHost: {to}\r\n{head}\r\n"))
+    ask(to, &format!("GET {path} HTTP/1.0\r\nHost: {to}\r\n\r\n"))
 }
 
 pub fn post(to: SocketAddr, path: &str, request: &Value, key: &str) -> std::io::Result<(u16, String)> {

@@ -1,13 +1,14 @@
 //! Replicas die, come, and go; nobody loses a message of a topic with a history.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 
 use serde_json::json;
+use socket2::{Domain, Socket, Type};
 
 use crate::crowd::Crowd;
 use crate::gateway::{PATIENCE, eventually, signal};
-use crate::house::{KEY, Stack, get, get_with, is_there};
+use crate::house::{KEY, Stack, get, is_there};
 use crate::producer::Producer;
 
 const CLIENTS: usize = 60;
@@ -93,13 +94,25 @@ fn a_replica_dies_two_are_added_one_drains_and_nothing_is_lost() {
 #[test]
 fn replicas_learn_a_clients_address_from_the_balancer_and_not_from_the_client() {
     let stack = Stack::up(&[("REPLICAS", "1"), ("PROMETHEUS", "off"), ("FANLINE_LOG__LEVEL", "debug")]);
-    let forged = "X-Forwarded-For: 203.0.113.9\r\nX-Request-Id: forged\r\n";
-    get_with(stack.at("BALANCER_PORT"), "/ws", forged).unwrap();
-    let crowd = Crowd::gather(1, stack.at("BALANCER_PORT"), "hello");
+    let mut socket = connect_from("127.0.0.5", stack.at("BALANCER_PORT"));
+    let forged = "X-Forwarded-For: 203.0.113.9\r\nX-Request-Id: forged";
+    write!(socket, "GET /sse?topic=hello HTTP/1.1\r\nHost: stack\r\n{forged}\r\n\r\n").unwrap();
+    let mut answer = [0; 15];
+    socket.read_exact(&mut answer).unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 200 OK");
     let log = stack.log("r1");
-    assert!(log.contains("client=127.0.0.1 request_id="), "{log}");
+    assert!(log.contains("client=127.0.0.5 request_id="), "{log}");
     assert!(!log.contains("203.0.113.9") && !log.contains("forged"), "{log}");
-    drop(crowd);
+}
+
+/// A socket from another of this machine's addresses.
+fn connect_from(address: &str, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+    let from = SocketAddr::new(address.parse().unwrap(), 0);
+    socket.bind(&from.into()).unwrap();
+    socket.connect(&to.into()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.into()
 }
 
 /// One line to Redis; the first line of its answer.
