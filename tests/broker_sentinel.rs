@@ -121,7 +121,7 @@ async fn a_name_that_no_sentinel_knows_and_sentinels_that_want_a_password_are_to
     let Some(watched) = Watched::start_guarded("guarded") else { return };
     let check = async |settings: settings::Redis| {
         let replica = fanline::identity::Replica::new("test-1");
-        fanline::link::doctor::check(&settings, &replica).await.remove(0).what
+        fanline::link::doctor::check(&settings, &replica, false).await.remove(0).what
     };
     let url = watched.url();
     let without = check(settings::Redis { url: Secret::new(&*url), ..Default::default() }).await;

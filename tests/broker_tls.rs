@@ -30,7 +30,7 @@ async fn serves(settings: &settings::Redis) {
 
 /// The first thing that does not work, in words.
 async fn told(settings: &settings::Redis) -> String {
-    let findings = check(settings, &Replica::new("test-1")).await;
+    let findings = check(settings, &Replica::new("test-1"), false).await;
     findings.into_iter().find(|finding| finding.level == Level::Bad).unwrap().what
 }
 

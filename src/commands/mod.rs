@@ -75,7 +75,9 @@ fn check(loaded: &Loaded, connect: bool) -> anyhow::Result<ExitCode> {
         println!("no Redis is configured: nothing to connect to (set redis.url or REDIS_URL)");
         return Ok(ExitCode::SUCCESS);
     }
-    let findings = block_on(async { Ok(link::doctor::check(redis, &Replica::new("check-config")).await) })?;
+    let histories = loaded.settings.topics.keeps_histories();
+    let replica = Replica::new("check-config");
+    let findings = block_on(async { Ok(link::doctor::check(redis, &replica, histories).await) })?;
     findings.iter().for_each(|finding| println!("{finding}"));
     let failed = findings.iter().any(|finding| finding.level == Level::Bad);
     Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })

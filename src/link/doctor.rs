@@ -1,6 +1,8 @@
 //! `fanline check-config --connect`: tries what the gateway will do, on a channel of its own, and says what
 //! stands in its way and which command mends it. It leaves nothing behind.
 
+pub mod histories;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -114,8 +116,9 @@ pub fn grant(user: &str, pattern: &str, mode: Mode) -> String {
 }
 
 /// Looks at each Redis of these settings as replica `replica` would meet it: at its master, or at each master
-/// of a cluster. Takes a few round trips, at most some seconds where nobody answers.
-pub async fn check(settings: &settings::Redis, replica: &Replica) -> Vec<Finding> {
+/// of a cluster; also at what keeps histories, where there are `histories`. Takes a few round trips, at most some
+/// seconds where nobody answers.
+pub async fn check(settings: &settings::Redis, replica: &Replica, histories: bool) -> Vec<Finding> {
     let endpoints = match Endpoint::all(settings) {
         Ok(endpoints) => endpoints,
         Err(bad) => return vec![Finding::bad(bad.to_string(), "correct the [redis] section")],
@@ -130,7 +133,8 @@ pub async fn check(settings: &settings::Redis, replica: &Replica) -> Vec<Finding
     for endpoint in endpoints {
         let mode = Mode::of(&endpoint, settings.sharded);
         let name = client_name(replica, "doctor");
-        findings.extend(Round { endpoint, keys: keys.clone(), name, base: base.clone(), mode }.all().await);
+        let round = Round { endpoint, keys: keys.clone(), name, base: base.clone(), mode, histories };
+        findings.extend(round.all().await);
     }
     findings
 }
@@ -143,6 +147,7 @@ struct Round {
     /// What the channels begin with that are tried.
     base: String,
     mode: Mode,
+    histories: bool,
 }
 
 impl Round {
@@ -224,6 +229,9 @@ impl Visit<'_> {
         }
         findings.push(self.role());
         findings.extend(self.pubsub(channel).await);
+        if self.round.histories {
+            findings.extend(self.histories(channel).await);
+        }
         findings.push(self.output_buffer().await);
         findings
     }

@@ -1,6 +1,7 @@
 //! What this machine allows, and what `auto` means on it.
 
 use std::fs;
+use std::path::{Path, PathBuf};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -68,11 +69,28 @@ pub(super) fn replica_name(chosen: &str) -> String {
     format!("{host}-{random}")
 }
 
-/// The container's memory limit, or the machine's memory, in bytes.
+/// The memory limit of the container or the service, or the machine's memory, in bytes.
 pub(super) fn memory_limit() -> usize {
-    let group = ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
-    let limits = group.iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse::<usize>().ok());
+    let group = fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+    let limits = limit_files(&group).into_iter().filter_map(|path| fs::read_to_string(path).ok()?.trim().parse().ok());
     limits.chain(machine_memory()).min().unwrap_or(MEMORY)
+}
+
+/// Where the limits stand that hold for this process: its group's and those of the groups around it. In a container
+/// its own group is the root of what it sees; under systemd it lies some levels down.
+fn limit_files(group: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for line in group.lines() {
+        let mut fields = line.splitn(3, ':');
+        let (root, name) = match (fields.next(), fields.next()) {
+            (Some("0"), Some("")) => ("/sys/fs/cgroup", "memory.max"),
+            (_, Some("memory")) => ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            _ => continue,
+        };
+        let path = Path::new(root).join(fields.next().unwrap_or_default().trim_start_matches('/'));
+        files.extend(path.ancestors().take_while(|dir| dir.starts_with(root)).map(|dir| dir.join(name)));
+    }
+    files
 }
 
 fn machine_memory() -> Option<usize> {
@@ -80,4 +98,25 @@ fn machine_memory() -> Option<usize> {
     let line = info.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
     let kib: usize = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
     Some(kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_limit_of_every_group_around_the_process_holds() {
+        let files = |group| limit_files(group).iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        let unit = "/sys/fs/cgroup/system.slice/fanline.service/memory.max";
+        let around = ["/sys/fs/cgroup/system.slice/memory.max", "/sys/fs/cgroup/memory.max"];
+        assert_eq!(files("0::/system.slice/fanline.service\n"), [&[unit], &around[..]].concat());
+        assert_eq!(files("0::/\n"), ["/sys/fs/cgroup/memory.max"]);
+        let old = [
+            "/sys/fs/cgroup/memory/docker/1/memory.limit_in_bytes",
+            "/sys/fs/cgroup/memory/docker/memory.limit_in_bytes",
+        ];
+        assert_eq!(files("7:cpu:/\n4:memory:/docker/1\n")[..2], old);
+        assert!(files("").is_empty());
+        assert!(memory_limit() > 0);
+    }
 }

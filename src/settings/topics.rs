@@ -89,6 +89,12 @@ impl TopicRule {
 }
 
 impl TopicRules {
+    /// Whether any topic keeps a history.
+    #[must_use]
+    pub fn keeps_histories(&self) -> bool {
+        self.rules.iter().any(TopicRule::keeps_history)
+    }
+
     /// Rules in the order they are asked.
     #[must_use]
     pub fn new(rules: Vec<TopicRule>) -> Self {

@@ -15,7 +15,7 @@ use crate::broker::{HistoryError, Page, Part, PublishError, Read, Receipt};
 use crate::link::keys::Keys;
 use crate::position::Position;
 use crate::publication::{Header, Publication};
-use crate::settings::{TopicRule, TopicRules};
+use crate::settings::TopicRules;
 use crate::topic::Topic;
 
 /// What Redis says while it cannot answer, though it soon may.
@@ -62,7 +62,7 @@ impl Histories {
 
     /// Whether any topic keeps a history.
     pub fn any(&self) -> bool {
-        self.rules.load().rules.iter().any(TopicRule::keeps_history)
+        self.rules.load().keeps_histories()
     }
 
     /// Whether publishing takes more than PUBLISH.
