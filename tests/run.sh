@@ -7,8 +7,9 @@ cd "$(dirname "$0")/.."
 target=${CARGO_TARGET_DIR:-$PWD/target}
 logs=$target/checks
 export CARGO_TERM_COLOR=${CARGO_TERM_COLOR:-never} PATH=$PWD/tests/.tools/bin:$PATH:/usr/sbin
-# Tests that start the gateway start this one, and compile nothing twice.
-export GATEWAY_BIN=$target/quick/fanline
+# Tests that start the gateway start this one, and compile nothing twice. Given from outside, it is another build: the
+# image's, say.
+export GATEWAY_BIN=${GATEWAY_BIN:-$target/quick/fanline}
 [[ -n ${OFFLINE:-} ]] && export CARGO_NET_OFFLINE=true
 
 summary=()

@@ -10,6 +10,7 @@ clients=tests/clients
 deny_version=0.20.2
 helm_version=v3.19.0
 go_version=1.27.3
+actionlint_version=v1.7.12
 # Modules whose archives carry the CRDs of what the chart can make beyond Kubernetes itself.
 crd_modules=(sigs.k8s.io/gateway-api@v1.4.0 github.com/prometheus-operator/prometheus-operator@v0.85.0 github.com/kedacore/keda/v2@v2.18.1)
 crds_used='httproutes|scaledobjects|servicemonitors|podmonitors|prometheusrules'
@@ -129,6 +130,16 @@ need_compose() {
     lacks compose-spec "run tests/setup.sh with a network"
 }
 
+# What reads the workflows; it asks the shellcheck of PyPI about their scripts.
+need_actionlint() {
+    [[ $("$tools/bin/actionlint" --version 2>/dev/null) == "$actionlint_version"* ]] && return
+    if [[ -z ${OFFLINE:-} ]] && need_go; then
+        echo "setup: building actionlint $actionlint_version into tests/.tools"
+        GOBIN=$tools/bin GOFLAGS=-mod=mod quietly go install "github.com/rhysd/actionlint/cmd/actionlint@$actionlint_version" && return
+    fi
+    lacks actionlint "run tests/setup.sh with a network"
+}
+
 need_curl() {
     have curl && return
     may_install && system_package curl && return
@@ -197,12 +208,29 @@ fit_deny() {
     [[ $(printf '%s\n' 0.18.0 "${version#* }" | sort -V | head -n 1) == 0.18.0 ]]
 }
 
-# Every need_… above is one.
+# What writes the licences down, and the list of what the binary is made of: no test needs them.
+named_cargo-about() { crate cargo-about 0.9.3 --features cli; }
+named_cargo-cyclonedx() { crate cargo-cyclonedx 0.5.9; }
+
+# A program of crates.io, optimised: cargo-about compares texts for minutes as it is.
+crate() {
+    [[ $("$tools/bin/$1" "${1#cargo-}" --version 2>/dev/null) == *" $2" ]] && return
+    [[ -n ${OFFLINE:-} ]] && { lacks "$1" "run tests/setup.sh with a network"; return; }
+    echo "setup: building $1 $2 into tests/.tools (about two minutes, once)"
+    CARGO_TARGET_DIR=$tools/build quietly cargo install "$1" --version "$2" --locked --root "$tools" "${@:3}" &&
+        rm -rf "$tools/build" && return
+    lacks "$1" "cargo install $1 --version $2 --locked ${*:3} failed"
+}
+
+# Every need_… above is one; each named_… is brought only where it is named.
 known=$(compgen -A function need_ | sed s/need_// | xargs)
+only=$(compgen -A function named_ | sed s/named_// | xargs)
 [[ ${1:-} == --list ]] && { echo "$known"; exit 0; }
 mkdir -p "$tools"
 [[ $# -eq 0 ]] && set -- $known
 for need; do
-    if [[ " $known " == *" $need "* ]]; then "need_$need"; else lacks "$need" "this script knows $known"; fi
+    if [[ " $known " == *" $need "* ]]; then "need_$need"
+    elif [[ " $only " == *" $need "* ]]; then "named_$need"
+    else lacks "$need" "this script knows $known $only"; fi
 done
 exit $missing
