@@ -1,7 +1,8 @@
 # The image holds the release build of the gateway and what glibc needs: no shell, no package manager, no setting.
-#   docker build -t fanline .                            for this machine's platform
+#   docker build -t fanline .                                  for this machine's platform
 #   docker buildx build --platform linux/amd64,linux/arm64 .   for both; the other one is cross-compiled, not emulated
-#   docker build --target binary --output out .          the binary alone, as out/fanline
+#   docker build --target binary --output out .                the binary alone, as out/fanline-amd64 or out/fanline-arm64
+#   docker build --build-context binary=out .                  an image of binaries that are there already, as released
 # Images are named by tag, not by digest, so that a rebuild brings Debian's fixes of libc; the provenance of a release
 # says which digests it took.
 
@@ -46,12 +47,14 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
     cp "target/$CARGO_BUILD_TARGET/release/fanline" /fanline
 
 FROM scratch AS binary
-COPY --from=build /fanline /fanline
+ARG TARGETARCH
+COPY --from=build /fanline /fanline-$TARGETARCH
 
 # glibc, not musl: allocator, resolver and target triple are those that the tests and the measurements ran with.
 FROM gcr.io/distroless/cc-debian12:nonroot
-COPY LICENSE /usr/share/doc/fanline/
-COPY --from=binary /fanline /usr/local/bin/fanline
+ARG TARGETARCH
+COPY LICENSE .licences/THIRD-PARTY.txt /usr/share/doc/fanline/
+COPY --from=binary --chmod=755 /fanline-$TARGETARCH /usr/local/bin/fanline
 # A fanline.toml that is mounted here is read by serve and by healthcheck.
 WORKDIR /etc/fanline
 # In numbers, so that Kubernetes can see that it is not root.

@@ -5,7 +5,7 @@ TARGET := $(or $(CARGO_TARGET_DIR),target)
 FUZZ_SECONDS ?= 60
 CHAOS_SECONDS ?= 180
 
-.PHONY: help run up scale down test chaos reliability rolling bench compare peers audit fuzz loom
+.PHONY: help run up scale down test chaos reliability rolling bench compare peers audit licences sbom fuzz loom
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -58,6 +58,22 @@ peers: ## installs the peers: npm packages into load/peers, nchan by apt-get
 audit: ## asks the advisory database about every dependency; needs the network
 	tests/setup.sh cargo-deny
 	PATH="$(CURDIR)/tests/.tools/bin:$$PATH" cargo deny check advisories
+
+# --frozen: texts come from the crates alone, so that everybody writes the same.
+licences: ## writes what the binary is made of and under which licences into .licences/THIRD-PARTY.txt; some minutes
+	tests/setup.sh cargo-about
+	cargo fetch --locked
+	tests/.tools/bin/cargo-about about generate --frozen --fail --config .licences/about.toml \
+		--output-file .licences/THIRD-PARTY.txt .licences/notices.hbs
+	sed -i 's/\r$$//' .licences/THIRD-PARTY.txt
+
+# cargo-cyclonedx writes beside each manifest of the workspace; only the gateway's is handed out.
+sbom: ## writes the gateway's bill of materials in CycloneDX's form to target/fanline.cdx.json
+	tests/setup.sh cargo-cyclonedx
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) tests/.tools/bin/cargo-cyclonedx cyclonedx --quiet --format json \
+		--spec-version 1.5 --describe binaries --target x86_64-unknown-linux-gnu --no-build-deps
+	mkdir -p $(TARGET) && mv fanline_bin.cdx.json $(TARGET)/fanline.cdx.json
+	rm load/fanline-load_bin.cdx.json tests/cost/fanline-cost_bin.cdx.json
 
 fuzz: ## fuzzes the frame codec, compression and the json protocol for FUZZ_SECONDS (60); needs a nightly toolchain and cargo-fuzz
 	cargo +nightly fuzz run --fuzz-dir tests/fuzz -s none frame -- -max_total_time=$(FUZZ_SECONDS)

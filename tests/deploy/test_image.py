@@ -67,7 +67,7 @@ def test_the_last_stage_only_copies_and_says_how_to_run():
     package = tomllib.loads((ROOT / "Cargo.toml").read_text())
     assert labels["description"] == package["package"]["description"]
     assert labels["licenses"] == package["workspace"]["package"]["license"]
-    arguments = {argument.split("=")[0] for argument in stage["ARG"]}
+    arguments = {argument.split("=")[0] for argument in stage["ARG"] if "=" in argument}
     assert arguments == {label.upper() for label, value in labels.items() if value.startswith("$")} == {"VERSION", "REVISION", "CREATED"}
 
 
@@ -100,6 +100,7 @@ def test_nothing_reaches_the_builder_but_what_the_build_reads():
         "Cargo.toml",
         "Cargo.lock",
         "LICENSE",
+        ".licences/THIRD-PARTY.txt",
         "load/Cargo.toml",
         "load/src/main.rs",
         "tests/cost/Cargo.toml",
