@@ -1,7 +1,7 @@
 # The image holds the release build of the gateway and what glibc needs: no shell, no package manager, no setting.
 #   docker build -t fanline .                                  for this machine's platform
 #   docker buildx build --platform linux/amd64,linux/arm64 .   for both; the other one is cross-compiled, not emulated
-#   docker build --target binary --output out .                the binary alone, as out/fanline-amd64 or out/fanline-arm64
+#   docker build --target binary --output out .                the binary alone, as out/fanline-amd64 or -arm64
 #   docker build --build-context binary=out .                  an image of binaries that are there already, as released
 # Images are named by tag, not by digest, so that a rebuild brings Debian's fixes of libc; the provenance of a release
 # says which digests it took.

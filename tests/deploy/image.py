@@ -1,4 +1,4 @@
-"""What the tests of the image share: the Dockerfile's stages, what reaches a builder, and a root like that of the image."""
+"""What the tests of the image share: the Dockerfile's stages, what reaches a builder, and a root like the image's."""
 
 import fnmatch
 import json
@@ -11,7 +11,7 @@ from pathlib import Path
 
 from conftest import ROOT, run
 
-# What Debian's libc6 and libgcc-s1 bring, which is what the last stage's base has of libraries that a program of Rust takes.
+# What Debian's libc6 and libgcc-s1 bring: the last stage's base has both.
 LIBRARIES = {"libc.so.6", "libm.so.6", "libgcc_s.so.1", "ld-linux-x86-64.so.2", "ld-linux-aarch64.so.1"}
 
 # Bind-mounts a root onto itself, read-only and with the kernel's file systems, and becomes the program in it. As root
@@ -45,7 +45,7 @@ def last_stage():
 
 
 def context():
-    """The files that .dockerignore lets through: of the patterns that fit a file or what it lies in, the last one holds."""
+    """The files that .dockerignore lets through."""
     lines = (ROOT / ".dockerignore").read_text().splitlines()
     patterns = [line for line in lines if line and not line.startswith("#")]
     tracked = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
@@ -53,7 +53,7 @@ def context():
 
 
 def passes(name, patterns):
-    """Whether a path passes the patterns of a .dockerignore."""
+    """Whether a path passes a .dockerignore: of the patterns that fit it, or what it lies in, the last one holds."""
     parts = Path(name).parts
     ways = [parts[:length] for length in range(1, len(parts) + 1)]
     through = True
@@ -72,7 +72,7 @@ def linked(binary):
 
 
 class Image:
-    """The last stage, laid out below a directory: its own files and, of the base, the libraries and directories it needs."""
+    """The last stage, laid out below a directory: its own files, and what the binary needs of the base."""
 
     def __init__(self, root, binary):
         self.root, self.stage = root, last_stage()
@@ -107,7 +107,7 @@ class Image:
         return json.loads(self.stage["HEALTHCHECK"][-1].split(" CMD ")[1])
 
     def start(self, command, variables):
-        """Starts a command as an engine would with --read-only: the image's user, nothing but the image, these variables."""
+        """Starts a command as an engine would with --read-only: as the image's user, with nothing but these variables."""
         user, group = self.stage["USER"][-1].split(":")
         root = os.geteuid() == 0
         become = f"-S {user} -G {group}" if root else f"-U --map-user={user} --map-group={group}"

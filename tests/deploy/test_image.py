@@ -56,7 +56,9 @@ def test_hadolint_has_nothing_to_say():
 
 def test_the_last_stage_only_copies_and_says_how_to_run():
     stage = last_stage()
-    assert not {"RUN", "ENV", "ADD", "VOLUME", "SHELL"} & set(stage), "no shell there, and no setting that a file could not change"
+    assert not {"RUN", "ENV", "ADD", "VOLUME", "SHELL"} & set(stage), (
+        "no shell there, and no setting that a file could not change"
+    )
     user, group = stage["USER"][-1].split(":")
     assert int(user) > 0 and int(group) > 0
     for instruction in ["ENTRYPOINT", "CMD"]:
@@ -68,11 +70,17 @@ def test_the_last_stage_only_copies_and_says_how_to_run():
     assert labels["description"] == package["package"]["description"]
     assert labels["licenses"] == package["workspace"]["package"]["license"]
     arguments = {argument.split("=")[0] for argument in stage["ARG"] if "=" in argument}
-    assert arguments == {label.upper() for label, value in labels.items() if value.startswith("$")} == {"VERSION", "REVISION", "CREATED"}
+    assert (
+        arguments
+        == {label.upper() for label, value in labels.items() if value.startswith("$")}
+        == {"VERSION", "REVISION", "CREATED"}
+    )
 
 
 def test_the_health_check_may_take_longer_than_its_own_patience():
-    patience = re.search(r"const PATIENCE: Duration = Duration::from_secs\((\d+)\)", (ROOT / "src/client.rs").read_text())
+    patience = re.search(
+        r"const PATIENCE: Duration = Duration::from_secs\((\d+)\)", (ROOT / "src/client.rs").read_text()
+    )
     timeout = re.search(r"--timeout=(\d+)s", last_stage()["HEALTHCHECK"][-1])
     assert int(timeout[1]) > int(patience[1])
 
@@ -108,7 +116,9 @@ def test_nothing_reaches_the_builder_but_what_the_build_reads():
     }
 
 
-@pytest.mark.parametrize("pattern, name, through", [("*", "a/b", False), ("a", "a/b/c", False), ("b", "a/b", True), ("a/*", "a/b", False)])
+@pytest.mark.parametrize(
+    "pattern, name, through", [("*", "a/b", False), ("a", "a/b/c", False), ("b", "a/b", True), ("a/*", "a/b", False)]
+)
 def test_a_pattern_is_read_as_docker_reads_it(pattern, name, through):
     assert passes(name, [pattern]) == through
     assert passes(name, ["*", f"!{pattern}"]) != through
@@ -118,7 +128,14 @@ def test_what_reaches_the_builder_is_enough_for_cargo(tmp_path):
     for name in context():
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes((ROOT / name).read_bytes())
-    metadata = run("cargo", "metadata", "--locked", "--format-version=1", "--filter-platform=x86_64-unknown-linux-gnu", cwd=tmp_path)
+    metadata = run(
+        "cargo",
+        "metadata",
+        "--locked",
+        "--format-version=1",
+        "--filter-platform=x86_64-unknown-linux-gnu",
+        cwd=tmp_path,
+    )
     members = {package["name"] for package in json.loads(metadata)["packages"] if package["source"] is None}
     assert members == {"fanline", "fanline-load", "fanline-cost"}
     for source in tmp_path.glob("src/**/*.rs"):
@@ -149,9 +166,15 @@ def test_it_serves_and_drains_on_a_read_only_root_and_its_health_says_so(image, 
     public, internal = free_address(), free_address()
     if settings == "file":
         variables = {}
-        (image.root / FILE.lstrip("/")).write_text(f'public.listen = "{public}"\ninternal.listen = "{internal}"\ndrain.delay = "2s"\n')
+        (image.root / FILE.lstrip("/")).write_text(
+            f'public.listen = "{public}"\ninternal.listen = "{internal}"\ndrain.delay = "2s"\n'
+        )
     else:
-        variables = {"FANLINE_PUBLIC__LISTEN": public, "FANLINE_INTERNAL__LISTEN": internal, "FANLINE_DRAIN__DELAY": "2s"}
+        variables = {
+            "FANLINE_PUBLIC__LISTEN": public,
+            "FANLINE_INTERNAL__LISTEN": internal,
+            "FANLINE_DRAIN__DELAY": "2s",
+        }
     assert image.health(variables)[0] == 1, "nothing listens there yet"
     gateway = image.start(image.serve, variables)
     try:

@@ -1,4 +1,4 @@
-"""What a release is held to: one version, a changelog, workflows that their tools accept, licences of all it is made of."""
+"""What a release is held to: one version, a changelog, workflows that their tools accept, and everybody's licence."""
 
 import re
 import shutil
@@ -22,7 +22,9 @@ def crates():
     """Name and version of every crate in the binary, on the targets of the image."""
     found = set()
     for target in TARGETS:
-        tree = run("cargo", "tree", "--locked", "-p=fanline", "-e=normal", "--prefix=none", f"--target={target}", cwd=ROOT)
+        tree = run(
+            "cargo", "tree", "--locked", "-p=fanline", "-e=normal", "--prefix=none", f"--target={target}", cwd=ROOT
+        )
         found |= {tuple(line.split()[:2]) for line in tree.splitlines()}
     return {(name, version.removeprefix("v")) for name, version in found} - {("fanline", PACKAGE["version"])}
 
@@ -37,14 +39,20 @@ def test_actionlint_and_shellcheck_have_nothing_to_say():
 def test_a_workflow_may_no_more_than_it_needs(file):
     workflow = yaml.safe_load(file.read_text())
     assert workflow["permissions"] == {"contents": "read"}
-    writers = {"publish": {"packages", "id-token", "attestations"}, "page": {"contents"}} if file.name == "release.yml" else {}
+    writers = (
+        {"publish": {"packages", "id-token", "attestations"}, "page": {"contents"}}
+        if file.name == "release.yml"
+        else {}
+    )
     for name, job in workflow["jobs"].items():
         assert "timeout-minutes" in job or "uses" in job, f"{name} may run for ever"
         may = {what for what, right in job.get("permissions", {}).items() if right == "write"}
         assert may == writers.get(name, set()), name
     for line in file.read_text().splitlines():
         if action := re.search(r"uses: (?!\./)(\S+)(.*)", line):
-            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action[1]) and re.match(r" # v\d", action[2]), f"{line}: not named by its commit"
+            assert re.fullmatch(r"[\w./-]+@[0-9a-f]{40}", action[1]) and re.match(r" # v\d", action[2]), (
+                f"{line}: not named by its commit"
+            )
     if "checkout@" in file.read_text():
         assert file.read_text().count("checkout@") == file.read_text().count("persist-credentials: false")
 
@@ -60,7 +68,9 @@ def test_what_may_publish_builds_nothing():
     assert built["build-contexts"] == "binary=out"
     assert set(built["platforms"].split(",")) == {"linux/amd64", "linux/arm64"}
     tested = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["jobs"]["image"]
-    assert {f"linux/{row['arch']}" for row in tested["strategy"]["matrix"]["include"]} == set(built["platforms"].split(","))
+    assert {f"linux/{row['arch']}" for row in tested["strategy"]["matrix"]["include"]} == set(
+        built["platforms"].split(",")
+    )
     run_step = next(step for step in tested["steps"] if step.get("name") == "Test the binary")
     assert run_step["env"]["GATEWAY_BIN"].endswith("/out/fanline-${{ matrix.arch }}")
 
@@ -72,8 +82,19 @@ def test_workflows_compile_by_the_rust_of_the_image():
 
 def test_dependabot_looks_where_dependencies_are():
     updates = yaml.safe_load((ROOT / ".github/dependabot.yml").read_text())["updates"]
-    places = {(update["package-ecosystem"], place) for update in updates for place in update.get("directories", [update.get("directory")])}
-    files = {"cargo": "Cargo.lock", "docker": "Dockerfile", "pip": "requirements.txt", "npm": "package-lock.json", "github-actions": "Dockerfile"}
+    places = {
+        (update["package-ecosystem"], place)
+        for update in updates
+        for place in update.get("directories", [update.get("directory")])
+    }
+    files = {
+        "cargo": "Cargo.lock",
+        "docker": "Dockerfile",
+        "docker-compose": "docker-compose.yml",
+        "github-actions": ".github/workflows/ci.yml",
+        "npm": "package-lock.json",
+        "pip": "requirements.txt",
+    }
     assert {kind for kind, _ in places} == set(files)
     for kind, place in places:
         assert (ROOT / place.lstrip("/") / files[kind]).is_file(), f"no {kind} in {place}"
@@ -123,16 +144,23 @@ def may_release(root, tag="v1.2.3"):
 def test_a_release_in_order_prints_what_changed(released):
     code, notes, mistakes = may_release(released)
     assert (code, mistakes) == (0, "")
-    unreleased = re.search(r"## \[Unreleased\]\n(.*?)^## \[", (ROOT / "CHANGELOG.md").read_text(), re.DOTALL | re.MULTILINE)[1]
+    unreleased = re.search(
+        r"## \[Unreleased\]\n(.*?)^## \[", (ROOT / "CHANGELOG.md").read_text(), re.DOTALL | re.MULTILINE
+    )[1]
     assert notes.strip() == unreleased.strip()
 
 
 @pytest.mark.parametrize(
     "file, old, new, mistake",
     [
-        ("Cargo.toml", '"1.2.3"', '"1.2.4"', "Cargo.toml says version = \"1.2.4\""),
+        ("Cargo.toml", '"1.2.3"', '"1.2.4"', 'Cargo.toml says version = "1.2.4"'),
         ("helm/fanline/Chart.yaml", "\nversion: 1.2.3", "\nversion: 1.2.2", 'says version: "1.2.2", expected "1.2.3"'),
-        ("helm/fanline/Chart.yaml", 'appVersion: "1.2.3"', 'appVersion: "1.2.2"', 'says appVersion: "1.2.2", expected "1.2.3"'),
+        (
+            "helm/fanline/Chart.yaml",
+            'appVersion: "1.2.3"',
+            'appVersion: "1.2.2"',
+            'says appVersion: "1.2.2", expected "1.2.3"',
+        ),
         ("CHANGELOG.md", "## [1.2.3] - 2026-11-30", "## [1.2.3]", '"## [1.2.3] - YYYY-MM-DD"'),
         ("CHANGELOG.md", "## [1.2.3] - 2026-11-30", "## [1.2.3] - 2026-11-30\n\n## [1.2.2]", "says nothing of 1.2.3"),
     ],
