@@ -87,8 +87,11 @@ count() {
         gsub(/[;,=]/, ""); for (i = 2; i <= NF; i++) if ($i == word) n += $(i - 1) } END { print n + 0 }'
 }
 
-# What the tests of the deployment start, they start from here: the gateway of GATEWAY_BIN.
-deployment() { tests/.tools/venv/bin/python -m pytest -q -p no:cacheprovider tests/deploy; }
+# Beside the gateway of GATEWAY_BIN they start the model of a fleet. Who skips says why.
+deployment() {
+    cargo build --locked --package fanline-load --bin fanline-load &&
+        LOAD_BIN=$target/debug/fanline-load tests/.tools/venv/bin/python -m pytest -q -rs -p no:cacheprovider tests/deploy
+}
 
 rm -rf "$logs" && mkdir -p "$logs"
 setup
