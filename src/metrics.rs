@@ -91,6 +91,8 @@ pub struct Metrics {
     inbound_messages: [IntCounter; Inbound::ALL.len()],
     /// Connections that a drain has yet to close.
     pub drain_remaining: IntGauge,
+    /// 1 from SIGTERM on.
+    pub draining: IntGauge,
     /// Connections that a shed has yet to close.
     pub shed_remaining: IntGauge,
     /// 1 while `/readyz` answers 200.
@@ -197,6 +199,7 @@ impl Metrics {
                 Inbound::ALL.map(Inbound::label),
             ),
             drain_remaining: page.gauge("drain_remaining", "Connections that the drain has yet to close."),
+            draining: page.gauge("draining", "1 from SIGTERM on: through drain.delay, and while connections are closed."),
             shed_remaining: page.gauge("shed_remaining", "Connections that a shed has yet to close."),
             ready: page.gauge("ready", "1 while /readyz answers 200."),
             reload_failures: page.counter(

@@ -133,6 +133,7 @@ impl Server {
         shutdown.await;
         desk.draining.store(true, Ordering::Relaxed);
         metrics.ready.set(0);
+        metrics.draining.set(1);
         info!(delay = ?settings.drain.delay, "shutting down: not ready any more, still accepting");
         tokio::time::sleep(settings.drain.delay).await;
         closing.cancel();

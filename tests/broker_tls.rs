@@ -146,8 +146,17 @@ async fn why_redis_is_not_reached_is_counted() {
         ..Default::default()
     };
     let at = |url: String| settings::Redis { url: Secret::new(url), ..Default::default() };
+    let Some((_asking, asking)) = certificates.server("yes") else { return };
+    let expired = settings::Redis {
+        cert: certificates.path("expired.pem"),
+        key: certificates.path("expired.key"),
+        ..with(&certificates, format!("rediss://127.0.0.1:{asking}"))
+    };
+    let why = told(&expired).await;
+    assert!(why.contains("redis.cert has expired"), "{why}");
     for (settings, reason) in [
         (strange, "tls"),
+        (expired, "tls"),
         (at(format!("redis://ada:wrong@127.0.0.1:{}", redis.port())), "auth"),
         (at("redis://127.0.0.1:1".into()), "unreachable"),
     ] {

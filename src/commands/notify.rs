@@ -2,6 +2,7 @@
 //! `NOTIFY_SOCKET` is not set, nobody is told anything.
 
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fanline::server::Vitals;
@@ -32,9 +33,9 @@ pub(super) fn reloaded() {
 
 /// It drains: systemd must wait for it, also where `TimeoutStopSec` is too short.
 pub(super) fn stopping(drain: &settings::Drain) {
-    let needed = u32::try_from((drain.delay + drain.window + GRACE).as_micros()).unwrap_or(u32::MAX);
-    let (status, stay) = (NotifyState::Status("draining"), NotifyState::ExtendTimeoutUsec(needed));
-    tell(&[NotifyState::Stopping, status, stay]);
+    // In words of our own: the crate's number ends at 71 minutes.
+    let needed = format!("EXTEND_TIMEOUT_USEC={}", (drain.delay + drain.window + GRACE).as_micros());
+    tell(&[NotifyState::Stopping, NotifyState::Status("draining"), NotifyState::Custom(&needed)]);
 }
 
 /// With `WatchdogSec=`: says that it lives for as long as `/livez` would.
@@ -51,7 +52,13 @@ pub(super) async fn watchdog(vitals: Vitals) -> Infallible {
 }
 
 fn tell(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        warn!(%error, "systemd cannot be told");
+    static SAID: AtomicBool = AtomicBool::new(false);
+    // Set to nothing is not set.
+    let Some(socket) = std::env::var_os("NOTIFY_SOCKET").filter(|socket| !socket.is_empty()) else { return };
+    if let Err(error) = sd_notify::notify(states)
+        && !SAID.swap(true, Ordering::Relaxed)
+    {
+        let socket = socket.display();
+        warn!(%error, "NOTIFY_SOCKET={socket} takes no message: whoever started this does not learn that it is up; outside of systemd, unset it");
     }
 }

@@ -123,6 +123,10 @@ impl Signals {
         loop {
             tokio::select! {
                 _ = self.hup.recv() => {
+                    if shutdown.is_cancelled() {
+                        info!("SIGHUP while draining: nothing is read again");
+                        continue;
+                    }
                     notify::reloading();
                     level.set(&reload.again(sources).log.level);
                     notify::reloaded();

@@ -1,5 +1,7 @@
 //! Every key there is, in one list: what reads, prints, explains and compares settings walks it.
 
+use std::time::Duration;
+
 use super::kinds::{
     ApiKeyOf, Bound, Field, Flag, Kind, List, Listen, OrAuto, OrOff, OriginsOf, Password, Proxy, RedisUrl, Size, Span,
     Text, Whole, Words, any_text, log_level, prefix, replica_name,
@@ -37,6 +39,9 @@ impl Key<'_> {
 pub(super) fn key<'a, T, K: Kind<T> + 'a>(name: &'static str, kind: K, value: &'a mut T, doc: &'static str) -> Key<'a> {
     Key { name, doc, field: Box::new(Bound { value, kind }), live: false }
 }
+
+/// Below this a fleet would do little else than take in its clients again.
+const SHORTEST_STAY: Duration = Duration::from_secs(10);
 
 /// No message of a client and no publication is larger: beyond this a pause for one is felt by all.
 pub(super) const LARGEST: ByteSize = ByteSize::mib(64);
@@ -85,7 +90,7 @@ fn doors<'a>(public: &'a mut Public, internal: &'a mut Internal) -> Vec<Key<'a>>
         ),
         key(
             "public.max_age",
-            OrOff(Span::AboveZero),
+            OrOff(Span::AtLeast(SHORTEST_STAY)),
             max_age,
             "The longest that a connection stays open; each is closed (4203) in the last quarter of it, so that those who came together leave apart.",
         )

@@ -2,6 +2,7 @@
 //! they are, for a load balancer only places those that come.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -29,8 +30,10 @@ pub struct Shedder {
 struct Order {
     /// Ends it.
     end: CancellationToken,
-    /// It has ended.
+    /// It has ended …
     ended: CancellationToken,
+    /// … with so many who had yet to go.
+    left: Arc<AtomicUsize>,
 }
 
 /// An order that was taken.
@@ -86,6 +89,8 @@ impl Shedder {
         self.show(connections);
         let new = Order { end: self.closing.child_token(), ..Order::default() };
         *order = Some(new.clone());
+        // A task that is never begun, at the end of the process, gives its place back at once.
+        drop(order);
         let under_way = UnderWay(self.clone(), new);
         self.tasks.spawn(async move {
             let UnderWay(shedder, order) = &under_way;
@@ -99,10 +104,9 @@ impl Shedder {
     /// Ends the order that is being carried out, if one is; answers how many had yet to go.
     pub async fn end(&self) -> usize {
         let Some(order) = self.order.lock().clone() else { return 0 };
-        let left = usize::try_from(self.metrics.shed_remaining.get()).unwrap_or(0);
         order.end.cancel();
         order.ended.cancelled().await;
-        left
+        order.left.load(Ordering::Relaxed)
     }
 
     fn show(&self, left: usize) {
@@ -116,6 +120,8 @@ struct UnderWay(Arc<Shedder>, Order);
 impl Drop for UnderWay {
     fn drop(&mut self) {
         let mut order = self.0.order.lock();
+        let left = usize::try_from(self.0.metrics.shed_remaining.get()).unwrap_or(0);
+        self.1.left.store(left, Ordering::Relaxed);
         self.0.show(0);
         *order = None;
         self.1.ended.cancel();

@@ -30,7 +30,7 @@ fn open_to_this_machine(peer: Peer, headers: &HeaderMap) -> Result<(), Problem> 
         return Err(Problem::new(StatusCode::FORBIDDEN, detail));
     }
     match headers.contains_key(header::ORIGIN) {
-        true => Err(Problem::new(StatusCode::FORBIDDEN, "web pages may not publish here without internal.api_keys")),
+        true => Err(Problem::new(StatusCode::FORBIDDEN, "web pages may not use this API without internal.api_keys")),
         false => Ok(()),
     }
 }

@@ -31,6 +31,7 @@ pub fn internal(desk: Arc<Desk>) -> Router {
         .route("/metrics", get(metrics))
         .route("/version", get(version))
         .fallback(not_found)
+        .method_not_allowed_fallback(not_allowed)
         .with_state(desk)
 }
 
@@ -48,6 +49,11 @@ async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
 
 async fn version() -> Response {
     axum::Json(serde_json::json!({ "name": "fanline", "version": env!("CARGO_PKG_VERSION") })).into_response()
+}
+
+async fn not_allowed() -> Response {
+    let detail = "this path takes another method; the answer's Allow header names it";
+    super::problem::Problem::new(StatusCode::METHOD_NOT_ALLOWED, detail).into_response()
 }
 
 async fn not_found() -> Response {

@@ -9,8 +9,7 @@ use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Map, Value, json};
 
 use super::Desk;
 use super::authorize::authorize;
@@ -25,17 +24,11 @@ const BODY: usize = 4096;
 /// How long a body may take.
 const BODY_TIME: Duration = Duration::from_secs(10);
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Form {
-    fraction: f64,
-    #[serde(default = "a_minute")]
-    over: String,
-}
+/// The time where none is given.
+const OVER: Duration = Duration::from_secs(60);
 
-fn a_minute() -> String {
-    "60s".into()
-}
+/// What an order looks like.
+const FORM: &str = r#"expected {"fraction": 0.2, "over": "60s"}"#;
 
 /// Takes the order, and answers how many connections will be closed over which time.
 pub async fn shed(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, request: Request) -> Response {
@@ -55,6 +48,9 @@ pub async fn end(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, headers: 
 
 async fn try_shed(desk: &Desk, peer: Peer, request: Request) -> Result<Response, Problem> {
     authorize(&desk.rooms.live.get().internal.api_keys, peer, request.headers())?;
+    if request.uri().query().is_some_and(|query| !query.is_empty()) {
+        return Err(bad("query", format!("there are no parameters here; send a body: {FORM}")));
+    }
     let body = tokio::time::timeout(BODY_TIME, to_bytes(request.into_body(), BODY)).await;
     let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {BODY_TIME:?}"));
     let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {BODY} bytes here"));
@@ -70,26 +66,42 @@ async fn try_shed(desk: &Desk, peer: Peer, request: Request) -> Result<Response,
 
 /// Which fraction, over which time.
 fn order(body: &[u8]) -> Result<(f64, Duration), Problem> {
-    let bad = |field, detail: String| Err(Problem::field(StatusCode::BAD_REQUEST, field, detail));
-    let form: Form = match serde_json::from_slice(body) {
-        // A list would be taken for the fields in their order.
-        Ok(form) if body.trim_ascii_start().starts_with(b"{") => form,
-        Ok(_) => return bad("body", r#"expected {"fraction": 0.2, "over": "60s"}: this is a list"#.into()),
-        Err(error) => return bad("body", format!(r#"expected {{"fraction": 0.2, "over": "60s"}}: {error}"#)),
+    let form: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
+        bad("body", if body.is_empty() { format!("{FORM}, found nothing") } else { format!("{FORM}: {error}") })
+    })?;
+    if let Some(stranger) = form.keys().find(|key| !["fraction", "over"].contains(&key.as_str())) {
+        return Err(bad("body", format!("{FORM}: {:?} is no field of it", shortened(stranger))));
+    }
+    let fraction = match form.get("fraction") {
+        Some(Value::Number(number)) => number.as_f64().filter(|fraction| *fraction > 0.0 && *fraction <= 1.0),
+        _ => None,
     };
-    if !(form.fraction > 0.0 && form.fraction <= 1.0) {
-        return bad("fraction", format!("expected a number above 0 and at most 1, not {}", form.fraction));
+    let fraction = fraction.ok_or_else(|| {
+        let found = form.get("fraction").map_or_else(|| "nothing".into(), |found| shortened(&found.to_string()));
+        bad("fraction", format!("expected a number above 0 and at most 1, such as 0.2; found {found}"))
+    })?;
+    Ok((fraction, form.get("over").map_or(Ok(OVER), over)?))
+}
+
+fn over(found: &Value) -> Result<Duration, Problem> {
+    let fits = |over: &Duration| !over.is_zero() && *over <= LONGEST;
+    let text = found.as_str().map_or_else(|| found.to_string(), ToOwned::to_owned);
+    if let (Value::String(_), Some(over)) = (found, duration(&text).filter(fits)) {
+        return Ok(over);
     }
-    match duration(&form.over) {
-        Some(over) if !over.is_zero() && over <= LONGEST => Ok((form.fraction, over)),
-        _ => {
-            let meant = guess_duration(&form.over).filter(|over| !over.is_zero());
-            let meant = meant.map(|over| format!("; write {:?}", write_duration(over))).unwrap_or_default();
-            let expected = r#"expected a duration above zero such as "30s" or "5m", at most "720h""#;
-            let found: String = form.over.chars().take(40).collect();
-            bad("over", format!("{expected}, not {found:?}{meant}"))
-        }
-    }
+    let meant = guess_duration(&text).filter(fits).map(|over| format!("; write {:?}", write_duration(over)));
+    let expected = r#"expected a duration above zero such as "30s" or "5m", at most "720h""#;
+    let (found, meant) = (shortened(&found.to_string()), meant.unwrap_or_default());
+    Err(bad("over", format!("{expected}; found {found}{meant}")))
+}
+
+fn bad(field: &'static str, detail: String) -> Problem {
+    Problem::field(StatusCode::BAD_REQUEST, field, detail)
+}
+
+/// As much of what a stranger sent as a message needs.
+fn shortened(text: &str) -> String {
+    text.chars().take(40).collect()
 }
 
 #[cfg(test)]
@@ -107,17 +119,29 @@ mod tests {
     }
 
     #[test]
-    fn a_bad_order_names_what_is_wrong_and_what_to_write() {
-        for fraction in ["0", "-0.1", "1.01", "20", "1e999"] {
+    fn a_bad_order_names_the_field_what_was_found_and_what_to_write() {
+        for fraction in ["0", "-0.1", "1.01", "20", "\"0.5\"", "null"] {
             let said = said(&format!(r#"{{"fraction":{fraction},"over":"60s"}}"#));
-            assert!(said.contains("above 0 and at most 1") || said.contains("out of range"), "{said}");
+            assert!(said.contains("field: Some(\"fraction\")") && said.contains("above 0 and at most 1"), "{said}");
         }
-        assert!(said(r#"{"fraction":0.2,"over":"60 sec"}"#).contains(r#"write \"1m\""#), "60 sec");
-        assert!(said(r#"{"fraction":0.2,"over":"0s"}"#).contains("above zero"));
-        assert!(said(r#"{"fraction":0.2,"over":"721h"}"#).contains("720h"));
-        assert!(said(r#"{"fraction":"0.2"}"#).contains("body"));
-        assert!(said(r#"{"fractoin":0.2}"#).contains("unknown field `fractoin`"));
-        assert!(said(r#"[0.2,"60s"]"#).contains("a list"));
-        assert!(said("").contains("expected {"));
+        assert!(said("{}").contains("found nothing"), "{}", said("{}"));
+        for (over, told) in [
+            (r#""60 sec""#, r#"write \"1m\""#),
+            ("60", r#"write \"1m\""#),
+            (r#""0s""#, "above zero"),
+            (r#""721h""#, "at most"),
+            ("null", "found null"),
+        ] {
+            let said = said(&format!(r#"{{"fraction":0.2,"over":{over}}}"#));
+            assert!(said.contains("field: Some(\"over\")") && said.contains(told), "{over}: {said}");
+        }
+        assert!(said(r#"{"fractoin":0.2}"#).contains("fractoin"));
+        for body in ["", "[0.2]", "null", "{", "1"] {
+            assert!(
+                said(body).contains("expected {") && said(body).contains("field: Some(\"body\")"),
+                "{}",
+                said(body)
+            );
+        }
     }
 }

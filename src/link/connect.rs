@@ -134,7 +134,8 @@ impl Dialer {
                 let socket = within(place, "dialling", TcpStream::connect((host.as_str(), *port))).await?;
                 tune(&socket).map_err(|why| refused(place, &why))?;
                 let Some(tls) = tls else { return self.greet(place, socket, config, name).await };
-                let socket = within(place, "shaking hands (TLS; is that its TLS port?)", tls.wrap(host, socket)).await;
+                let socket =
+                    within(place, "shaking hands (TLS; is that its TLS port?)", tls.wrap(place, host, socket)).await;
                 let socket = socket.map_err(ConnectError::encrypting)?;
                 self.greet(place, socket, config, name).await
             }

@@ -180,9 +180,12 @@ impl Round {
     }
 
     fn unreachable(&self, error: &ConnectError) -> Finding {
-        let mend = match error.to_string().contains("NOPERM") {
-            true => grant(self.endpoint.user(), &self.keys.pattern(), self.mode),
-            false => "start Redis, or correct redis.url, its user or its password".into(),
+        let mend = match error {
+            error if error.to_string().contains("NOPERM") => {
+                grant(self.endpoint.user(), &self.keys.pattern(), self.mode)
+            }
+            ConnectError::Tls { .. } => "correct redis.ca, redis.cert and redis.key, or what the server shows".into(),
+            _ => "start Redis, or correct redis.url, its user or its password".into(),
         };
         Finding::bad(error.to_string(), mend)
     }
@@ -229,7 +232,8 @@ impl Visit<'_> {
         }
         findings.push(self.role());
         findings.extend(self.pubsub(channel).await);
-        if self.round.histories {
+        // A replica refuses to be written to, of which more was said already.
+        if self.round.histories && self.wire.server.role == Role::Master {
             findings.extend(self.histories(channel).await);
         }
         findings.push(self.output_buffer().await);

@@ -3,6 +3,7 @@
 
 pub mod address;
 pub mod backoff;
+mod certificate;
 pub mod cluster;
 pub mod connect;
 pub mod doctor;

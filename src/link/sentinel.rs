@@ -76,6 +76,9 @@ impl Sentinels {
         let answers = driven(&mut driver, connection.send_packed_commands(&both, 0, 2)).await;
         let answers = answers.map_err(|error| format!("{place}: {error}"))?;
         read(answers).map_err(|error| match error {
+            Some(error) if error.to_string().contains("unknown command") => format!(
+                "{place} is no Sentinel ({error}); name the Sentinels, most often on port 26379, or write redis://"
+            ),
             Some(error) => format!("{place}: {error}"),
             None => format!(
                 "{place} watches no master of this name; write redis+sentinel://…/NAME as `SENTINEL MASTERS` has it"

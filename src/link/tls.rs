@@ -1,20 +1,18 @@
 //! TLS towards Redis: whom we trust, who we are, and what to write where that does not fit.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{CertificateError, ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
-use x509_cert::Certificate;
-use x509_cert::der::Decode;
 
+use crate::link::address::Place;
+use crate::link::certificate::{Ends, end};
 use crate::settings;
 
 /// Makes encrypted connections.
@@ -22,15 +20,6 @@ use crate::settings;
 pub struct Tls {
     connector: TlsConnector,
     ends: Arc<Ends>,
-}
-
-/// When certificates end, in seconds since 1970.
-#[derive(Default)]
-struct Ends {
-    /// Ours.
-    own: Option<i64>,
-    /// The servers', as each last showed them.
-    servers: Mutex<BTreeMap<String, i64>>,
 }
 
 /// Why there can be none.
@@ -62,7 +51,7 @@ impl Tls {
             (path, "") => return Err(unfit("redis.cert", path, "a certificate without redis.key; set that too")),
             (cert, key) => {
                 let chain = certificates("redis.cert", cert)?;
-                own = first_end(&chain);
+                own = end(&chain);
                 let secret = PrivateKeyDer::from_pem_file(key).map_err(|error| {
                     unfit(
                         "redis.key",
@@ -74,16 +63,21 @@ impl Tls {
                 fits.map_err(|error| unfit("redis.cert", cert, format_args!("it does not fit redis.key: {error}")))?
             }
         };
-        let ends = Arc::new(Ends { own, ..Ends::default() });
+        let ends = Arc::new(Ends::with(own));
         Ok(Self { connector: TlsConnector::from(Arc::new(config)), ends })
     }
 
-    /// Shakes hands with the server that `host` names.
-    pub(super) async fn wrap(&self, host: &str, socket: TcpStream) -> Result<TlsStream<TcpStream>, String> {
+    /// Shakes hands with the server at `place`, which `host` names.
+    pub(super) async fn wrap(
+        &self,
+        place: &Place,
+        host: &str,
+        socket: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, String> {
         let name = ServerName::try_from(host.to_owned()).map_err(|error| error.to_string())?;
         let socket = self.connector.connect(name, socket).await.map_err(|error| explained(host, &error))?;
-        if let Some(end) = socket.get_ref().1.peer_certificates().and_then(first_end) {
-            self.ends.servers.lock().insert(host.to_owned(), end);
+        if let Some(chain) = socket.get_ref().1.peer_certificates() {
+            self.ends.note(place.to_string(), chain);
         }
         Ok(socket)
     }
@@ -91,17 +85,8 @@ impl Tls {
     /// When the first of the certificates ends, ours and those that the servers showed, in seconds since 1970.
     #[must_use]
     pub fn first_end(&self) -> Option<i64> {
-        self.ends.servers.lock().values().copied().chain(self.ends.own).min()
+        self.ends.first()
     }
-}
-
-/// When the first of a chain ends. What cannot be read is rustls' to judge.
-fn first_end(chain: &[CertificateDer<'_>]) -> Option<i64> {
-    let end = |one: &CertificateDer<'_>| {
-        let one = Certificate::from_der(one).ok()?;
-        i64::try_from(one.tbs_certificate().validity().not_after.to_unix_duration().as_secs()).ok()
-    };
-    chain.iter().filter_map(end).min()
 }
 
 fn unfit(key: &'static str, path: &str, why: impl fmt::Display) -> BadTls {
@@ -158,16 +143,19 @@ fn explained(host: &str, error: &std::io::Error) -> String {
 }
 
 /// What a server that hangs up after the handshake says, and what mends it: only then does it judge our own
-/// certificate.
+/// certificate. None where it is not TLS that it hangs up for.
 pub(super) fn alerted(error: &str) -> Option<String> {
     let mend = match error {
+        error if !error.contains("received fatal alert") => return None,
+        error if error.contains("CertificateExpired") => "redis.cert has expired; renew it",
+        error if error.contains("CertificateRevoked") => "redis.cert was revoked; have a new one made",
         error if error.contains("UnknownCA") => {
             "it does not trust the CA of redis.cert; add that to its tls-ca-cert-file"
         }
         error if error.contains("CertificateRequired") => {
             "it wants a certificate of ours; set redis.cert and redis.key"
         }
-        _ => return None,
+        error => return Some(error.into()),
     };
     Some(format!("{error}: {mend}"))
 }

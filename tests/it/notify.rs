@@ -54,8 +54,11 @@ fn a_service_manager_hears_of_the_start_of_reloads_and_of_the_end() {
     signal(service.process.id(), "TERM");
     // The delay, the window, and ten seconds for what is left.
     assert_eq!(service.hears(), ["STOPPING=1", "STATUS=draining", "EXTEND_TIMEOUT_USEC=17000000"]);
+    signal(service.process.id(), "HUP");
     let status = eventually("it ends", || service.process.try_wait().unwrap());
     assert!(status.success(), "{status}");
+    service.manager.set_nonblocking(true).unwrap();
+    assert!(service.manager.recv(&mut [0; 64]).is_err(), "while it drains nothing is read again");
 }
 
 #[test]

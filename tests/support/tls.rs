@@ -27,8 +27,10 @@ impl Certificates {
         params.distinguished_name.push(DnType::CommonName, format!("a CA of the tests, {}", fastrand::u64(..)));
         let ca = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
         certificates.write("ca.pem", &ca.pem());
-        let server = ("server", vec!["127.0.0.1".into(), "localhost".into()], 2096);
-        for (name, hosts, until) in [server, ("client", vec!["us".into()], 2095)] {
+        let (server, client) = (vec!["127.0.0.1".into(), "localhost".into()], vec!["us".into()]);
+        for (name, hosts, until) in
+            [("server", server, 2096), ("client", client.clone(), 2095), ("expired", client, 2001)]
+        {
             let key = KeyPair::generate().unwrap();
             let mut params = CertificateParams::new(hosts).unwrap();
             params.not_after = rcgen::date_time_ymd(until, 1, 1);
@@ -39,7 +41,7 @@ impl Certificates {
         certificates
     }
 
-    /// The path of `ca.pem`, `client.pem`, `client.key`, `server.pem` or `server.key`.
+    /// The path of `ca.pem`, or of `client`, `expired` (a client's, too) or `server` with `.pem` or `.key`.
     pub fn path(&self, name: &str) -> String {
         let path: PathBuf = self.dir.path().join(name);
         path.to_str().unwrap().to_owned()

@@ -77,6 +77,8 @@ pub(in crate::config) enum Span {
     FromZero,
     /// None at all is of no use.
     AboveZero,
+    /// Less does harm.
+    AtLeast(Duration),
 }
 
 impl Kind<Duration> for Span {
@@ -84,6 +86,9 @@ impl Kind<Duration> for Span {
         match self {
             Self::FromZero => "a duration such as \"500ms\", \"10s\" or \"1m30s\", at most \"720h\"".into(),
             Self::AboveZero => "a duration above zero such as \"500ms\", \"10s\" or \"1m30s\", at most \"720h\"".into(),
+            Self::AtLeast(least) => {
+                format!("a duration such as \"1m30s\" or \"1h\", from {} to \"720h\"", quote(&write_duration(*least)))
+            }
         }
     }
 
@@ -91,6 +96,7 @@ impl Kind<Duration> for Span {
         let least = match self {
             Self::FromZero => Duration::ZERO,
             Self::AboveZero => Duration::from_millis(1),
+            Self::AtLeast(least) => *least,
         };
         let fits = |span: &Duration| (least..=LONGEST).contains(span);
         let text = match raw {

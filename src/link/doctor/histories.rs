@@ -1,32 +1,17 @@
-//! Whether our user may do what keeps histories: each command is tried, on keys that go at once.
+//! Whether what keeps histories works: each command is tried, on keys that go at once.
 
 use redis::{Cmd, RedisError, Value};
 
 use super::{Finding, Visit};
 
-/// What the script does to its two keys, and nothing else. What cannot be taken away again is not written.
-const TRIAL: &str = r"
-local why
-local function try(...)
-  local said = redis.pcall(...)
-  if type(said) == 'table' and said.err then
-    why = why or said.err
-    return false
-  end
-  return true
-end
-local last, stream = KEYS[1], KEYS[2]
-try('TIME')
-try('GET', last)
-try('XREVRANGE', stream, '+', '-', 'COUNT', 1)
-if try('PEXPIRE', last, 0) then
-  try('XADD', stream, 'MAXLEN', 1, '*', 'd', '')
-  try('SET', last, '0-0')
-  redis.call('PEXPIRE', last, 0)
-  redis.call('PEXPIRE', stream, 0)
-end
-return why and redis.error_reply(why) or 1
-";
+/// What the script reads, and what takes away again what it writes.
+const READS: &str = "redis.call('TIME') redis.call('GET', KEYS[1]) redis.call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1) \
+                     redis.call('PEXPIRE', KEYS[1], 0) return 1";
+
+/// What it writes; only to be tried where that can be taken away. Writing comes first: a full Redis lets a script go on
+/// that has written already.
+const WRITES: &str = "redis.call('XADD', KEYS[2], 'MAXLEN', 1, '*', 'd', '') redis.call('PEXPIRE', KEYS[2], 0) \
+                      redis.call('SET', KEYS[1], '0-0', 'PX', 1) redis.call('PEXPIRE', KEYS[1], 0) return 1";
 
 /// What the gateway's user needs, beside publishing and listening.
 #[must_use]
@@ -37,55 +22,117 @@ pub fn grant(user: &str, pattern: &str) -> String {
     )
 }
 
+/// A command, and what it answers where it is allowed: one is made to fail behind the permission.
+struct Trial {
+    command: Cmd,
+    /// A part of the error that is as it should be.
+    fails_with: Option<&'static str>,
+}
+
 impl Visit<'_> {
     /// Tries them on the keys of a channel.
     pub(super) async fn histories(&mut self, channel: &str) -> Vec<Finding> {
-        let (user, pattern) = (self.round.endpoint.user().to_owned(), self.round.keys.pattern());
-        let mut bad = Vec::new();
-        for command in tried(channel, self.wire.server.is_at_least((7, 0))) {
-            if let Err(error) = self.ask::<Value>(&command).await
-                && refuses(&error)
-            {
-                bad.push(format!("{}: {error}", name(&command)));
-            }
+        let (last, stream) = (format!("{{{channel}}}:last"), format!("{{{channel}}}:stream"));
+        let mut refused = self.refused(&keeping(&last, &stream)).await;
+        if refused.is_empty() {
+            refused = self.refused(&[Trial::of(&["EVAL", WRITES, "2", &last, &stream])]).await;
         }
-        match bad.as_slice() {
-            [] => vec![Finding::good(format!("what keeps histories is allowed on {{{pattern}"))],
-            bad => bad
-                .iter()
-                .map(|what| Finding::bad(format!("histories, as user {user}: {what}"), grant(&user, &pattern)))
-                .collect(),
+        let mut findings = vec![self.kept(&refused)];
+        if self.wire.server.is_at_least((7, 0)) {
+            let refused = self.refused(&offering()).await;
+            findings.push(self.offered(&refused));
         }
+        findings
+    }
+
+    /// Which of them do not answer as they should, and what they answer.
+    async fn refused(&mut self, trials: &[Trial]) -> Vec<(String, String)> {
+        let mut refused = Vec::new();
+        for trial in trials {
+            let answer = self.ask::<Value>(&trial.command).await;
+            refused.extend(trial.unexpected(answer).map(|error| (name(&trial.command), error)));
+        }
+        refused
+    }
+
+    fn kept(&self, refused: &[(String, String)]) -> Finding {
+        let (user, pattern) = (self.round.endpoint.user(), self.round.keys.pattern());
+        let Some((_, error)) = refused.first() else {
+            return Finding::good(format!("what keeps histories works on {{{pattern}"));
+        };
+        let what = format!("histories, as user {user}: {} does not work: {error}", names(refused));
+        Finding::bad(what, mend(error, user, &pattern))
+    }
+
+    /// No mistake: where no producer calls the function, our user need not be able to replace libraries.
+    fn offered(&self, refused: &[(String, String)]) -> Finding {
+        let Some((_, error)) = refused.first() else {
+            return Finding::good("FCALL fanline_publish can be offered to producers");
+        };
+        let mend = mend(error, self.round.endpoint.user(), &self.round.keys.pattern());
+        Finding::good(format!(
+            "producers cannot FCALL fanline_publish, for {} does not work: {error}; to offer it: {mend}",
+            names(refused)
+        ))
     }
 }
 
-/// The commands that keep, read and offer histories. Those of functions are made to fail behind the permission.
-fn tried(channel: &str, functions: bool) -> Vec<Cmd> {
-    let (last, stream) = (format!("{{{channel}}}:last"), format!("{{{channel}}}:stream"));
-    let command = |words: &[&str]| {
+fn names(refused: &[(String, String)]) -> String {
+    let names: Vec<&str> = refused.iter().map(|(name, _)| name.as_str()).collect();
+    names.join(", ")
+}
+
+impl Trial {
+    fn of(words: &[&str]) -> Self {
         let mut command = redis::cmd(words[0]);
         command.arg(&words[1..]);
-        command
-    };
-    let mut all = vec![
-        command(&["EVAL", TRIAL, "2", &last, &stream]),
-        command(&["EVALSHA", &"0".repeat(40), "2", &last, &stream]),
-        command(&["GET", &last]),
-        command(&["MGET", &last]),
-        command(&["XRANGE", &stream, "-", "+", "COUNT", "1"]),
-        command(&["XREVRANGE", &stream, "+", "-", "COUNT", "1"]),
-    ];
-    if functions {
-        all.push(command(&["FUNCTION", "LIST", "LIBRARYNAME", "none"]));
-        all.push(command(&["FUNCTION", "LOAD", "no library"]));
+        Self { command, fails_with: None }
     }
-    all
+
+    fn failing(words: &[&str], with: &'static str) -> Self {
+        Self { fails_with: Some(with), ..Self::of(words) }
+    }
+
+    /// What it answers, where that is not as it should be.
+    fn unexpected(&self, answer: Result<Value, RedisError>) -> Option<String> {
+        let said = answer.err()?.to_string();
+        let meant = self.fails_with.is_some_and(|with| said.to_lowercase().contains(with));
+        (!meant).then_some(said)
+    }
 }
 
-/// Whether it is the user that is not allowed to. A script tells it in words, which differ between versions.
-fn refuses(error: &RedisError) -> bool {
-    let said = error.to_string();
-    error.code() == Some("NOPERM") || ["permission", "can't run this command"].iter().any(|words| said.contains(words))
+/// What keeps and reads histories, but for what writes.
+fn keeping(last: &str, stream: &str) -> Vec<Trial> {
+    vec![
+        Trial::of(&["EVAL", READS, "2", last, stream]),
+        Trial::failing(&["EVALSHA", &"0".repeat(40), "2", last, stream], "matching script"),
+        Trial::of(&["GET", last]),
+        Trial::of(&["MGET", last]),
+        Trial::of(&["XRANGE", stream, "-", "+", "COUNT", "1"]),
+        Trial::of(&["XREVRANGE", stream, "+", "-", "COUNT", "1"]),
+    ]
+}
+
+/// What brings producers their function.
+fn offering() -> Vec<Trial> {
+    vec![
+        Trial::of(&["FUNCTION", "LIST", "LIBRARYNAME", "none"]),
+        Trial::failing(&["FUNCTION", "LOAD", "no library"], "missing library"),
+    ]
+}
+
+/// What to do about it. A script tells of a missing right in words, which differ between versions.
+fn mend(error: &str, user: &str, pattern: &str) -> String {
+    let says = |words: &[&str]| words.iter().any(|words| error.contains(words));
+    if says(&["NOPERM", "permission", "can't run this command"]) {
+        grant(user, pattern)
+    } else if says(&["unknown command", "nknown Redis command", "unknown subcommand"]) {
+        "this server does not offer the command: take another Redis, or history_size out of the topic rules".into()
+    } else if says(&["OOM", "maxmemory"]) {
+        "give Redis more memory: CONFIG SET maxmemory".into()
+    } else {
+        "look at Redis' log".into()
+    }
 }
 
 fn name(command: &Cmd) -> String {
