@@ -57,6 +57,25 @@ def test_the_policy_lets_out_to_dns_and_redis_only():
     assert to[0]["podSelector"]["matchLabels"]["app.kubernetes.io/component"] == "redis"
 
 
+@pytest.mark.parametrize(
+    ("url", "ports"),
+    [
+        ("redis://redis", {6379}),
+        ("redis://redis:7777/3?x=:9", {7777}),
+        ("rediss://fanline@redis:7777", {7777}),
+        ("redis://[fd00::12]:6380", {6380}),
+        ("redis://[fd00::12]", {6379}),
+        (["redis://a:7001", "redis://[fd00::1:2]:7002/0"], {7001, 7002}),
+        ("redis+sentinel://a:7001,b,[fd00::9]:7003/mymaster", {7001, 26379, 7003}),
+        ("rediss+cluster://me@a:7001,b:7002", {7001, 7002}),
+    ],
+)
+def test_the_policy_opens_the_ports_of_the_url_and_no_others(url, ports):
+    values = {"networkPolicy": {"enabled": True, "redisPorts": []}, "config": {"redis": {"url": url}}}
+    egress = with_values(values).one("NetworkPolicy")["spec"]["egress"]
+    assert {port["port"] for port in egress[1]["ports"]} == ports
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_no_door_leads_to_the_internal_port(name):
     manifests = rendered(name)
