@@ -114,6 +114,13 @@ def test_the_grace_period_outlasts_the_drain(delay, window, seconds):
     assert manifests.one("Deployment")["spec"]["progressDeadlineSeconds"] > seconds
 
 
+@pytest.mark.parametrize(("ready", "deadline"), [(0, 630), (30, 630), (3600, 4200)])
+def test_a_replica_may_take_as_long_as_it_must_be_ready(ready, deadline):
+    """The API server refuses a deadline that is not above minReadySeconds."""
+    spec = with_values({"minReadySeconds": ready}).one("Deployment")["spec"]
+    assert (spec["minReadySeconds"], spec["progressDeadlineSeconds"]) == (ready, deadline)
+
+
 def test_the_grace_period_of_the_gateways_own_defaults():
     assert rendered("minimal").gateway()["spec"]["terminationGracePeriodSeconds"] == 40
 
