@@ -123,6 +123,7 @@ def test_the_notes_warn(copy_of_chart):
         "made up at install",
         "tells /metrics to everybody",
         "No ServiceMonitor",
+        'No registry has an image called just "fanline"',
     ):
         assert warning in trial
     assert "There is one replica" not in trial
@@ -138,6 +139,15 @@ def test_the_notes_warn(copy_of_chart):
         "a quarter of the node's memory",
     ):
         assert warning in alone
+
+
+def test_the_notes_warn_of_ports_that_nobody_named(copy_of_chart):
+    hidden = ("--set=config.redis.url=,secrets.redisUrl.existingSecret=redis,networkPolicy.enabled=true",)
+    assert "List its ports in networkPolicy.redisPorts" in notes("minimal", copy_of_chart, *hidden)
+    named = notes("minimal", copy_of_chart, *hidden, "--set=networkPolicy.redisPorts={6380}")
+    assert "networkPolicy.redisPorts" not in named
+    seen = notes("minimal", copy_of_chart, "--set=networkPolicy.enabled=true")
+    assert "networkPolicy.redisPorts" not in seen
 
 
 def test_the_notes_have_nothing_to_say_against_production(copy_of_chart):

@@ -45,6 +45,19 @@ ALONE = [
     ),
     ({"config": {"public": {"listen": "8080"}}}, 'config.public.listen = "8080" is no address with a port'),
     ({"config": {"public": {"listen": "0.0.0.0:8081"}}}, "share port 8081"),
+    (
+        {"env": [{"name": "FANLINE_DRAIN__WINDOW", "value": "5m"}]},
+        "terminationGracePeriodSeconds is worked out of config.drain: take it away and set config.drain.window",
+    ),
+    (
+        {"env": [{"name": "FANLINE_PUBLIC__LISTEN", "value": "0.0.0.0:80"}]},
+        "env has FANLINE_PUBLIC__LISTEN, which would win over config.public.listen",
+    ),
+    (
+        {"env": [{"name": "FANLINE_INTERNAL__LISTEN", "value": "0.0.0.0:81"}]},
+        "worked out of that: take it away and set config.internal.listen",
+    ),
+    ({"env": [{"name": "PORT", "value": "80"}]}, "env has PORT, which would win over config.public.listen"),
     ({"replicaCount": 2}, "2 replicas without a Redis would not hear each other"),
     ({"autoscaling": {"enabled": True}}, "12 replicas without a Redis"),
 ]

@@ -78,6 +78,11 @@ def test_images_have_a_version_and_ours_is_built_from_here(services):
         assert re.search(r":v?\d+\.\d+\.\d+", one["image"]), f"{name}: {one['image']}: expected a full version"
 
 
+def test_the_charts_redis_for_trials_is_the_same(services):
+    chart = yaml.safe_load((ROOT / "helm/fanline/values.yaml").read_text())["trialRedis"]["image"]
+    assert chart == f"docker.io/library/{services['redis']['image']}", "one of them is older"
+
+
 def test_only_this_machine_reaches_it_and_containers_may_do_nothing(services):
     for name, one in services.items():
         assert all(port["host_ip"] == "127.0.0.1" for port in one.get("ports", [])), name

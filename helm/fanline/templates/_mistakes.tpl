@@ -2,7 +2,7 @@
 
 {{- define "fanline.check" -}}
 {{- $mistakes := list }}
-{{- range list "config" "redis" "scale" "doors" }}
+{{- range list "config" "env" "redis" "scale" "doors" }}
 {{- range splitList "\n" (include (printf "fanline.mistakes.%s" .) $ | trim) }}
 {{- with trim . }}{{ $mistakes = append $mistakes (printf "- %s" .) }}{{ end }}
 {{- end }}
@@ -42,6 +42,21 @@ secrets.{{ $secret }} has both a value and an existingSecret: take one away
 {{- end }}
 {{- if and (dig (first $path) (last $path) "" $.Values.config) (or $given.value $given.existingSecret) }}
 config.{{ $setting }} and secrets.{{ $secret }} are both set: take one away
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* A variable wins over config, and what the chart works out of config would be wrong. envFrom it cannot see. */}}
+{{- define "fanline.mistakes.env" -}}
+{{- $ports := "the container's ports are worked out of" }}
+{{- $settings := dict "FANLINE_PUBLIC__LISTEN" "public.listen" "FANLINE_INTERNAL__LISTEN" "internal.listen" "PORT" "public.listen" }}
+{{- range .Values.env }}
+{{- if hasPrefix "FANLINE_DRAIN__" .name }}
+{{- $setting := printf "config.drain.%s" (trimPrefix "FANLINE_DRAIN__" .name | lower) }}
+env has {{ .name }}, which would win over {{ $setting }}, and terminationGracePeriodSeconds is worked out of config.drain: take it away and set {{ $setting }}
+{{- else if hasKey $settings .name }}
+{{- $setting := printf "config.%s" (get $settings .name) }}
+env has {{ .name }}, which would win over {{ $setting }}, and {{ $ports }} that: take it away and set {{ $setting }}
 {{- end }}
 {{- end }}
 {{- end }}
