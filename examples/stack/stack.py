@@ -65,16 +65,24 @@ def claim(state):
 
 def serve(house):
     """Until we are asked to end: does what `scale` asks for."""
-    wanted = house.state / "wanted"
-    wanted.unlink(missing_ok=True)
+    wanted, taken = requests(house.state)
+    for old in (wanted, taken):
+        old.unlink(missing_ok=True)
     while True:
         if wanted.exists():
-            number = int(wanted.read_text())
+            # Out of the way of the next one, which may come while this one is done.
+            wanted.replace(taken)
+            number = int(taken.read_text())
             print(f"stack: scaling to {number} replicas", flush=True)
             house.scale(number)
-            wanted.unlink()
+            taken.unlink()
         house.look()
         time.sleep(0.1)
+
+
+def requests(state):
+    """How many replicas are asked for, and what of it is being done."""
+    return state / "wanted", state / "taken"
 
 
 def scale():
@@ -82,9 +90,10 @@ def scale():
     number = replicas(default=stack["replicas"])
     if isinstance(number, str):
         refuse(USAGE, [number])
-    wanted = folder() / "wanted"
+    wanted, taken = requests(folder())
     replace(wanted, str(number))
-    until("it has taken that up", lambda: not wanted.exists(), PATIENCE)
+    # In this order: a request is in one of the two until it is done. Each replica may take its time, and what else has ended.
+    until("it has done that", lambda: running() and not wanted.exists() and not taken.exists(), PATIENCE * (number + 4))
     until("the others have drained", lambda: len(names(running())) <= number, DRAIN + 10)
     print(f"stack: {number} replicas, there were {stack['replicas']}: {' '.join(names(running()))}")
 

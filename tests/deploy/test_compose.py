@@ -139,14 +139,18 @@ def test_prometheus_accepts_its_configuration_and_scrapes_whom_compose_starts(se
     inside = lay_out(services, "prometheus", tmp_path) / "etc/prometheus"
     said = run(need("promtool"), "check", "config", inside / "prometheus.yml")
     assert "rules found" in said, "no rules are mounted"
-    [targets] = yaml.safe_load((inside / "targets/fanline.yml").read_text())
-    replicas = services["fanline"]["deploy"]["replicas"]
-    assert targets["targets"] == [f"fanline-fanline-{slot}:8081" for slot in range(1, replicas + 1)]
-    [balancer] = yaml.safe_load((inside / "targets/haproxy.yml").read_text())
-    assert balancer["targets"] == ["haproxy:8404"]
-    jobs = yaml.safe_load((inside / "prometheus.yml").read_text())["scrape_configs"]
-    files = [name for job in jobs for sd in job["file_sd_configs"] for name in sd["files"]]
-    assert all((inside / name).exists() for name in files), files
+    config = yaml.safe_load((inside / "prometheus.yml").read_text())
+    fanline, balancer = config.pop("scrape_configs")
+    # The service's name stands for all of its containers, so that whoever scales has nothing to write.
+    [found] = fanline["dns_sd_configs"]
+    assert found["names"] == ["fanline"] and "fanline" in services and found["type"] == "A"
+    listen = (STACK / "fanline.toml").read_text().split("[internal]")[1]
+    assert f'listen = "0.0.0.0:{found["port"]}"' in listen
+    assert balancer["static_configs"] == [{"targets": ["haproxy:8404"]}]
+    # The two files differ in whom they scrape, and in nothing else.
+    other = yaml.safe_load((STACK / "prometheus.yml").read_text())
+    assert [job["job_name"] for job in other.pop("scrape_configs")] == [fanline["job_name"], balancer["job_name"]]
+    assert config == other
 
 
 def test_grafana_finds_the_dashboard_and_prometheus(services, tmp_path):
