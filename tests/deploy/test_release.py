@@ -1,9 +1,11 @@
 """What a release is held to: one version, a changelog, workflows that their tools accept, and everybody's licence."""
 
+import os
 import re
 import shutil
 import subprocess
 import tomllib
+from pathlib import Path
 
 import pytest
 import yaml
@@ -75,6 +77,33 @@ def test_what_may_publish_builds_nothing():
     assert run_step["env"]["GATEWAY_BIN"].endswith("/out/fanline-${{ matrix.arch }}")
 
 
+def packed(tmp_path, *arguments):
+    path = f"{Path(need('helm')).parent}:{os.environ['PATH']}"
+    command = [ROOT / ".ci/chart", *arguments, tmp_path]
+    return subprocess.run(command, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False)
+
+
+def test_the_chart_of_a_release_starts_its_image(tmp_path):
+    image, digest = "ghcr.io/owner/fanline", f"sha256:{'0a' * 32}"
+    done = packed(tmp_path, image, digest)
+    assert done.returncode == 0, done.stderr
+    [chart] = tmp_path.glob("*.tgz")
+    assert f"image: {image}@{digest}" in run(need("helm"), "template", "release", chart, "--kube-version=1.34.0")
+
+
+@pytest.mark.parametrize("image, digest", [("ghcr.io/owner/fanline", "sha256:"), ("fanline", f"sha256:{'0a' * 32}")])
+def test_a_chart_that_names_no_image_is_not_packed(image, digest, tmp_path):
+    done = packed(tmp_path, image, digest)
+    assert done.returncode == 1 and "expected" in done.stderr and not list(tmp_path.iterdir())
+
+
+def test_the_chart_that_is_pushed_is_the_one_that_names_the_image():
+    steps = yaml.safe_load((ROOT / ".github/workflows/release.yml").read_text())["jobs"]["publish"]["steps"]
+    push = next(step for step in steps if step.get("id") == "chart")
+    assert ".ci/chart" in push["run"] and push["shell"] == "bash", "a pipe's failure would be lost"
+    assert push["env"]["DIGEST"] == "${{ steps.image.outputs.digest }}"
+
+
 def test_workflows_compile_by_the_rust_of_the_image():
     built = re.search(r"rust:([\d.]+)-", (ROOT / "Dockerfile").read_text())[1]
     assert yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text())["env"]["RUSTUP_TOOLCHAIN"] == built
@@ -109,9 +138,10 @@ def test_the_changelog_keeps_its_form():
     lines = (ROOT / "CHANGELOG.md").read_text().splitlines()
     heads = [line for line in lines if line.startswith("## ")]
     assert heads[0] == "## [Unreleased]"
-    versions = [re.fullmatch(r"## \[(\d+\.\d+\.\d+)\]( - \d{4}-\d\d-\d\d)?", head) for head in heads[1:]]
+    versions = [re.fullmatch(r"## \[(\d+\.\d+\.\d+)(?:-rc\.(\d+))?\]( - \d{4}-\d\d-\d\d)?", head) for head in heads[1:]]
     assert all(versions), f"expected ## [X.Y.Z] - YYYY-MM-DD: {heads}"
-    numbers = [tuple(map(int, version[1].split("."))) for version in versions]
+    # A candidate comes before its release.
+    numbers = [(*map(int, version[1].split(".")), int(version[2] or 1_000)) for version in versions]
     assert numbers == sorted(set(numbers), reverse=True), "the newest first"
     kinds = {line for line in lines if line.startswith("### ")}
     assert kinds <= {f"### {kind}" for kind in ["Added", "Changed", "Deprecated", "Removed", "Fixed", "Security"]}
