@@ -4,10 +4,12 @@ import json
 import math
 import os
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run
+import yaml
+from conftest import CHART, ROOT, run
 from guides_world import OPERATE
 
 GUIDE = (OPERATE / "capacity.md").read_text(encoding="utf-8")
@@ -140,8 +142,37 @@ def test_every_rule_is_what_its_figures_come_to():
     assert rule("for each topic and replica")[0][0] == round(fleet["costs"]["redis_subscription_bytes"])
 
 
+def source(file, constant):
+    """What a constant of the gateway is."""
+    return re.search(rf"const {constant} = ([\d._]+);", (ROOT / file).read_text())[1]
+
+
+def test_it_shrinks_as_the_chart_does():
+    down = yaml.safe_load((CHART / "values.yaml").read_text())["autoscaling"]["behavior"]["scaleDown"]
+    [policy] = down["policies"]
+    assert policy["type"] == "Pods" and policy["value"] == 1
+    assert f"one replica every {policy['periodSeconds']} s, once {down['stabilizationWindowSeconds']} s agree" in GUIDE
+
+
+def test_the_grace_period_of_the_guides_is_the_charts():
+    """drain.delay + drain.window + 10 s, with the gateway's defaults."""
+    drain = tomllib.loads((ROOT / "examples" / "fanline.toml").read_text())["drain"]
+    seconds = sum(int(drain[key].removesuffix("s")) for key in ("delay", "window")) + 10
+    for file in (OPERATE / "upgrades.md", ROOT / "README.md"):
+        said = re.findall(r"terminationGracePeriodSeconds: (\d+)", file.read_text())
+        assert said == [str(seconds)], file
+
+
 def test_the_reconnects_add_up():
     text = GUIDE.split("## Reconnects")[1].split("## ")[0]
-    for rate, cores in ((4_000, "0.13"), (25_000, "0.8"), (1e6 / 60, "0.54")):
+    # A drain closes over all of the window but for LAST_WORDS, and hints spread the way back over MAX_SPREAD.
+    words = float(source("src/drain.rs", "LAST_WORDS: f64"))
+    spread = int(source("src/drain/parting.rs", "MAX_SPREAD: u32").replace("_", "")) / 1000
+    closed, back = (round(100_000 / seconds) for seconds in (25 * (1 - words), max(25 * (1 - words), spread)))
+    assert f"{closed:,} a\nsecond" in text and f"{back:,} a second" in text and f"0.5 to {spread + 0.5} s" in text
+    upgrades = (OPERATE / "upgrades.md").read_text()
+    assert f"{closed:,} a second" in upgrades and f"{back:,} a second" in upgrades
+    assert f"makes both {round(100_000 / (120 * (1 - words)))}" in upgrades
+    for rate, cores in ((back, "0.11"), (25_000, "0.8"), (1e6 / 60, "0.54")):
         assert round(rate * COST["h"] / 1e6, len(cores) - 2) == float(cores) and f"{cores} " in text
-    assert f"{100_000 // 25:,}" in text and f"{100_000 // 4:,}" in text and str(round(100_000 / (0.875 * 3600))) in text
+    assert f"{100_000 // 4:,}" in text and str(round(100_000 / (0.875 * 3600))) in text
