@@ -9,6 +9,7 @@ PATH=$PATH:$tools/go/go/bin
 clients=tests/clients
 deny_version=0.20.2
 helm_version=v3.19.0
+helm_kube=34
 go_version=1.27.3
 actionlint_version=v1.7.12
 # Modules whose archives carry the CRDs of what the chart can make beyond Kubernetes itself.
@@ -92,12 +93,18 @@ need_go() {
     lacks Go "install Go 1.24 or newer"
 }
 
-# Any Helm 3 will do; ours is built by Go.
+# Any Helm 3 will do; ours is built by Go, and told what Helm's own releases are told: their version, and the Kubernetes
+# that `helm template` renders for, which would be 1.20. Where ours is, the tests take it before another.
 need_helm() {
-    [[ $("$tools/bin/helm" version --short 2>/dev/null || helm version --short 2>/dev/null) == v3.* ]] && return
+    local in=helm.sh/helm/v3 flags
+    if [[ -x $tools/bin/helm ]]; then [[ $("$tools/bin/helm" version --short) == "$helm_version" ]]
+    else [[ $(helm version --short 2>/dev/null) == v3.* ]]; fi && return
+    flags="-X $in/internal/version.version=$helm_version"
+    flags+=" -X $in/pkg/chartutil.k8sVersionMajor=1 -X $in/pkg/chartutil.k8sVersionMinor=$helm_kube"
+    flags+=" -X $in/pkg/lint/rules.k8sVersionMajor=1 -X $in/pkg/lint/rules.k8sVersionMinor=$helm_kube"
     if [[ -z ${OFFLINE:-} ]] && need_go; then
         echo "setup: building Helm $helm_version into tests/.tools (about two minutes, once)"
-        GOBIN=$tools/bin GOFLAGS=-mod=mod quietly go install "helm.sh/helm/v3/cmd/helm@$helm_version" && return
+        GOBIN=$tools/bin GOFLAGS=-mod=mod quietly go install -ldflags "$flags" "$in/cmd/helm@$helm_version" && return
     fi
     lacks helm "install Helm 3"
 }
