@@ -53,11 +53,6 @@
 {{- end }}
 {{- end }}
 
-{{/* The port of "0.0.0.0:8080" or "[::]:8080". */}}
-{{- define "fanline.port" -}}
-{{ regexFind "[0-9]+$" (toString .) }}
-{{- end }}
-
 {{/* Whether replicas share a Redis, as far as the values tell. */}}
 {{- define "fanline.hasRedis" -}}
 {{- $redis := .Values.config.redis }}

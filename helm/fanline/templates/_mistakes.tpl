@@ -2,7 +2,7 @@
 
 {{- define "fanline.check" -}}
 {{- $mistakes := list }}
-{{- range list "config" "env" "redis" "scale" "doors" }}
+{{- range list "config" "off" "listeners" "env" "urls" "redis" "scale" "doors" }}
 {{- range splitList "\n" (include (printf "fanline.mistakes.%s" .) $ | trim) }}
 {{- with trim . }}{{ $mistakes = append $mistakes (printf "- %s" .) }}{{ end }}
 {{- end }}
@@ -16,17 +16,6 @@
 {{- if not (include "fanline.milliseconds" $given) }}
 config.drain.{{ $key }} = {{ toJson $given }} is no duration: write whole numbers with units from large to small, at most 720h, such as "500ms", "25s" or "1m30s"
 {{- end }}
-{{- end }}
-{{- range $section := list "public" "internal" }}
-{{- $listen := toString (index $.Values.config $section).listen }}
-{{- if not (regexMatch "^([0-9.]+|\\[[0-9a-fA-F:.]+\\]):[1-9][0-9]{0,4}$" $listen) }}
-config.{{ $section }}.listen = {{ toJson $listen }} is no address with a port: write "0.0.0.0:8080", or "[::]:8080" on an IPv6 cluster
-{{- else if or (hasPrefix "127." $listen) (hasPrefix "[::1]" $listen) }}
-config.{{ $section }}.listen = {{ toJson $listen }} is loopback, which nobody outside of the pod reaches: write "0.0.0.0:{{ include "fanline.port" $listen }}"
-{{- end }}
-{{- end }}
-{{- if eq (include "fanline.port" .Values.config.public.listen) (include "fanline.port" .Values.config.internal.listen) }}
-config.public.listen and config.internal.listen share port {{ include "fanline.port" .Values.config.public.listen }}: give each its own
 {{- end }}
 {{- range $setting, $secret := dict "internal.api_keys" "apiKeys" "redis.password" "redisPassword" "redis.sentinel_password" "redisSentinelPassword" }}
 {{- $path := splitList "." $setting }}
@@ -42,6 +31,24 @@ secrets.{{ $secret }} has both a value and an existingSecret: take one away
 {{- end }}
 {{- if and (dig (first $path) (last $path) "" $.Values.config) (or $given.value $given.existingSecret) }}
 config.{{ $setting }} and secrets.{{ $secret }} are both set: take one away
+{{- end }}
+{{- end }}
+{{- end }}
+
+{{/* YAML reads off, without quotes, as false; the gateway knows "off". */}}
+{{- define "fanline.mistakes.off" -}}
+{{- $given := dict }}
+{{- range $key := list "public.max_age" "handshake.per_second" "outbox.stall" "heartbeat.every" "log.level" }}
+{{- $path := splitList "." $key }}
+{{- $_ := set $given $key (dig (first $path) (last $path) "" $.Values.config) }}
+{{- end }}
+{{- range $index, $route := .Values.config.routes }}
+{{- $_ := set $given (printf "routes[%d].heartbeat" $index) $route.heartbeat }}
+{{- if kindIs "map" $route.heartbeat }}{{ $_ := set $given (printf "routes[%d].heartbeat.every" $index) $route.heartbeat.every }}{{ end }}
+{{- end }}
+{{- range $key, $value := $given }}
+{{- if kindIs "bool" $value }}
+config.{{ $key }} = {{ $value }}: without quotes YAML reads off as false, and on as true: quote it: "off"
 {{- end }}
 {{- end }}
 {{- end }}
@@ -62,11 +69,8 @@ env has {{ .name }}, which would win over {{ $setting }}, and {{ $ports }} that:
 {{- end }}
 
 {{- define "fanline.mistakes.redis" -}}
-{{- $url := join "," (kindIs "slice" .Values.config.redis.url | ternary .Values.config.redis.url (list .Values.config.redis.url)) }}
+{{- $url := .Values.config.redis.url }}
 {{- $secret := .Values.secrets.redisUrl }}
-{{- if regexMatch "//[^/@,]*:[^/@,]+@" $url }}
-config.redis.url holds a password and would lie readable in a ConfigMap: give the URL without it and secrets.redisPassword, or the whole URL as secrets.redisUrl
-{{- end }}
 {{- if and $url (or $secret.value $secret.existingSecret) }}
 config.redis.url and secrets.redisUrl are both set: take one away
 {{- end }}
@@ -132,9 +136,6 @@ httpRoute.enabled without httpRoute.parentRefs: name the gateway, such as [{name
 monitoring.serviceMonitor and monitoring.podMonitor would scrape each replica twice: take one away
 {{- end }}
 {{- with .Values.service }}
-{{- if and (has "IPv6" .ipFamilies) (hasPrefix "0.0.0.0" $.Values.config.public.listen) }}
-service.ipFamilies has IPv6, where config.public.listen and config.internal.listen hear IPv4 only: write "[::]:8080" and "[::]:8081"
-{{- end }}
 {{- if and .nodePort (eq .type "ClusterIP") }}
 service.nodePort is for type NodePort or LoadBalancer, and service.type is ClusterIP
 {{- end }}
