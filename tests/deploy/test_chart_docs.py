@@ -115,6 +115,52 @@ def test_the_notes_say_how_to_go_on(name, copy_of_chart):
     assert "<no value>" not in said and "%!" not in said
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_each_line_of_the_notes_can_be_run_as_it_stands(name, copy_of_chart):
+    """What does not return goes into the background, and the gateway's own program is the pods'."""
+    lines = [line.strip() for line in notes(name, copy_of_chart).splitlines() if line.startswith("    ")]
+    assert any("port-forward" in line for line in lines) and any(" listen " in line for line in lines)
+    for line in lines:
+        assert line.startswith(("kubectl -n apps ", "KEY=", "curl ")), line
+        assert line.endswith(" &") is ("port-forward" in line), line
+        assert ("fanline listen" in line or "fanline which" in line) is ("-c fanline -- /usr/local/bin/" in line), line
+
+
+def test_the_notes_listen_where_the_gateway_does(copy_of_chart):
+    moved = notes("minimal", copy_of_chart, "--set=config.public.listen=0.0.0.0:9000,service.port=8000,test.path=/rooms")
+    assert "listen 'ws://localhost:9000/rooms?topic=hello'" in moved
+    assert "ws://rel-fanline.apps:8000/rooms?topic=hello" in moved
+
+
+HOME = "at its home: fanline which hello"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said", "unsaid"),
+    [
+        (["config.redis.url=redis://a"], "Redis, PUBLISH fanline:hello hi", HOME),
+        (["config.redis.prefix=live/"], "Redis, PUBLISH live/hello hi", HOME),
+        (
+            ["config.redis.url=redis+cluster://a\\,b", "config.redis.sharded=true"],
+            "Redis, SPUBLISH fanline:hello hi",
+            HOME,
+        ),
+        (["config.redis.url={redis://a,redis://b}"], f"PUBLISH fanline:hello hi, {HOME}", "with several"),
+        (["config.redis.url=redis://a\\,redis://b"], f"PUBLISH fanline:hello hi, {HOME}", "with several"),
+        (["config.redis.url=", "secrets.redisUrl.value=redis://a"], "PUBLISH fanline:hello hi", HOME),
+        (["config.redis.url=", "secrets.redisUrl.existingSecret=a"], f"hi (with several Redis, {HOME})", "SPUBLISH"),
+    ],
+)
+def test_the_notes_publish_what_reaches_somebody(arguments, said, unsaid, copy_of_chart):
+    shown = notes("minimal", copy_of_chart, *[f"--set={each}" for each in arguments])
+    assert said in shown and unsaid not in shown, shown
+
+
+def test_the_notes_of_no_replica(copy_of_chart):
+    none = notes("minimal", copy_of_chart, "--set=replicaCount=0")
+    assert "There is no replica: nobody can connect" in none and "There is one replica" not in none
+
+
 def test_the_notes_warn(copy_of_chart):
     trial = notes("trial", copy_of_chart)
     for warning in (

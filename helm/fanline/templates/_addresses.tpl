@@ -5,10 +5,10 @@
 {{ regexFind "[0-9]+$" (toString .) }}
 {{- end }}
 
-{{/* config.redis.url as a list, as JSON. A text parts at each comma behind which a URL begins; the other commas are of a URL's hosts. */}}
-{{- define "fanline.redisUrls" -}}
+{{/* The URLs of a list, or of a text: it parts at each comma behind which a URL begins; the other commas are of a URL's hosts. As JSON. */}}
+{{- define "fanline.urls" -}}
 {{- $urls := list }}
-{{- range kindIs "slice" .Values.config.redis.url | ternary .Values.config.redis.url (list .Values.config.redis.url) }}
+{{- range kindIs "slice" . | ternary . (list .) }}
 {{- range splitList "\n" (regexReplaceAll ",\\s*([a-z+]+://)" (default "" .) "\n${1}") }}
 {{- with trim . }}{{ $urls = append $urls . }}{{ end }}
 {{- end }}
@@ -42,7 +42,7 @@ config.public.listen and config.internal.listen share port {{ include "fanline.p
 {{- define "fanline.mistakes.urls" -}}
 {{- $known := "^(unix|(redis|valkey)s?([+](sentinel|cluster))?)://" }}
 {{- $forms := "write redis://, rediss:// (TLS), redis+sentinel:// or redis+cluster:// before the host, such as \"redis://redis:6379\"" }}
-{{- range include "fanline.redisUrls" . | fromJsonArray }}
+{{- range include "fanline.urls" .Values.config.redis.url | fromJsonArray }}
 {{- if or (regexMatch ":.*@" (regexReplaceAll "^[a-z+]+://" . "")) (regexMatch "[?&]pass=" .) }}
 config.redis.url holds a password and would lie readable in a ConfigMap: give the URL without it and secrets.redisPassword, or the whole URL as secrets.redisUrl
 {{- end }}
