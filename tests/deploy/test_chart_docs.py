@@ -6,12 +6,14 @@ UPDATE_VALUES=1 writes the table and the descriptions anew.
 import json
 import os
 import re
+import shlex
 import shutil
 
 import pytest
 import yaml
 
 from charts import CHART, FILES, ROOT, VALUES, attempt, copy_of_chart, helm, parse
+from conftest import need, run
 from documented import at, comments, documented, leaves, table
 
 README = CHART / "README.md"
@@ -94,6 +96,13 @@ def test_what_the_readme_installs_can_be_rendered():
         assert done.returncode == 0, done.stderr
     for each in flags:
         helm(*[f"--set={flag}" for flag in each])
+
+
+def test_what_the_readme_looks_at_first_is_shown():
+    (line,) = [line for line in README.read_text().splitlines() if line.startswith("helm template")]
+    command, *arguments = shlex.split(line)
+    assert "--kube-version" in arguments, "without it Helm renders for a Kubernetes of its own age"
+    assert "kind: Deployment" in run(need(command), *arguments, cwd=ROOT)
 
 
 SHOWN = 'kind: Notes\ntext: {{ tpl (.Files.Get "notes.txt") . | toJson }}\n'
