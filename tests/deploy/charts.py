@@ -108,3 +108,14 @@ def containers(spec):
 def copy_of_chart(tmp_path):
     """A chart to change."""
     return shutil.copytree(CHART, tmp_path / "fanline")
+
+
+SHOWN = 'kind: Notes\ntext: {{ tpl (.Files.Get "notes.txt") . | toJson }}\n'
+
+
+def notes(name, copy_of_chart, *arguments, **options):
+    """The notes, as a manifest of a copy: without a cluster Helm shows them to nobody."""
+    shutil.copy(CHART / "templates" / "NOTES.txt", copy_of_chart / "notes.txt")
+    (copy_of_chart / "templates" / "notes.yaml").write_text(SHOWN)
+    text = helm("--values", VALUES / f"{name}.yaml", *arguments, chart=copy_of_chart, **options)
+    return parse(text).of("Notes")[0]["text"]

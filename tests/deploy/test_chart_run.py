@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import time
 
 import pytest
 
-from charts import GATEWAY, helm, parse
+from charts import GATEWAY, copy_of_chart, helm, notes, parse
 from conftest import need
 from mounts import lay_out
 
@@ -139,6 +140,25 @@ def test_the_test_pod_finds_a_good_release_good(house):
 
     eventually(probed_to_its_end)
     assert (listening.returncode, listening.communicate()[0]) == (0, "published by helm test\n")
+
+
+def test_what_the_notes_say_brings_a_publication_to_a_listener(house, copy_of_chart):
+    """All but kubectl, which is the operator's: here it only prints the Secret."""
+    lines = [line.strip() for line in notes("trial", copy_of_chart, release="fanline").splitlines()]
+    (listen,) = [line for line in lines if " listen " in line]
+    (key,) = [line for line in lines if line.startswith("KEY=")]
+    (publish,) = [line for line in lines if line.startswith("curl")]
+    program = shlex.split(listen.split(" -- ")[1].replace("localhost:8080", f"127.0.0.1:{house.public}"))
+    eventually(lambda: house.does(house.manifests.one("Pod")["spec"]["initContainers"][0]).returncode == 0)
+    command = [*map(house.here, program), "--count", "1"]
+    with process(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listening:
+        assert "listening" in listening.stderr.readline()
+        script = f'kubectl() {{ echo "$KEYS"; }}\n{key}\n{publish}'
+        keys = house.manifests.secret("fanline", "api-keys")
+        script = script.replace("localhost:8081", f"127.0.0.1:{house.internal}")
+        done = said([need("bash"), "-c", script], {**os.environ, "KEYS": keys})
+        assert done.returncode == 0, done
+        assert listening.communicate(timeout=20)[0] == "hi\n"
 
 
 def test_the_test_pod_fails_where_nobody_is_ready(house):
