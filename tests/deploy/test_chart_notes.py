@@ -27,7 +27,8 @@ def test_each_line_of_the_notes_can_be_run_as_it_stands(name, copy_of_chart):
 
 
 def test_the_notes_listen_where_the_gateway_does(copy_of_chart):
-    moved = notes("minimal", copy_of_chart, "--set=config.public.listen=0.0.0.0:9000,service.port=8000,test.path=/rooms")
+    elsewhere = "--set=config.public.listen=0.0.0.0:9000,service.port=8000,test.path=/rooms"
+    moved = notes("minimal", copy_of_chart, elsewhere)
     assert "listen 'ws://localhost:9000/rooms?topic=hello'" in moved
     assert "ws://rel-fanline.apps:8000/rooms?topic=hello" in moved
 
