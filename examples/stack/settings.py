@@ -121,6 +121,12 @@ def is_free(port):
         return True
 
 
-def free_ports(count):
-    """Different ones, from below those that the kernel gives to who connects: it must not give away a slot's port."""
-    return random.sample([port for port in range(10000, 32000) if is_free(port)], count)
+def candidates():
+    """Ports in any order, from below those that the kernel gives to who connects: it must not give away a slot's port."""
+    return iter(random.sample(range(10000, 32000), 22000))
+
+
+def free_ports(count, among=None):
+    """Different ones: the first free among the candidates."""
+    free = filter(is_free, among or candidates())
+    return [next(free) for _ in range(count)]
