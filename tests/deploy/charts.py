@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import shutil
 import subprocess
 from base64 import b64decode
@@ -12,7 +11,6 @@ import yaml
 
 from conftest import CHART, ROOT, need
 
-GATEWAY = os.environ.get("GATEWAY_BIN", ROOT / "target" / "quick" / "fanline")
 VALUES = ROOT / "tests" / "deploy" / "values"
 FILES = sorted(path.stem for path in VALUES.glob("*.yaml"))
 # Oldest that Chart.yaml allows, and newer ones whose schemas are at hand.

@@ -10,8 +10,10 @@ import ssl
 import subprocess
 
 from conftest import need
-from guides_world import OPERATE, Program, free_port, rewrite
+from guides_world import OPERATE, rewrite
+from programs import Program
 from websockets.asyncio.client import connect
+from world import free_ports
 
 # heartbeat.every and the proxies' timeouts are divided by this: 25 s to 1.25 s, 120 s to 6 s.
 FASTER = 20
@@ -28,7 +30,7 @@ class Site:
     """Where a proxy is tried: a folder, the ports of its replicas (at 127.0.0.11 and 12), a certificate, free ports."""
 
     def __init__(self, home, ports, tls):
-        self.home, self.tls, self.port, self.other = home, tls, free_port(), free_port()
+        self.home, self.tls, (self.port, self.other) = home, tls, free_ports(2)
         self.public, self.internal = ports
 
     def write(self, file, substitutions):

@@ -2,11 +2,13 @@
 
 import json
 import subprocess
+from contextlib import ExitStack
 
 import redis
 import websockets
-from guides_world import Gateway, eventually, free_port, gateway_binary, redis_server
+from programs import Gateway, RedisServer
 from websockets.sync.client import connect
+from world import NO_ANSWER, free_port, gateway_binary, until
 
 RULE = """
 [redis]
@@ -26,12 +28,24 @@ class Trial:
     def __init__(self, home, lines, histories=False, cluster=0, sharded=False):
         home.mkdir()
         self.histories, self.sharded, self.moving, self.failed = histories, sharded, False, {}
-        self.running = []
+        with ExitStack() as started:
+            self.start(started, home, lines, cluster)
+            self.started = started.pop_all()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.started.close()
+
+    def start(self, started, home, lines, cluster):
+        self.servers = []
         for number in range(cluster or 1):
             node = ["--cluster-config-file", f"nodes-{number}.conf", "--cluster-port", free_port()]
-            self.running.append(redis_server(home, *["--cluster-enabled", "yes", *node] * bool(cluster)))
-            self.running[-1].bus = node[-1]
-        self.nodes = [redis.Redis(port=node.port, decode_responses=True) for node in self.running]
+            server = RedisServer(home, *["--cluster-enabled", "yes", *node] * bool(cluster))
+            self.servers.append(started.enter_context(server))
+            server.bus = node[-1]
+        self.nodes = [redis.Redis(port=server.port, decode_responses=True) for server in self.servers]
         if cluster:
             self.unite()
         for node in self.nodes:
@@ -39,28 +53,23 @@ class Trial:
                 node.execute_command(*line.split())
             node.acl_log_reset()
         scheme = "redis+cluster" if cluster else "redis"
-        url = f"{scheme}://127.0.0.1:{self.running[0].port}"
-        self.flags = [f"--redis-url={url}", f"--set=redis.sharded={str(sharded).lower()}"]
-        self.gateway = Gateway(home, "gateway", RULE + HISTORY * histories, *self.flags)
-        self.running.append(self.gateway)
+        url = f"{scheme}://127.0.0.1:{self.servers[0].port}"
+        self.flags = [f"--redis-url={url}", f"--set=redis.sharded={str(self.sharded).lower()}"]
+        self.gateway = started.enter_context(Gateway(home, "gateway", RULE + HISTORY * self.histories, *self.flags))
 
     def unite(self):
         """A cluster whose first node has every slot."""
         first, *others = self.nodes
         first.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
-        for node in self.running[1:]:
+        for node in self.servers[1:]:
             first.execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, node.bus)
         for node in self.nodes:
-            eventually("the cluster is whole", lambda node=node: self.is_whole(node))
+            until("the cluster is whole", lambda node=node: self.is_whole(node))
 
     def is_whole(self, node):
         told = node.execute_command("CLUSTER", "INFO")
         told = told if isinstance(told, dict) else dict(line.split(":") for line in told.split())
         return told["cluster_state"] == "ok" and int(told["cluster_known_nodes"]) == len(self.nodes)
-
-    def stop(self):
-        for program in self.running:
-            program.stop()
 
     def denied(self):
         """What Redis refused, to whom, as it noted itself."""
@@ -74,7 +83,7 @@ class Trial:
 
     def comes_to_pass(self, step, patience):
         try:
-            return eventually(step.__doc__, lambda: step(self), patience)
+            return until(step.__doc__, lambda: step(self), patience, despite=NO_ANSWER)
         except (AssertionError, redis.RedisError, websockets.WebSocketException) as why:
             self.failed[step.__doc__] = str(why)
             return False
@@ -82,14 +91,14 @@ class Trial:
     # What the steps use.
 
     def socket(self, path):
-        return connect(f"ws://127.0.0.1:{self.gateway.public}{path}", proxy=None, open_timeout=5, close_timeout=1)
+        return connect(f"ws://{self.gateway.public}{path}", proxy=None, open_timeout=5, close_timeout=1)
 
     def say(self, *words):
         return self.nodes[0].execute_command(*words)
 
     def as_producer(self, *words):
         user = {"username": "producer", "password": "secret"}
-        with redis.Redis(port=self.running[0].port, decode_responses=True, **user) as producer:
+        with redis.Redis(port=self.servers[0].port, decode_responses=True, **user) as producer:
             return producer.execute_command(*words)
 
     def put(self, topic, text):
@@ -100,7 +109,7 @@ class Trial:
 
 def checks(trial):
     """check-config --connect"""
-    command = [gateway_binary(), "--config", trial.gateway.log_file.with_suffix(".toml"), *trial.flags]
+    command = [gateway_binary(), "--config", trial.gateway.config, *trial.flags]
     said = subprocess.run([*command, "check-config", "--connect"], capture_output=True, text=True, check=False)
     assert said.returncode == 0, said.stdout
     return True
@@ -130,7 +139,7 @@ def leaves(trial):
     with trial.socket("/ws?topic=left"):
         pass
     channels = "SHARDCHANNELS" if trial.sharded else "CHANNELS"
-    return eventually("it has left", lambda: trial.say("PUBSUB", channels, "fanline:left") == [], 1)
+    return until("it has left", lambda: trial.say("PUBSUB", channels, "fanline:left") == [], 1)
 
 
 def keeps(trial):
@@ -205,7 +214,7 @@ def follows(trial):
         ids = [node.execute_command("CLUSTER", "MYID") for node in (owner, heir)]
         heir.execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[0])
         owner.execute_command("CLUSTER", "SETSLOT", slot, "MIGRATING", ids[1])
-        owner.execute_command("MIGRATE", "127.0.0.1", trial.running[1].port, "", 0, 5000, "KEYS", *keys)
+        owner.execute_command("MIGRATE", "127.0.0.1", trial.servers[1].port, "", 0, 5000, "KEYS", *keys)
     return trial.put("orders:6", "sent")
 
 

@@ -1,17 +1,16 @@
 """A release with a trial Redis, run as processes on loopback: what the chart's containers would do, done."""
 
-import contextlib
 import os
 import re
-import socket
 import subprocess
-import time
 
 import pytest
 
-from charts import GATEWAY, helm, parse
+from charts import helm, parse
 from conftest import need
 from mounts import lay_out
+from programs import Program
+from world import free_ports, gateway_binary
 
 # As Kubernetes tells a pod with enableServiceLinks of the Services of a release named fanline.
 SERVICE_LINKS = {
@@ -22,31 +21,6 @@ SERVICE_LINKS = {
     "FANLINE_INTERNAL_SERVICE_PORT_INTERNAL": "8081",
     "FANLINE_INTERNAL_PORT": "tcp://127.0.0.1:8081",
 }
-
-
-def free_ports(count):
-    with contextlib.ExitStack() as open_until_all_are_known:
-        sockets = [open_until_all_are_known.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [each.getsockname()[1] for each in sockets]
-
-
-def eventually(condition, seconds=20):
-    """Polls until it holds; the last failure is told."""
-    deadline = time.monotonic() + seconds
-    while not (value := condition()):
-        assert time.monotonic() < deadline, condition
-        time.sleep(0.05)
-    return value
-
-
-@contextlib.contextmanager
-def process(*command, **options):
-    running = subprocess.Popen([str(part) for part in command], text=True, **options)
-    try:
-        yield running
-    finally:
-        running.kill()
-        running.communicate()
 
 
 def said(command, environment=None):
@@ -84,11 +58,11 @@ class House:
     def command(self, container):
         """A container's command, its Services' names and ports put in."""
         assert "command" not in container, "the image's entry point is the gateway"
-        return [GATEWAY, *[self.here(argument) for argument in container["args"]]]
+        return [gateway_binary(), *[self.here(argument) for argument in container["args"]]]
 
     def here(self, argument):
         argument = argument.replace("/etc/fanline/fanline.toml", str(self.toml))
-        argument = argument.replace("/usr/local/bin/fanline", str(GATEWAY))
+        argument = argument.replace("/usr/local/bin/fanline", str(gateway_binary()))
         return argument.replace("ws://fanline:80/", f"ws://127.0.0.1:{self.public}/")
 
     def environment(self, container):
@@ -104,16 +78,16 @@ class House:
         """Runs a container of the test pod to its end."""
         return said(self.command(container), self.environment(container))
 
-    @contextlib.contextmanager
-    def running(self, folder):
-        gateway = self.command(self.manifests.gateway()["spec"]["containers"][0])
-        with (folder / "redis.log").open("w") as log, process(*self.redis_command(), cwd=folder, stdout=log):
-            with (folder / "gateway.log").open("w") as log, process(*gateway, stdout=log, stderr=log) as running:
-                yield running
+    def ready(self):
+        """Waits until its test pod's first container says so."""
+        ready = self.manifests.one("Pod")["spec"]["initContainers"][0]
+        self.gateway.wait_until("it is ready", lambda: self.does(ready).returncode == 0)
 
 
 @pytest.fixture
 def house(tmp_path):
     house = House(tmp_path, {"delay": "200ms", "window": "500ms"})
-    with house.running(tmp_path) as house.gateway:
-        yield house
+    gateway = house.command(house.manifests.gateway()["spec"]["containers"][0])
+    with Program(tmp_path, "redis", *house.redis_command()).takes(house.redis):
+        with Program(tmp_path, "gateway", *gateway) as house.gateway:
+            yield house

@@ -12,20 +12,21 @@ try:
 except ImportError:  # Python 3.10, where pytest brings it
     import tomli as tomllib
 
-from charts import FILES, GATEWAY, VALUES, attempt, rendered, refused, with_values
+from charts import FILES, VALUES, attempt, rendered, refused, with_values
 from conftest import ROOT, run
 from mounts import lay_out
+from world import gateway_binary
 
 
 @pytest.mark.parametrize("name", FILES)
 def test_the_gateway_takes_the_configuration(name, tmp_path):
-    said = run(GATEWAY, "check-config", "--config", lay_out(rendered(name), tmp_path))
+    said = run(gateway_binary(), "check-config", "--config", lay_out(rendered(name), tmp_path))
     assert "the configuration is good" in said and "warning" not in said, said
 
 
 def test_the_gateway_is_the_judge_of_keys(tmp_path):
     toml = lay_out(with_values({"config": {"drain": {"dealy": "5s"}}}), tmp_path)
-    done = subprocess.run([GATEWAY, "check-config", "--config", toml], capture_output=True, text=True, check=False)
+    done = subprocess.run([gateway_binary(), "check-config", "--config", toml], capture_output=True, text=True, check=False)
     assert done.returncode == 64 and "drain.delay" in done.stderr
 
 
@@ -38,7 +39,7 @@ def test_every_key_of_the_reference_gets_through(tmp_path):
     # Empty is as good as absent, but for the chart's mistakes to be told by.
     expected["redis"] = {key: value for key, value in given["redis"].items() if key != "url"}
     assert tomllib.loads(manifests.toml()) == expected
-    assert "is good" in run(GATEWAY, "check-config", "--config", lay_out(manifests, tmp_path))
+    assert "is good" in run(gateway_binary(), "check-config", "--config", lay_out(manifests, tmp_path))
 
 
 @pytest.mark.parametrize("name", FILES)

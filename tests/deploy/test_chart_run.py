@@ -6,16 +6,17 @@ import signal
 import subprocess
 import time
 
-from charts import GATEWAY, copy_of_chart, notes
+from charts import copy_of_chart, notes
 from conftest import need
-from house import eventually, house, process, said
+from house import house, said
+from world import gateway_binary, until
 
 
 def test_the_test_pod_finds_a_good_release_good(house):
     spec = house.manifests.one("Pod")["spec"]
-    ready, publish = spec["initContainers"]
+    _, publish = spec["initContainers"]
     (listen,) = spec["containers"]
-    eventually(lambda: house.does(ready).returncode == 0)
+    house.ready()
     assert house.does(publish).returncode == 0
 
     probe = [house.here(argument) for argument in listen["readinessProbe"]["exec"]["command"]]
@@ -28,7 +29,7 @@ def test_the_test_pod_finds_a_good_release_good(house):
         assert probed.returncode == 0, probed
         return listening.poll() is not None
 
-    eventually(probed_to_its_end)
+    until("it has heard it", probed_to_its_end)
     assert (listening.returncode, listening.communicate()[0]) == (0, "published by helm test\n")
 
 
@@ -39,9 +40,9 @@ def test_what_the_notes_say_brings_a_publication_to_a_listener(house, copy_of_ch
     (key,) = [line for line in lines if line.startswith("KEY=")]
     (publish,) = [line for line in lines if line.startswith("curl")]
     program = shlex.split(listen.split(" -- ")[1].replace("localhost:8080", f"127.0.0.1:{house.public}"))
-    eventually(lambda: house.does(house.manifests.one("Pod")["spec"]["initContainers"][0]).returncode == 0)
+    house.ready()
     command = [*map(house.here, program), "--count", "1"]
-    with process(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as listening:
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as listening:
         assert "listening" in listening.stderr.readline()
         script = f'kubectl() {{ echo "$KEYS"; }}\n{key}\n{publish}'
         keys = house.manifests.secret("fanline", "api-keys")
@@ -53,14 +54,13 @@ def test_what_the_notes_say_brings_a_publication_to_a_listener(house, copy_of_ch
 
 def test_the_test_pod_fails_where_nobody_is_ready(house):
     house.gateway.kill()
-    house.gateway.wait()
     for container in house.manifests.one("Pod")["spec"]["initContainers"]:
         assert house.does(container).returncode == 1, container["name"]
 
 
 def test_without_the_key_nobody_publishes(house, tmp_path):
     publish = house.manifests.one("Pod")["spec"]["initContainers"][1]
-    eventually(lambda: house.does(publish).returncode == 0)
+    until("it publishes", lambda: house.does(publish).returncode == 0)
     (tmp_path / "wrong").write_text("helm:wrong")
     wrong = [*house.command(publish), "--set", f"internal.api_keys_file={tmp_path}/wrong"]
     refused = said(wrong, house.environment(publish))
@@ -69,19 +69,18 @@ def test_without_the_key_nobody_publishes(house, tmp_path):
 
 def test_it_is_gone_well_before_it_would_be_killed(house):
     spec = house.manifests.gateway()["spec"]
-    ready = house.manifests.one("Pod")["spec"]["initContainers"][0]
-    eventually(lambda: house.does(ready).returncode == 0)
+    house.ready()
     listeners = [
         subprocess.Popen(
-            [GATEWAY, "listen", f"ws://127.0.0.1:{house.public}/ws?topic=a"], stderr=subprocess.PIPE, text=True
+            [gateway_binary(), "listen", f"ws://127.0.0.1:{house.public}/ws?topic=a"], stderr=subprocess.PIPE, text=True
         )
         for _ in range(3)
     ]
     for listener in listeners:
         assert "listening" in listener.stderr.readline()
     begin = time.monotonic()
-    house.gateway.send_signal(signal.SIGTERM)
-    assert house.gateway.wait(timeout=spec["terminationGracePeriodSeconds"]) == 0
+    house.gateway.process.send_signal(signal.SIGTERM)
+    assert house.gateway.process.wait(timeout=spec["terminationGracePeriodSeconds"]) == 0
     # What is left is the ten seconds' reserve, but for what a busy machine takes.
     assert time.monotonic() - begin < spec["terminationGracePeriodSeconds"] - 5
     for listener in listeners:
@@ -92,5 +91,5 @@ def test_the_trial_redis_wants_its_password(house):
     def ping(*arguments):
         return said([need("redis-cli"), "-p", house.redis, *arguments, "ping"]).stdout.strip()
 
-    eventually(lambda: ping("-a", house.manifests.secret("fanline-redis", "password")) == "PONG")
+    until("Redis answers", lambda: ping("-a", house.manifests.secret("fanline-redis", "password")) == "PONG")
     assert "NOAUTH" in ping()

@@ -1,7 +1,6 @@
 """docker-compose.yml is read by the library that `docker compose` reads it with, and each file that it mounts by the
 program that gets it there. What it says twice, and what `make up` says again, agrees."""
 
-import importlib.util
 import json
 import os
 import re
@@ -11,6 +10,7 @@ import pytest
 import yaml
 
 from conftest import ROOT, need, run
+from world import SETTINGS as OF_MAKE_UP, gateway_binary, seconds
 
 STACK = ROOT / "examples" / "stack"
 SLOTS = range(1, 9)
@@ -31,27 +31,15 @@ def services_():
     return load()["services"]
 
 
-def seconds(duration):
-    """30s, 500ms, 1m30s."""
-    unit = {"ms": 0.001, "s": 1, "m": 60, "h": 3600}
-    return sum(float(count) * unit[name] for count, name in re.findall(r"([\d.]+)(ms|s|m|h)", duration))
-
-
 def config(key):
     """What holds in the replicas of the stack, by the gateway itself."""
-    printed = run(gateway(), "print-config", "--config", STACK / "fanline.toml")
+    printed = run(gateway_binary(), "print-config", "--config", STACK / "fanline.toml")
     section, name = key.split(".")
     body = re.search(rf"^\[{section}\]\n(.*?)(?=^\[|\Z)", printed, re.M | re.S)[1]
     return re.search(rf"^{name} = \"?([^\"\n]*)", body, re.M)[1]
 
 
-def gateway():
-    path = ROOT / os.environ.get("GATEWAY_BIN", "target/quick/fanline")
-    assert path.exists(), f"{path} is not built: make run builds it, GATEWAY_BIN names another"
-    return path
-
-
-def lay_out(services, name, folder):
+def root_of(services, name, folder):
     """What a container of this service finds mounted, below a folder of ours."""
     for volume in services[name].get("volumes", []):
         if volume["type"] == "bind":
@@ -101,11 +89,11 @@ def test_replicas_and_the_balancer_are_left_the_time_that_a_drain_takes(services
 def test_the_gateway_accepts_its_configuration(services):
     assert services["fanline"]["volumes"][0]["target"] == "/etc/fanline/fanline.toml", "the image's working directory"
     environment = os.environ | services["fanline"]["environment"]
-    run(gateway(), "check-config", "--config", STACK / "fanline.toml", env=environment)
+    run(gateway_binary(), "check-config", "--config", STACK / "fanline.toml", env=environment)
 
 
 def test_haproxy_accepts_its_configuration(services, tmp_path):
-    inside = lay_out(services, "haproxy", tmp_path) / "usr/local/etc/haproxy"
+    inside = root_of(services, "haproxy", tmp_path) / "usr/local/etc/haproxy"
     environment = os.environ | services["haproxy"]["environment"] | {"PAGE": str(inside / "page.html")}
     run(need("haproxy"), "-c", "-f", inside / "haproxy.cfg", env=environment)
 
@@ -136,7 +124,7 @@ def test_haproxy_waits_longer_than_a_heartbeat_and_notices_a_drain_in_time():
 
 
 def test_prometheus_accepts_its_configuration_and_scrapes_whom_compose_starts(services, tmp_path):
-    inside = lay_out(services, "prometheus", tmp_path) / "etc/prometheus"
+    inside = root_of(services, "prometheus", tmp_path) / "etc/prometheus"
     said = run(need("promtool"), "check", "config", inside / "prometheus.yml")
     assert "rules found" in said, "no rules are mounted"
     config = yaml.safe_load((inside / "prometheus.yml").read_text())
@@ -154,7 +142,7 @@ def test_prometheus_accepts_its_configuration_and_scrapes_whom_compose_starts(se
 
 
 def test_grafana_finds_the_dashboard_and_prometheus(services, tmp_path):
-    inside = lay_out(services, "grafana", tmp_path)
+    inside = root_of(services, "grafana", tmp_path)
     provisioning = inside / "etc/grafana/provisioning"
     [provider] = yaml.safe_load((provisioning / "dashboards/fanline.yml").read_text())["providers"]
     [source] = yaml.safe_load((provisioning / "datasources/fanline.yml").read_text())["datasources"]
@@ -177,20 +165,12 @@ def test_the_key_and_the_ports_come_from_the_environment():
 
 
 def test_make_up_takes_the_same_ports_key_and_number_of_replicas(services):
-    settings = module("settings")
     published = {int(port["published"]) for one in services.values() for port in one.get("ports", [])}
-    assert published == set(settings.PORTS.values()) | {3000}, "Grafana is in Compose alone"
-    assert settings.SLOTS == SLOTS
+    assert published == set(OF_MAKE_UP.PORTS.values()) | {3000}, "Grafana is in Compose alone"
+    assert OF_MAKE_UP.SLOTS == SLOTS
     text = (STACK / "settings.py").read_text()
     assert services["producer"]["environment"]["API_KEY"] in text
-    assert settings.replicas() == services["fanline"]["deploy"]["replicas"]
-
-
-def module(name):
-    spec = importlib.util.spec_from_file_location(name, STACK / f"{name}.py")
-    found = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(found)
-    return found
+    assert OF_MAKE_UP.replicas() == services["fanline"]["deploy"]["replicas"]
 
 
 def test_the_page_comes_back_as_the_readme_says():

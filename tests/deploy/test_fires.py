@@ -7,8 +7,9 @@ from contextlib import ExitStack
 
 import pytest
 import redis as client
-from fleet import gateway, is_ready, prometheus, redis, until
 from live import ask
+from programs import Gateway, Prometheus, RedisServer
+from world import until
 
 HISTORY = '[[topics]]\nmatch = "kept:*"\nhistory_size = 10\n'
 
@@ -23,19 +24,18 @@ class Fleets:
     def start(self, name, redises, *gateways):
         house = self.where / name
         house.mkdir()
-        (house / "fanline.toml").write_text(HISTORY)
-        self.redis[name] = [self.stack.enter_context(redis(house)) for _ in range(redises)]
+        self.redis[name] = [self.stack.enter_context(RedisServer(house)) for _ in range(redises)]
         self.gateways[name] = []
-        for n, (used, *settings) in enumerate(gateways):
+        for n, (used, *flags) in enumerate(gateways):
             urls = ",".join(self.redis[name][which].url for which in used)
-            one = self.stack.enter_context(gateway(house, f"gateway-{n}", f"redis.url={urls}", *settings))
-            self.gateways[name].append(one)
+            one = Gateway(house, f"gateway-{n}", HISTORY, f"--redis-url={urls}", *flags)
+            self.gateways[name].append(self.stack.enter_context(one))
 
     def watch(self):
         """Starts Prometheus, and waits until it has seen every fleet well."""
-        every = [one for gateways in self.gateways.values() for one in gateways]
-        until("all are ready", lambda: all(is_ready(one) for one in every))
-        self.url = self.stack.enter_context(prometheus(self.where, self.gateways))
+        for one in (one for gateways in self.gateways.values() for one in gateways):
+            one.ready()
+        self.url = self.stack.enter_context(Prometheus(self.where, self.gateways)).url
         until("it has seen them", lambda: len(self.ask("fleet:fanline_redis_linked:ratio == 1")) == len(self.gateways))
         assert self.alerts() == []
 
@@ -60,7 +60,7 @@ def fleets(tmp_path_factory):
         fleets.start("halved", 2, ([0, 1],))
         fleets.start("refused", 1, ([0],))
         fleets.start("killed", 1, ([0],), ([0],))
-        fleets.start("served", 1, ([0], "public.max_connections=3"))
+        fleets.start("served", 1, ([0], "--set=public.max_connections=3"))
         fleets.watch()
         yield fleets
 
@@ -110,8 +110,9 @@ def test_a_replica_is_killed(fleets):
 
 
 def test_a_reload_fails(fleets):
-    (fleets.where / "killed/fanline.toml").write_text("[limits]\nbrust = 1\n")
-    fleets.gateways["killed"][0].process.send_signal(signal.SIGHUP)
+    one = fleets.gateways["killed"][0]
+    one.config.write_text("[limits]\nbrust = 1\n")
+    one.process.send_signal(signal.SIGHUP)
     assert fleets.told("FanlineReloadFailed", "killed") == "firing"
 
 

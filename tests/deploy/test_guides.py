@@ -8,7 +8,8 @@ import tomllib
 import pytest
 import yaml
 from conftest import ROOT
-from guides_world import OPERATE, gateway_binary
+from guides_world import OPERATE
+from world import gateway_binary, seconds
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 DEFAULTS = tomllib.loads((ROOT / "examples" / "fanline.toml").read_text(encoding="utf-8"))
@@ -79,11 +80,6 @@ def test_every_block_is_of_a_kind_and_its_configuration_loads(guide, tmp_path):
             assert yaml.safe_load(block)
         elif kind.startswith("sh"):
             subprocess.run(["bash", "-n"], input=block, text=True, check=True)
-
-
-def seconds(text):
-    number, unit = re.fullmatch(r"(\d+)(ms|s|m|h)", text).groups()
-    return int(number) * {"ms": 0.001, "s": 1, "m": 60, "h": 3600}[unit]
 
 
 def without_comments(text):

@@ -2,15 +2,14 @@
 
 import json
 import math
-import os
 import re
 import tomllib
-from pathlib import Path
 
 import pytest
 import yaml
 from conftest import CHART, ROOT, run
 from guides_world import OPERATE
+from world import load_binary, seconds
 
 GUIDE = (OPERATE / "capacity.md").read_text(encoding="utf-8")
 SCALING = (ROOT / "load" / "SCALING.md").read_text(encoding="utf-8")
@@ -102,9 +101,7 @@ def test_what_is_run_leaves_room_for_one_that_is_away(workload):
 
 @pytest.mark.parametrize("workload", WORKLOADS)
 def test_the_models_own_program_says_the_same(workload):
-    program = Path(os.environ.get("LOAD_BIN", ROOT / "target/debug/fanline-load"))
-    assert program.exists(), f"{program} is not built: run cargo build --bin fanline-load, or set LOAD_BIN"
-    printed = run(program, "model", *WORKLOADS[workload].split(), *MACHINE, cwd=ROOT)
+    printed = run(load_binary(), "model", *WORKLOADS[workload].split(), *MACHINE, cwd=ROOT)
     cells = [cell.strip() for cell in printed.splitlines()[-1].split("|")]
     said = model(WORKLOADS[workload])
     assert int(cells[4]) == said["least"]
@@ -157,10 +154,10 @@ def test_it_shrinks_as_the_chart_does():
 def test_the_grace_period_of_the_guides_is_the_charts():
     """drain.delay + drain.window + 10 s, with the gateway's defaults."""
     drain = tomllib.loads((ROOT / "examples" / "fanline.toml").read_text())["drain"]
-    seconds = sum(int(drain[key].removesuffix("s")) for key in ("delay", "window")) + 10
+    grace = int(sum(seconds(drain[key]) for key in ("delay", "window"))) + 10
     for file in (OPERATE / "upgrades.md", ROOT / "README.md"):
         said = re.findall(r"terminationGracePeriodSeconds: (\d+)", file.read_text())
-        assert said == [str(seconds)], file
+        assert said == [str(grace)], file
 
 
 def test_the_reconnects_add_up():
@@ -168,7 +165,7 @@ def test_the_reconnects_add_up():
     # A drain closes over all of the window but for LAST_WORDS, and hints spread the way back over MAX_SPREAD.
     words = float(source("src/drain.rs", "LAST_WORDS: f64"))
     spread = int(source("src/drain/parting.rs", "MAX_SPREAD: u32").replace("_", "")) / 1000
-    closed, back = (round(100_000 / seconds) for seconds in (25 * (1 - words), max(25 * (1 - words), spread)))
+    closed, back = (round(100_000 / length) for length in (25 * (1 - words), max(25 * (1 - words), spread)))
     assert f"{closed:,} a\nsecond" in text and f"{back:,} a second" in text and f"0.5 to {spread + 0.5} s" in text
     upgrades = (OPERATE / "upgrades.md").read_text()
     assert f"{closed:,} a second" in upgrades and f"{back:,} a second" in upgrades

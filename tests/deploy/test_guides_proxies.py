@@ -5,13 +5,15 @@ import asyncio
 import json
 import re
 import signal
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 import websockets
 from guides_http2 import Inside
 from guides_proxies import CUTTING, FASTER, STARTED_BY, Site
-from guides_world import Gateway, certificate, eventually, free_port, presently, redis_server
+from guides_world import certificate
+from programs import Gateway, RedisServer
+from world import NO_ANSWER, free_ports, until
 
 STRANGER = "127.0.0.77"
 
@@ -37,22 +39,19 @@ heartbeat = "off"
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
     """Two replicas on one Redis behind every proxy."""
-    home, ports = tmp_path_factory.mktemp("proxies"), (free_port(), free_port())
-    running = [redis_server(home)]
-    try:
-        url = f"--redis-url=redis://127.0.0.1:{running[0].port}"
-        for name, host in (("one", "127.0.0.11"), ("two", "127.0.0.12")):
-            running.append(Gateway(home, name, GATEWAY, url, host=host, ports=ports).ready())
-        one, two, fronts = *running[1:], {}
+    home, ports, fronts = tmp_path_factory.mktemp("proxies"), free_ports(2), {}
+    with ExitStack() as running:
+        url = f"--redis-url={running.enter_context(RedisServer(home)).url}"
+        one, two = (
+            running.enter_context(Gateway(home, name, GATEWAY, url, host=host, ports=ports)).ready()
+            for name, host in (("one", "127.0.0.11"), ("two", "127.0.0.12"))
+        )
         for name, start in STARTED_BY.items():
             fronts[name] = start(Site(home, ports, certificate(home)))
-            running.append(fronts[name].program)
+            running.enter_context(fronts[name].program)
         for front in fronts.values():
-            asyncio.run(presently("it has a replica", lambda front=front: hello(front)))
+            until(f"{front.name} has a replica", lambda front=front: asyncio.run(hello(front)), despite=NO_ANSWER)
         yield one, two, fronts
-    finally:
-        for program in running:
-            program.stop()
 
 
 @pytest.fixture(params=[*CUTTING, "traefik"])
@@ -65,7 +64,7 @@ def front(house, request):
 async def hello(front):
     try:
         async with front.socket("/ws?topic=news"):
-            pass
+            return True
     except websockets.InvalidHandshake as refused:
         raise AssertionError(str(refused)) from refused
 
@@ -154,7 +153,7 @@ def test_the_gateway_logs_who_the_client_is_and_not_who_it_claims_to_be(house, f
         return re.search(r"client=127\.0\.0\.77 request_id=(\S+)", new)
 
     asyncio.run(come())
-    request_id = eventually("the client's address in a log", said)[1]
+    request_id = until("the client's address in a log", said)[1]
     assert len(request_id) > 16 or front.name == "traefik", "Traefik makes none"
 
 

@@ -3,12 +3,15 @@ which its tables say. And what a history holds is what it says."""
 
 import re
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 
 import pytest
 import redis
 from conftest import ROOT, need
 from guides_redis import STEPS, Trial
-from guides_world import OPERATE, Gateway, Program, eventually, free_port, redis_server
+from guides_world import OPERATE
+from programs import Gateway, Program, RedisServer
+from world import free_port, until
 
 GUIDE = (OPERATE / "redis.md").read_text(encoding="utf-8")
 LINES = {kind: text.strip().splitlines() for kind, text in re.findall(r"```text acl (\w+)\n(.*?)```", GUIDE, re.S)}
@@ -47,12 +50,9 @@ def test_every_right_that_is_given_has_its_line_in_the_tables():
 
 @pytest.mark.parametrize("mode", MODES)
 def test_with_these_rights_everything_works_and_nothing_is_refused(mode, tmp_path):
-    trial = Trial(tmp_path / mode, lines_of(mode), **MODES[mode][1])
-    try:
+    with Trial(tmp_path / mode, lines_of(mode), **MODES[mode][1]) as trial:
         assert trial.all(patience=15) == [], trial.failed
         assert trial.denied() <= {("fanline", "config|get")}, "but for what check-config looks at"
-    finally:
-        trial.stop()
 
 
 def without(case):
@@ -61,15 +61,12 @@ def without(case):
     lines = [
         " ".join(word for word in line.split() if (word, line.split()[2]) != (right, user)) for line in lines_of(mode)
     ]
-    trial = Trial(home, lines, **MODES[mode][1])
-    try:
+    with Trial(home, lines, **MODES[mode][1]) as trial:
         missed = set(fails) - set(trial.all(patience=2))
         said = f"{mode}: {user} without {right}"
         if missed:
             return f"{said}: these work all the same: {missed}"
         return "" if any(who == user for who, _ in trial.denied()) else f"{said}: Redis has refused nothing"
-    finally:
-        trial.stop()
 
 
 def test_without_any_one_of_them_that_fails_which_the_guide_says(tmp_path):
@@ -90,32 +87,27 @@ def sentinel(home, master):
     file, port = home / "sentinel.conf", free_port()
     file.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {master} 1\n")
     program = Program(home, "sentinel", need("redis-server"), file, "--sentinel").takes(port)
-    program.port = port
-    return program
+    return program, port
 
 
 @pytest.mark.parametrize("missing", ["", "+sentinel|get-master-addr-by-name", "+sentinel|master"])
 def test_the_user_on_sentinels_needs_what_the_guide_says(missing, tmp_path):
-    running = [redis_server(tmp_path)]
-    try:
-        running.append(sentinel(tmp_path, running[0].port))
-        asked = redis.Redis(port=running[1].port, decode_responses=True)
+    with ExitStack() as running:
+        program, port = sentinel(tmp_path, running.enter_context(RedisServer(tmp_path)).port)
+        running.enter_context(program)
+        asked = redis.Redis(port=port, decode_responses=True)
         asked.execute_command(*[word for word in LINES["sentinel"][0].split() if word != missing])
-        url = f"--redis-url=redis+sentinel://127.0.0.1:{running[1].port}/mymaster"
+        url = f"--redis-url=redis+sentinel://127.0.0.1:{port}/mymaster"
         user = ["--set=redis.sentinel_username=fanline", "--set=redis.sentinel_password=secret"]
-        gateway = Gateway(tmp_path, "gateway", "", url, *user)
-        running.append(gateway)
+        gateway = running.enter_context(Gateway(tmp_path, "gateway", "", url, *user))
         if missing.endswith("by-name"):
-            eventually("Redis refuses", lambda: "get-master-addr" in str(asked.execute_command("ACL", "LOG")))
+            until("Redis refuses", lambda: "get-master-addr" in str(asked.execute_command("ACL", "LOG")))
             with pytest.raises(AssertionError, match="503"):
                 gateway.ask("/readyz")
         else:
             gateway.ready()
             refused = str(asked.execute_command("ACL", "LOG"))
             assert ("sentinel|master" in refused) == bool(missing), refused
-    finally:
-        for program in running:
-            program.stop()
 
 
 def kept_bytes(trial, topics, each, payload):
@@ -144,9 +136,8 @@ def ids_bytes(trial, many):
 
 
 def test_a_history_holds_what_the_guide_says(tmp_path):
-    trial = Trial(tmp_path / "trial", lines_of("histories"), histories=True)
-    try:
-        eventually("the function is there", lambda: trial.nodes[0].function_list("fanline1"))
+    with Trial(tmp_path / "trial", lines_of("histories"), histories=True) as trial:
+        until("the function is there", lambda: trial.nodes[0].function_list("fanline1"))
         least, most = map(int, re.search(r"payload \+ (\d+) to (\d+)", GUIDE).groups())
         for payload in (128, 512):
             assert least * 0.9 < kept_bytes(trial, 200, 100, payload) / 100 - payload < most * 1.1
@@ -154,13 +145,10 @@ def test_a_history_holds_what_the_guide_says(tmp_path):
         assert topic * 0.9 < kept_bytes(trial, 2000, 1, 128) < topic * 1.1
         name = int(re.search(r"`idempotency_key` \| about (\d+)", GUIDE)[1])
         assert name * 0.8 < ids_bytes(trial, 5000) < name * 1.2
-    finally:
-        trial.stop()
 
 
 def test_what_the_guide_sets_redis_takes(tmp_path):
-    server = redis_server(tmp_path)
-    try:
+    with RedisServer(tmp_path) as server:
         said = redis.Redis(port=server.port, decode_responses=True)
         for line in re.findall(r"^redis-cli CONFIG SET (\S+) \"(.*)\"$", GUIDE, re.M):
             assert said.config_set(*line)
@@ -172,5 +160,3 @@ def test_what_the_guide_sets_redis_takes(tmp_path):
                 if "(the default)" in table.split(f"`{name}`")[1].split("|")[1]:
                     assert found[name] == value.replace(",", ""), name
         assert said.config_get("stream-node-max-bytes") and said.config_get("min-replicas-to-write")
-    finally:
-        server.stop()

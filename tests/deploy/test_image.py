@@ -4,42 +4,22 @@ import json
 import os
 import re
 import signal
-import socket
 import tempfile
-import time
 import tomllib
 from pathlib import Path
 
 import pytest
 from conftest import ROOT, need, run
 from image import LIBRARIES, Image, context, last_stage, linked, passes, stages
-
-PATIENCE = 30
+from world import PATIENCE, free_ports, gateway_binary, seconds, until
 
 # Where the README tells people to mount a configuration.
 FILE = "/etc/fanline/fanline.toml"
 
 
-def eventually(what, probe):
-    """Asks again until the probe answers."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := probe()):
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
-        time.sleep(0.05)
-    return found
-
-
-def free_address():
-    with socket.socket() as bound:
-        bound.bind(("127.0.0.1", 0))
-        return f"127.0.0.1:{bound.getsockname()[1]}"
-
-
 @pytest.fixture
 def binary():
-    path = Path(os.environ.get("GATEWAY_BIN") or ROOT / "target/quick/fanline")
-    assert path.exists(), f"{path} is not there: cargo build --locked --profile quick --bin fanline"
-    return path
+    return gateway_binary()
 
 
 @pytest.fixture
@@ -157,13 +137,12 @@ def test_the_line_of_the_readme_runs_it_as_it_is_tested_here():
     limits = dict(flag.lstrip("-").split("=", 1) for flag in flags if "=" in flag)
     assert limits["publish"].split(":")[-1] in last_stage()["EXPOSE"][-1].split()
     drain = tomllib.loads((ROOT / "examples/fanline.toml").read_text())["drain"]
-    seconds = sum(int(drain[part].removesuffix("s")) for part in ["delay", "window"])
-    assert int(limits["stop-timeout"]) >= seconds + 10, "the drain and ten seconds"
+    assert int(limits["stop-timeout"]) >= seconds(drain["delay"]) + seconds(drain["window"]) + 10, "the drain and ten seconds"
 
 
 @pytest.mark.parametrize("settings", ["variables", "file"])
 def test_it_serves_and_drains_on_a_read_only_root_and_its_health_says_so(image, settings):
-    public, internal = free_address(), free_address()
+    public, internal = (f"127.0.0.1:{port}" for port in free_ports(2))
     if settings == "file":
         variables = {}
         (image.root / FILE.lstrip("/")).write_text(
@@ -178,11 +157,11 @@ def test_it_serves_and_drains_on_a_read_only_root_and_its_health_says_so(image, 
     assert image.health(variables)[0] == 1, "nothing listens there yet"
     gateway = image.start(image.serve, variables)
     try:
-        eventually("healthy", lambda: gateway.poll() is not None or image.health(variables)[0] == 0)
+        until("healthy", lambda: gateway.poll() is not None or image.health(variables)[0] == 0)
         assert gateway.poll() is None, "it ended by itself"
         is_confined(gateway.pid, image)
         gateway.send_signal(signal.SIGTERM)
-        status, said = eventually("unhealthy", lambda: (asked := image.health(variables))[0] != 0 and asked)
+        status, said = until("unhealthy", lambda: (asked := image.health(variables))[0] != 0 and asked)
         assert (status, '"status":"draining"' in said) == (1, True), said
         assert gateway.wait(PATIENCE) == 0
         status, said = image.health(variables)

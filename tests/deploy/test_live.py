@@ -7,9 +7,10 @@ import sys
 import pytest
 import yaml
 from conftest import ROOT, need
-from fleet import fetch, gateway, is_ready, prometheus, redis, until
 from live import ask
+from programs import Gateway, Prometheus, RedisServer
 from promql import FORM, RULES, rules
+from world import until
 
 
 @pytest.fixture(scope="module")
@@ -20,11 +21,10 @@ def where(tmp_path_factory):
 @pytest.fixture(scope="module")
 def fleet(where):
     """Two gateways on one Redis."""
-    with redis(where) as bus:
-        url = f"redis.url={bus.url}"
-        with gateway(where, "one", url) as one, gateway(where, "two", url) as two:
-            until("both are ready", lambda: is_ready(one) and is_ready(two))
-            yield one, two
+    with RedisServer(where) as bus:
+        url = f"--redis-url={bus.url}"
+        with Gateway(where, "one", "", url) as one, Gateway(where, "two", "", url) as two:
+            yield one.ready(), two.ready()
 
 
 def live(url, deadline):
@@ -33,10 +33,10 @@ def live(url, deadline):
 
 
 def test_every_expression_has_a_series_and_no_alert_fires(where, fleet):
-    with prometheus(where, {"any": fleet}) as url:
-        done = live(url, 60)
+    with Prometheus(where, {"any": fleet}) as one:
+        done = live(one.url, 60)
         assert (done.returncode, done.stderr) == (0, ""), done.stdout
-        assert ask(url, "alerts")["alerts"] == []
+        assert ask(one.url, "alerts")["alerts"] == []
 
 
 def test_a_rule_that_answers_nothing_is_named(tmp_path, fleet):
@@ -46,8 +46,8 @@ def test_a_rule_that_answers_nothing_is_named(tmp_path, fleet):
             rule["expr"] = "fanline_nothing"
     broken["groups"] = [group for group in broken["groups"] if group["name"] != "fanline-loss"]
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(broken))
-    with prometheus(tmp_path, {"any": fleet}, rules=tmp_path / "rules.yaml") as url:
-        done = live(url, 6)
+    with Prometheus(tmp_path, {"any": fleet}, rules=tmp_path / "rules.yaml") as one:
+        done = live(one.url, 6)
     assert done.returncode == 1
     assert "no series: alert FanlineReplicaDown: replica:fanline_up:bool" in done.stdout
     assert "no series: alert FanlineLossAnnounced: it is not loaded" in done.stdout
@@ -60,10 +60,10 @@ def test_every_alert_can_be_told(tmp_path, fleet):
     for alert in (rule for group in loud["groups"] for rule in group["rules"] if "alert" in rule):
         alert |= {"expr": FORM.fullmatch(alert["expr"])[1], "for": "0s"}
     (tmp_path / "rules.yaml").write_text(yaml.safe_dump(loud))
-    with prometheus(tmp_path, {"any": fleet}, rules=tmp_path / "rules.yaml") as url:
+    with Prometheus(tmp_path, {"any": fleet}, rules=tmp_path / "rules.yaml") as one:
         names = {alert["alert"] for alert in rules("alert")}
-        until("all fire", lambda: {alert["labels"]["alertname"] for alert in ask(url, "alerts")["alerts"]} == names)
-        for alert in ask(url, "alerts")["alerts"]:
+        until("all fire", lambda: {alert["labels"]["alertname"] for alert in ask(one.url, "alerts")["alerts"]} == names)
+        for alert in ask(one.url, "alerts")["alerts"]:
             told = " ".join(alert["annotations"].values())
             assert not re.search(r"<error|<no value>|%!|\{\{| of :| of \.|\s\s|: \.", told), told
 
@@ -79,7 +79,7 @@ def promtool_on(page):
 
 
 def test_promtool_finds_nothing_to_say_of_the_metrics(fleet):
-    page = fetch(f"http://{fleet[0].internal}/metrics")
+    page = fleet[0].ask("/metrics")
     done = promtool_on(page)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
     assert promtool_on(page.replace("fanline_gaps_total", "fanline_gaps")).returncode == 3

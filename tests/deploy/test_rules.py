@@ -7,15 +7,12 @@ import pytest
 import yaml
 from conftest import ROOT, need, run
 from promql import FORM, RULES, groups, rules, unknown
+from world import seconds
 
 CASES = sorted((ROOT / "tests/deploy/rules").glob("*.yaml"))
 ALERTS = {rule["alert"]: rule for rule in rules("alert")}
 PAGE = "helm/fanline/RUNBOOK.md"
 RECORD = re.compile(r"\w+:\w+:\w+")
-
-
-def seconds(duration):
-    return int(duration[:-1]) * {"s": 1, "m": 60, "h": 3600}[duration[-1]]
 
 
 def test_promtool_reads_the_rules():

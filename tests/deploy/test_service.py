@@ -11,7 +11,9 @@ import tomllib
 
 import pytest
 from conftest import ROOT, run
-from guides_world import OPERATE, Gateway, Program, eventually, gateway_binary, redis_server
+from guides_world import OPERATE
+from programs import Gateway, RedisServer
+from world import gateway_binary, seconds, until
 
 UNIT = (OPERATE / "fanline.service").read_text(encoding="utf-8")
 DEFAULTS = tomllib.loads((ROOT / "examples" / "fanline.toml").read_text(encoding="utf-8"))
@@ -23,11 +25,6 @@ def value(key):
     found = re.findall(rf"^{key}=(.*)$", UNIT, re.M)
     assert found, key
     return found[-1]
-
-
-def seconds(text):
-    number, unit = re.fullmatch(r"(\d+)(s|m)", text).groups()
-    return int(number) * {"s": 1, "m": 60}[unit]
 
 
 def where_present(tool):
@@ -55,6 +52,7 @@ def test_it_shuts_in_what_it_runs(unit):
 
 def test_it_leaves_a_drain_and_a_start_their_time():
     drain = DEFAULTS["drain"]
+    assert value("Type") == "notify", "tests/it/notify.rs is the conversation"
     assert seconds(value("TimeoutStopSec")) >= seconds(drain["delay"]) + seconds(drain["window"]) + 10
     assert int(value("LimitNOFILE")) <= 1048576, "fs.nr_open, where nobody has raised it"
     assert value("KillSignal") == "SIGTERM" and value("KillMode") == "mixed"
@@ -86,11 +84,11 @@ def names(group):
 def test_what_the_gateway_does_is_what_the_filter_allows(tmp_path):
     strace = where_present("strace")
     assert re.findall(r"^SystemCallFilter=(.*)$", UNIT, re.M) == [ALLOWED, "~" + " ".join(FORBIDDEN)]
-    redis, trace = redis_server(tmp_path), tmp_path / "trace"
-    gateway = Traced(tmp_path, [strace, "-f", "-qq", "-o", trace], f"--redis-url=redis://127.0.0.1:{redis.port}")
-    try:
+    trace = tmp_path / "trace"
+    before = [strace, "-f", "-qq", "-o", trace]
+    with RedisServer(tmp_path) as redis, Traced(tmp_path, before, f"--redis-url={redis.url}") as gateway:
         gateway.ready()
-        with socket.create_connection(("127.0.0.1", gateway.public)) as client:
+        with socket.create_connection(gateway.public.split(":")) as client:
             client.sendall(b"GET /sse?topic=news HTTP/1.1\r\nHost: here\r\n\r\n")
             assert b"200" in client.recv(4096)
             gateway.publish("news", "hi")
@@ -98,12 +96,9 @@ def test_what_the_gateway_does_is_what_the_filter_allows(tmp_path):
             while b"data: hi" not in heard:
                 heard += client.recv(4096)
         gateway.signal(signal.SIGHUP)
-        eventually("it has read its configuration again", lambda: "configuration reloaded" in gateway.log())
+        until("it has read its configuration again", lambda: "configuration reloaded" in gateway.log())
         gateway.signal(signal.SIGTERM)
         assert gateway.process.wait(30) == 0
-    finally:
-        gateway.stop()
-        redis.stop()
     made = set(re.findall(r"^\d+ +(\w+)\(", trace.read_text(), re.M))
     allowed = names(ALLOWED) - {name for group in FORBIDDEN for name in names(group)}
     # execve: by strace itself, to start it.
@@ -124,34 +119,8 @@ class Traced(Gateway):
         child = run("ps", "-o", "pid=", "--ppid", self.process.pid).strip()
         os.kill(int(child), number)
 
-
-def test_it_says_when_it_is_ready_when_it_reloads_and_when_it_stops(tmp_path):
-    """What Type=notify and WatchdogSec wait for; without it the unit would never have started."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as told:
-        told.bind(str(tmp_path / "notify"))
-        told.settimeout(20)
-        watchdog = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
-        gateway = Program(
-            tmp_path, "gateway", gateway_binary(), "--public-listen=127.0.0.1:0", "--internal-listen=127.0.0.1:0",
-            "--set=drain.delay=0s", "serve", **watchdog,
-        )
-        try:
-            hears(told, "READY=1")
-            assert "listening" in gateway.log()
-            hears(told, "WATCHDOG=1")
-            gateway.process.send_signal(signal.SIGHUP)
-            assert "MONOTONIC_USEC=" in hears(told, "RELOADING=1")
-            hears(told, "READY=1")
-            gateway.process.terminate()
-            hears(told, "STOPPING=1")
-            assert gateway.process.wait(30) == 0
-        finally:
-            gateway.stop()
-
-
-def hears(told, word):
-    """Waits for a word, past others."""
-    while True:
-        said = told.recv(4096).decode()
-        if word in said.split("\n"):
-            return said
+    def kill(self):
+        """What strace runs would outlive it."""
+        if self.process.poll() is None:
+            self.signal(signal.SIGKILL)
+        super().kill()
