@@ -2,7 +2,8 @@
 
 import pytest
 
-from charts import GATEWAY, refused, with_values
+from charts import refused, with_values
+from world import gateway_binary
 from conftest import run
 from mounts import lay_out
 
@@ -71,4 +72,4 @@ GOOD_URLS = [
 @pytest.mark.parametrize("url", [*GOOD_URLS, GOOD_URLS])
 def test_a_url_that_the_gateway_takes_is_taken(url, tmp_path):
     toml = lay_out(with_values({"config": {"redis": {"url": url}}}), tmp_path)
-    assert "is good" in run(GATEWAY, "check-config", "--config", toml)
+    assert "is good" in run(gateway_binary(), "check-config", "--config", toml)
