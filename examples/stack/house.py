@@ -7,7 +7,7 @@ import time
 
 from process import Process
 from programs import Programs
-from settings import SLOTS, UNAVAILABLE, refuse
+from settings import SLOTS
 
 # For a process to be ready.
 PATIENCE = 60
@@ -19,8 +19,9 @@ class House:
     def __init__(self, settings):
         self.settings, self.state, self.wanted = settings, settings.state, settings.replicas
         self.programs, self.processes = Programs(settings), {}
-        for folder in ("logs", "redis"):
-            (self.state / folder).mkdir(parents=True, exist_ok=True)
+        # What became of each request to scale: why some are not there. And whether it is over.
+        self.answers, self.ending = {}, False
+        self.write()
 
     def replicas(self, state=None):
         """Their names; those in this state, if one is named."""
@@ -31,37 +32,66 @@ class House:
         return self.state / "logs" / f"{name}.log"
 
     def up(self):
-        """Starts what is not there, in the order in which one needs the other."""
-        slots = {f"r{slot}": slot for slot in SLOTS[: self.wanted]}
-        self.ensure("redis", self.programs.redis)
-        self.until_ready("redis")
-        for name, slot in slots.items():
-            self.ensure(name, lambda slot=slot: self.programs.replica(slot))
-        for name in slots:
-            self.until_ready(name)
-        others = {"haproxy": lambda: self.programs.haproxy(lambda: self.replicas("ready"))}
+        """Starts what is not there, in the order in which one needs the other; yields why somebody is not."""
+        for why in self.start({"redis": self.programs.redis}):
+            # All the others stand on it.
+            yield why
+            return
+        yield from self.start({f"r{slot}": lambda slot=slot: self.programs.replica(slot) for slot in SLOTS[: self.wanted]})
+        yield from self.start({"haproxy": lambda: self.programs.haproxy(lambda: self.replicas("ready"))})
         if self.settings.with_prometheus:
-            others["prometheus"] = self.programs.prometheus
-        others["producer"] = self.programs.producer
-        for name, program in others.items():
-            self.ensure(name, program)
-            self.until_ready(name)
+            yield from self.start({"prometheus": self.programs.prometheus})
+        yield from self.start({"producer": self.programs.producer})
+
+    def start(self, programs):
+        """All at once. Who fails, fails alone."""
+        there = []
+        for name, program in programs.items():
+            if why := self.ensure(name, program):
+                yield why
+            else:
+                there.append(name)
+        for name in there:
+            if why := self.until_ready(name):
+                yield why
 
     def ensure(self, name, program):
-        if name not in self.processes or not self.processes[name].is_there():
+        """That it runs; or why not."""
+        if why := self.until_ended(name):
+            return why
+        if name in self.processes and self.processes[name].is_there():
+            return None
+        if taken := self.settings.taken(name):
+            return f"{name} cannot start: {'; '.join(taken)}"
+        try:
             self.processes[name] = Process(name, *program(), self.log(name))
-            self.write()
+        except OSError as error:
+            return f"{name} cannot start: {error}"
+        self.write()
+        return None
+
+    def until_ended(self, name):
+        """Where it drains, it is waited for: its ports are its own until then."""
+        process, deadline = self.processes.get(name), time.monotonic() + DRAIN
+        while process and process.state == "ending":
+            if time.monotonic() > deadline:
+                return f"{name} has not ended within {DRAIN} s"
+            self.look()
+            time.sleep(0.05)
+        return None
 
     def until_ready(self, name):
         process, deadline = self.processes[name], time.monotonic() + PATIENCE
         while process.state != "ready":
             if not process.is_there() or time.monotonic() > deadline:
-                tail = self.log(name).read_text(errors="replace").splitlines()[-10:]
-                refuse(UNAVAILABLE, [f"{name} is not ready ({process.state}); {self.log(name)} ends with:", *tail])
+                process.look()
+                told = "".join(f"\n    {line}" for line in process.said()) or " nothing"
+                return f"{name} is not ready ({process.state}); to {self.log(name)} it wrote:{told}"
             self.look()
             time.sleep(0.05)
+        return None
 
-    def scale(self, wanted):
+    def scale(self, wanted, request):
         """Starts replicas, and whatever else has ended; the last ones drain."""
         self.wanted = wanted
         for name in [f"r{slot}" for slot in SLOTS[wanted:] if f"r{slot}" in self.processes]:
@@ -70,7 +100,10 @@ class House:
             else:
                 del self.processes[name]
         self.write()
-        self.up()
+        self.answers[request] = list(self.up())
+        self.look()
+        self.write()
+        return self.answers[request]
 
     def look(self):
         """Notes who came and went, and tells of whom nobody sent."""
@@ -82,13 +115,15 @@ class House:
                 print(f"stack: {process.name} {process.state}", flush=True)
                 del self.processes[process.name]
             else:
-                again = f"make scale REPLICAS={self.wanted} starts it again"
-                print(f"stack: {process.name} {process.state}, and nobody asked for it; {again}", flush=True)
+                again = "" if self.ending else f"; make scale REPLICAS={self.wanted} starts it again"
+                print(f"stack: {process.name} {process.state}, and nobody asked for it{again}", flush=True)
         if changed:
             self.write()
 
     def down(self, hurry):
         """Ends everything: first who publishes, then the replicas, politely, and what they stand on at last."""
+        self.ending = True
+        self.write()
         for names in (["producer"], self.replicas(), ["haproxy"], ["prometheus"], ["redis"]):
             here = [self.processes[name] for name in names if name in self.processes]
             for process in here:
@@ -112,6 +147,7 @@ class House:
             replace(self.programs.etc / "targets" / f"{job}.yml", json.dumps([{"targets": addresses}]))
         processes = {name: {"pid": one.pid, "state": one.state} for name, one in self.processes.items()}
         mine = {"pid": os.getpid(), "replicas": self.wanted, "processes": processes, "ports": ports}
+        mine |= {"answers": self.answers, "ending": self.ending}
         replace(self.state / "stack.json", json.dumps(mine, indent=2))
 
 

@@ -15,7 +15,10 @@ class Process:
 
     def __init__(self, name, command, environment, is_ready, log):
         self.name, self.is_ready, self.state, self.was_asked = name, is_ready, "starting", False
+        self.log = log
         with open(log, "ab") as out:
+            # Those before it may have written there, too.
+            self.first = out.tell()
             self.child = subprocess.Popen(
                 [str(part) for part in command],
                 env=os.environ | environment,
@@ -44,8 +47,13 @@ class Process:
             self.state = "ready"
         return self.state != before
 
+    def said(self):
+        """The end of what it has logged, not of what those before it have."""
+        return self.log.read_bytes()[self.first :].decode(errors="replace").splitlines()[-10:]
+
     def end(self, signum=signal.SIGTERM):
-        if self.is_there():
+        # A replica that is asked twice drains no longer.
+        if self.is_there() and (self.state != "ending" or signum != signal.SIGTERM):
             self.state, self.was_asked = "ending", True
             self.child.send_signal(signum)
 

@@ -21,6 +21,9 @@ PORTS = {
     "REDIS_PORT": 6400,
     "PROMETHEUS_PORT": 9190,
 }
+# Whose they are.
+OWNED = {"haproxy": ["BALANCER_PORT", "API_PORT", "STATS_PORT"], "redis": ["REDIS_PORT"], "prometheus": ["PROMETHEUS_PORT"]}
+OWNED |= {f"r{slot}": [f"PUBLIC_{slot}", f"INTERNAL_{slot}"] for slot in SLOTS}
 # Replica n listens here + n for clients, and 10 above for operators.
 REPLICA_PORTS = 8100
 
@@ -67,12 +70,19 @@ class Settings:
         free, off = choice("PORTS", "free"), choice("PROMETHEUS", "off")
         mistakes = [value for value in (self.replicas, first, free, off, *numbers.values()) if isinstance(value, str)]
         if not self.rules.is_file():
-            mistakes.append(f"RULES={self.rules}: no such file; expected Prometheus' rules")
+            found = "is a folder" if self.rules.is_dir() else "no such file"
+            mistakes.append(f"RULES={self.rules}: {found}; expected the file of Prometheus' rules")
+        self.key = os.environ.get("API_KEY") or "for-trials-only"
+        # It goes into a list, a header and the command that we print. It is not repeated here: it may be a real one.
+        if odd := sorted(sign for sign in set(self.key) if not "!" <= sign <= "~" or sign in ",'\"`\\"):
+            told = " ".join(map(repr, odd))
+            mistakes.append(f"API_KEY has {told}; expected visible ASCII signs, but for comma, quotes and backslash")
+        self.state, self.with_prometheus = folder(), not off
+        # It would find none, and say nothing.
+        if self.with_prometheus and set("*?[\\") & set(str(self.state)):
+            mistakes.append(f"STACK={self.state}: Prometheus takes * ? [ and \\ for a pattern; expected a path without")
         if mistakes:
             refuse(USAGE, mistakes)
-        self.state = folder()
-        self.key = os.environ.get("API_KEY") or "for-trials-only"
-        self.with_prometheus = not off
         self.ports = numbers
         for slot in SLOTS:
             self.ports |= {f"PUBLIC_{slot}": first + slot, f"INTERNAL_{slot}": first + 10 + slot}
@@ -82,7 +92,8 @@ class Settings:
 
     def wanted(self):
         """The programs: each by its name or path, and how it comes here."""
-        gateway = os.environ.get("GATEWAY_BIN") or str(ROOT / "target/quick/fanline")
+        built = ROOT / (os.environ.get("CARGO_TARGET_DIR") or "target") / "quick/fanline"
+        gateway = os.environ.get("GATEWAY_BIN") or str(built)
         wanted = {
             "fanline": (gateway, "make up builds it, GATEWAY_BIN names another"),
             "redis-server": ("redis-server", "tests/setup.sh redis installs it"),
@@ -97,17 +108,25 @@ class Settings:
         missing = [told for name, told in self.wanted().items() if not self.programs[name]]
         mistakes = [f"{where}: no such program; {mend}" for where, mend in missing]
         for name, port in self.ports.items():
-            variable = name if name in PORTS else "REPLICA_PORTS"
-            mend = f"{variable}=… names another, PORTS=free takes free ones"
             if (same := next(other for other in self.ports if self.ports[other] == port)) != name:
-                mistakes.append(f"port {port} ({name}) is that of {same}, too; {mend}")
+                mistakes.append(f"port {port} ({name}) is that of {same}, too; {another(name)}")
             elif not is_free(port):
-                mistakes.append(f"port {port} ({name}) is taken; {mend}")
+                mistakes.append(f"port {port} ({name}) is taken; {another(name)}")
         if mistakes:
             refuse(UNAVAILABLE, mistakes)
 
+    def taken(self, process):
+        """Those of its ports that somebody else has."""
+        ports = {name: self.ports[name] for name in OWNED.get(process, [])}
+        return [f"port {port} ({name}) is taken" for name, port in ports.items() if not is_free(port)]
+
     def url(self, port, scheme="http"):
         return f"{scheme}://127.0.0.1:{self.ports[port]}"
+
+
+def another(port):
+    variable = port if port in PORTS else "REPLICA_PORTS"
+    return f"{variable}=… names another, PORTS=free takes free ones"
 
 
 def is_free(port):

@@ -10,14 +10,15 @@ data) lies in STACK, target/stack if nothing is said.
 """
 
 import fcntl
-import json
-import os
+import shlex
 import signal
 import sys
 import time
 
-from house import DRAIN, PATIENCE, House, replace
-from settings import UNAVAILABLE, USAGE, Settings, folder, refuse, replicas
+from asking import down, requests, scale
+from house import House
+from programs import answers
+from settings import UNAVAILABLE, USAGE, Settings, refuse
 
 
 class Ended(BaseException):
@@ -26,7 +27,6 @@ class Ended(BaseException):
 
 def up():
     settings = Settings()
-    settings.state.mkdir(parents=True, exist_ok=True)
     lock = claim(settings.state)
     settings.check()
     house, asked = House(settings), []
@@ -39,7 +39,8 @@ def up():
     for signum in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(signum, end)
     try:
-        house.up()
+        for why in house.up():
+            refuse(UNAVAILABLE, [why])
         print(directions(settings), flush=True)
         serve(house)
     except Ended:
@@ -54,90 +55,40 @@ def up():
 
 
 def claim(state):
-    """Ours as long as we live; whoever comes second is told so."""
-    lock = open(state / "lock", "w", encoding="utf-8")
+    """Ours as long as we live; whoever comes second is told so. What an earlier one was asked is none of our business."""
+    try:
+        for name in ("logs", "redis"):
+            (state / name).mkdir(parents=True, exist_ok=True)
+        lock = open(state / "lock", "w", encoding="utf-8")
+    except OSError as error:
+        why = f"{error.filename}: {error.strerror}"
+        refuse(USAGE, [f"STACK={state} cannot be used: {why}; expected a folder that can be made, and written to"])
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         refuse(UNAVAILABLE, [f"it runs already, in {state}: `make down` ends it, STACK=… names another folder"])
+    for old in (state / "stack.json", *requests(state)):
+        old.unlink(missing_ok=True)
     return lock
 
 
 def serve(house):
     """Until we are asked to end: does what `scale` asks for."""
-    wanted, taken = requests(house.state)
-    for old in (wanted, taken):
-        old.unlink(missing_ok=True)
     while True:
-        if wanted.exists():
-            # Out of the way of the next one, which may come while this one is done.
-            wanted.replace(taken)
-            number = int(taken.read_text())
+        for request in requests(house.state):
+            number = int(request.read_text())
+            request.unlink()
             print(f"stack: scaling to {number} replicas", flush=True)
-            house.scale(number)
-            taken.unlink()
+            for why in house.scale(number, request.name):
+                print(f"stack: {why}", flush=True)
         house.look()
         time.sleep(0.1)
 
 
-def requests(state):
-    """How many replicas are asked for, and what of it is being done."""
-    return state / "wanted", state / "taken"
-
-
-def scale():
-    stack = running()
-    number = replicas(default=stack["replicas"])
-    if isinstance(number, str):
-        refuse(USAGE, [number])
-    wanted, taken = requests(folder())
-    replace(wanted, str(number))
-    # In this order: a request is in one of the two until it is done. Each replica may take its time, and what else has ended.
-    until("it has done that", lambda: running() and not wanted.exists() and not taken.exists(), PATIENCE * (number + 4))
-    until("the others have drained", lambda: len(names(running())) <= number, DRAIN + 10)
-    print(f"stack: {number} replicas, there were {stack['replicas']}: {' '.join(names(running()))}")
-
-
-def names(stack):
-    return [name for name in stack["processes"] if name[1:].isdigit()]
-
-
-def down():
-    state, pid = folder(), running()["pid"]
-    os.kill(pid, signal.SIGTERM)
-    until("it ends", lambda: is_free(state), DRAIN + 30)
-    print("stack: everything has ended")
-
-
-def is_free(state):
-    with open(state / "lock", "w", encoding="utf-8") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return False
-        return True
-
-
-def running():
-    """What runs in our folder; refuses where nothing does."""
-    state = folder()
-    if not (state / "lock").exists() or is_free(state) or not (state / "stack.json").exists():
-        refuse(UNAVAILABLE, [f"nothing runs in {state}: `make up` starts it; STACK=… names another folder"])
-    return json.loads((state / "stack.json").read_text())
-
-
-def until(what, probe, seconds):
-    deadline = time.monotonic() + seconds
-    while not probe():
-        if time.monotonic() > deadline:
-            refuse(UNAVAILABLE, [f"not within {seconds} s: {what}; see {folder() / 'logs'}"])
-        time.sleep(0.1)
-
-
 def directions(settings):
-    gateway, redis = settings.programs["fanline"], settings.ports["REDIS_PORT"]
+    gateway, redis = shlex.quote(settings.programs["fanline"]), settings.ports["REDIS_PORT"]
     api = settings.url("API_PORT") + "/api/publish?topic=hello"
-    prometheus = settings.url("PROMETHEUS_PORT") + "/alerts" if settings.with_prometheus else "off (PROMETHEUS=off)"
+    prometheus = watched(settings) if settings.with_prometheus else "off (PROMETHEUS=off)"
     return f"""stack: {settings.replicas} replicas behind HAProxy
   page        {settings.url("BALANCER_PORT")}/
   listen      {gateway} listen '{settings.url("BALANCER_PORT", "ws")}/ws?topic=hello'
@@ -150,8 +101,19 @@ def directions(settings):
   end         Ctrl-C, or make down"""
 
 
+def watched(settings):
+    """Where its pages are: Debian's 2.42 has but the old ones."""
+    url = settings.url("PROMETHEUS_PORT")
+    there = [folder for folder in ("", "/classic") if answers(f"{url}{folder}/alerts")]
+    return f"{url}{there[0]}/alerts, {there[0]}/targets" if there else f"{url}/"
+
+
 if __name__ == "__main__":
     commands = {"up": up, "scale": scale, "down": down}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         refuse(USAGE, [f"expected one of {', '.join(commands)}, found {' '.join(sys.argv[1:]) or 'nothing'}"])
-    commands[sys.argv[1]]()
+    try:
+        commands[sys.argv[1]]()
+    except KeyboardInterrupt:
+        # Of `scale` or `down`, which only wait; `up` has its own way to end.
+        sys.exit(130)
