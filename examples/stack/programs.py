@@ -1,6 +1,7 @@
 """The programs of the stack: each one's command line, what its environment says besides, and when it is ready."""
 
 import secrets
+import shutil
 import socket
 import sys
 import urllib.request
@@ -14,6 +15,9 @@ class Programs:
         self.settings, self.ports = settings, settings.ports
         # The folder that Prometheus' container has at /etc/prometheus.
         self.etc = settings.state / "prometheus"
+        # What an earlier run ended with would raise alerts in this one.
+        self.data = self.etc / "this-run"
+        shutil.rmtree(self.data, ignore_errors=True)
 
     def redis(self):
         port = self.ports["REDIS_PORT"]
@@ -45,14 +49,14 @@ class Programs:
 
     def prometheus(self):
         """The same files as in its container, but for the targets."""
-        for folder in ("rules", "targets", "data"):
-            (self.etc / folder).mkdir(parents=True, exist_ok=True)
+        for folder in (self.etc / "rules", self.etc / "targets", self.data):
+            folder.mkdir(parents=True, exist_ok=True)
         links = {"prometheus.yml": HERE / "prometheus.yml", "rules/fanline.yaml": self.settings.rules}
         for name, target in links.items():
             (self.etc / name).unlink(missing_ok=True)
             (self.etc / name).symlink_to(target)
         where = f"--web.listen-address=127.0.0.1:{self.ports['PROMETHEUS_PORT']}"
-        data = [f"--storage.tsdb.path={self.etc / 'data'}", "--storage.tsdb.retention.time=1d", "--log.level=warn"]
+        data = [f"--storage.tsdb.path={self.data}", "--storage.tsdb.retention.time=1d", "--log.level=warn"]
         command = [self.settings.programs["prometheus"], f"--config.file={self.etc / 'prometheus.yml'}", where, *data]
         return command, {}, lambda: answers(self.settings.url("PROMETHEUS_PORT") + "/-/ready")
 
