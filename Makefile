@@ -14,13 +14,14 @@ run: ## builds and starts the gateway, in-process or on Redis: REDIS_URL=redis:/
 	cargo build --locked --profile quick --bin fanline
 	$(TARGET)/quick/fanline serve
 
+# stack.py has its variables from the environment, whatever signs are in them, and make puts there what its command line says.
 up: ## starts Redis, REPLICAS (3) replicas, HAProxy, Prometheus and a producer, as docker-compose.yml does; Ctrl-C ends them
 	tests/setup.sh redis haproxy $(if $(filter off,$(PROMETHEUS)),,prometheus)
 	$(if $(GATEWAY_BIN),,cargo build --locked --profile quick --bin fanline)
-	GATEWAY_BIN=$(or $(GATEWAY_BIN),$(abspath $(TARGET))/quick/fanline) python3 examples/stack/stack.py up
+	python3 examples/stack/stack.py up
 
 scale: ## starts or drains replicas of `make up` while it runs: make scale REPLICAS=4
-	@REPLICAS=$(REPLICAS) python3 examples/stack/stack.py scale
+	@python3 examples/stack/stack.py scale
 
 down: ## ends `make up`, as Ctrl-C does: the replicas drain first
 	@python3 examples/stack/stack.py down
