@@ -3,9 +3,9 @@
 import pytest
 
 from charts import refused, with_values
-from world import gateway_binary
 from conftest import run
 from mounts import lay_out
+from world import gateway_binary
 
 PASSWORD = "would lie readable in a ConfigMap"
 MISTAKES = [
