@@ -50,6 +50,9 @@ SLOW = Row("Slow consumers", [
 ])
 
 DRAIN = Row("Drain and shed", [
+    graph("Replicas that drain", "short", "From SIGTERM on, through drain.delay. A rolling restart has one at a time.", {
+        "sum by (instance) (fanline_draining{@})": "{{instance}}",
+    }, stack=True),
     graph("Left to close by a drain", "short", "A straight way down over drain.window. What is left at its end is cut.", {
         "sum by (instance) (fanline_drain_remaining{@})": "{{instance}}",
     }),
