@@ -2,6 +2,7 @@
 //! and metrics.
 
 mod authorize;
+mod body;
 mod health;
 mod history;
 mod order;

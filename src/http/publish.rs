@@ -1,20 +1,17 @@
 //! `POST /api/publish`: from a request to publications and their receipts.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Extension;
-use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde_json::{Map, Value, json};
 
-use super::Desk;
 use super::authorize::authorize;
 use super::order::Order;
 use super::problem::Problem;
+use super::{Desk, body};
 use crate::accept::Peer;
 use crate::broker::{PublishError, Receipt};
 use crate::metrics::Source;
@@ -22,9 +19,6 @@ use crate::topic::Topic;
 
 /// What a body may add to the largest publication beside its encoding: 100 topics and the longest header.
 const BODY_ROOM: usize = 96 * 1024;
-
-/// How long a body may take.
-const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// Publishes, and answers how many replicas listened on each topic, and where the publication stands in its history.
 pub async fn publish(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, request: Request) -> Response {
@@ -37,7 +31,7 @@ pub async fn publish(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, reque
 async fn try_publish(desk: &Desk, peer: Peer, request: Request) -> Result<Response, Problem> {
     authorize(&desk.rooms.live.get().internal.api_keys, peer, request.headers())?;
     let query = request.uri().query().unwrap_or_default().to_owned();
-    let body = read(desk, request.into_body()).await?;
+    let body = body::read(request.into_body(), most(desk)).await?;
     let order = if query.is_empty() { Order::from_json(&body)? } else { Order::from_query(&query, body)? };
     order.check_sizes(desk)?;
     let mut receipts = Map::new();
@@ -52,13 +46,10 @@ async fn try_publish(desk: &Desk, peer: Peer, request: Request) -> Result<Respon
     Ok(axum::Json(json!({ "topics": receipts })).into_response())
 }
 
-async fn read(desk: &Desk, body: Body) -> Result<Bytes, Problem> {
+/// What a body may hold: the largest publication, and what is around it.
+fn most(desk: &Desk) -> usize {
     let largest = desk.rooms.live.get().topics.largest_publication();
-    let most = largest + largest / 2 + BODY_ROOM;
-    let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {most} bytes here"));
-    let read = tokio::time::timeout(BODY_TIME, to_bytes(body, most)).await;
-    let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {BODY_TIME:?}"));
-    read.map_err(slow)?.map_err(too_large)
+    largest + largest / 2 + BODY_ROOM
 }
 
 /// A receipt as it is answered.

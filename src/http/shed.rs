@@ -5,24 +5,20 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Extension;
-use axum::body::to_bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
-use super::Desk;
 use super::authorize::authorize;
 use super::problem::Problem;
+use super::{Desk, body};
 use crate::accept::Peer;
 use crate::drain::Refused;
 use crate::settings::notation::{LONGEST, duration, guess_duration, write_duration};
 
 /// The largest body: what it says is short.
 const BODY: usize = 4096;
-
-/// How long a body may take.
-const BODY_TIME: Duration = Duration::from_secs(10);
 
 /// The time where none is given.
 const OVER: Duration = Duration::from_secs(60);
@@ -51,10 +47,7 @@ async fn try_shed(desk: &Desk, peer: Peer, request: Request) -> Result<Response,
     if request.uri().query().is_some_and(|query| !query.is_empty()) {
         return Err(bad("query", format!("there are no parameters here; send a body: {FORM}")));
     }
-    let body = tokio::time::timeout(BODY_TIME, to_bytes(request.into_body(), BODY)).await;
-    let slow = |_| Problem::new(StatusCode::REQUEST_TIMEOUT, format!("the body did not come within {BODY_TIME:?}"));
-    let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {BODY} bytes here"));
-    let (fraction, over) = order(&body.map_err(slow)?.map_err(too_large)?)?;
+    let (fraction, over) = order(&body::read(request.into_body(), BODY).await?)?;
     let shed = match desk.draining.load(Ordering::Relaxed) {
         true => Err(Refused::Draining),
         false => desk.shedder.shed(fraction, over),

@@ -14,17 +14,10 @@ import urllib.request
 
 import pytest
 from conftest import ROOT, need
+from world import until
 
 STACK = ROOT / "examples" / "stack" / "stack.py"
 PATIENCE = 30
-
-
-def until(what, probe):
-    deadline = time.monotonic() + PATIENCE
-    while not (found := probe()):
-        assert time.monotonic() < deadline, f"not within {PATIENCE} s: {what}"
-        time.sleep(0.02)
-    return found
 
 
 def fetch(url):
