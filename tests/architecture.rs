@@ -11,6 +11,7 @@ const FLOORS: &[&[&str]] = &[
         "identity",
         "position",
         "publication",
+        "repeat",
         "command",
         "event",
         "close",
