@@ -99,6 +99,8 @@ pub struct Metrics {
     pub ready: IntGauge,
     /// Reloads by SIGHUP that kept the old configuration because the new one was bad.
     pub reload_failures: IntCounter,
+    /// Lines of the log that were not written.
+    pub log_lines_dropped: IntCounter,
     limit: IntGaugeVec,
 }
 
@@ -206,6 +208,8 @@ impl Metrics {
                 "reload_failures_total",
                 "Reloads that kept the old configuration because the new one was bad.",
             ),
+            log_lines_dropped: page
+                .counter("log_lines_dropped_total", "Lines of the log that were dropped: nobody read or took them."),
             limit: page.gauges(
                 "limit",
                 "Bounds in force, by name.",

@@ -101,12 +101,6 @@ impl Server {
         Vitals::of(&self.desk)
     }
 
-    /// What it counts; also what `/metrics` shows.
-    #[must_use]
-    pub fn metrics(&self) -> Arc<Metrics> {
-        self.house.rooms.metrics.clone()
-    }
-
     /// Serves until `shutdown` resolves, then drains: resolves when the house is empty.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { public, internal, doors, house, desk, live, tasks, closing, stop, max_sockets } = self;
@@ -146,12 +140,12 @@ impl Server {
         info!("drained");
     }
 
-    /// Builds the rooms of these settings and binds the listeners.
+    /// Builds the rooms of these settings and binds the listeners; `/metrics` shows what is given.
     ///
     /// # Errors
     /// An address that cannot be bound, or a Redis that cannot be named.
-    pub async fn bind(settings: Settings, descriptors: usize) -> Result<Self, StartError> {
-        start::start(settings, descriptors).await
+    pub async fn bind(settings: Settings, descriptors: usize, metrics: Arc<Metrics>) -> Result<Self, StartError> {
+        start::start(settings, descriptors, metrics).await
     }
 }
 

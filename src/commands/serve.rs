@@ -1,77 +1,89 @@
 //! `fanline serve`: runs the gateway until a signal, and reloads on SIGHUP.
 
+use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context;
 use fanline::config::{Loaded, Sources};
 use fanline::link;
+use fanline::metrics::Metrics;
 use fanline::server::{Reload, Server, StartError};
 use fanline::settings::{self, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::logging::{self, Level};
+use super::logging::{self, Logs, Writer};
 use super::notify;
 use super::{CONFIG, UNAVAILABLE};
 
 pub fn serve(loaded: &Loaded, sources: &Sources, descriptors: usize) -> anyhow::Result<ExitCode> {
-    let level = logging::start(&loaded.settings.log);
+    let metrics = Arc::new(Metrics::new());
+    // Outlives the runtime, so that the last task's lines leave, too.
+    let logs = logging::start(&loaded.settings.log, &metrics).context("no log")?;
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("no runtime")?;
     runtime.block_on(async {
-        match Server::bind(loaded.settings.clone(), descriptors).await {
-            Ok(server) => run(server, loaded, sources, &level).await,
+        match Server::bind(loaded.settings.clone(), descriptors, metrics).await {
+            Ok(server) => run(server, loaded, sources, &logs).await,
             Err(error) => {
-                eprintln!("fanline: {error}");
+                logs.say(&format!("fanline: {error}"));
                 Ok(ExitCode::from(if matches!(error, StartError::Redis(_)) { CONFIG } else { UNAVAILABLE }))
             }
         }
     })
 }
 
-async fn run(server: Server, loaded: &Loaded, sources: &Sources, level: &Level) -> anyhow::Result<ExitCode> {
+async fn run(server: Server, loaded: &Loaded, sources: &Sources, logs: &Logs) -> anyhow::Result<ExitCode> {
     // Before anybody hears that it is there: a signal that nobody listens for ends the process.
     let signals = Signals::listen()?;
     let (public, internal) = (server.public_address()?, server.internal_address()?);
-    announce(&loaded.settings, public, internal);
+    let _said = announce(&loaded.settings, public, internal)?;
     let shutdown = CancellationToken::new();
     let (reload, vitals) = (server.reload(), server.vitals());
     let serving = server.run(shutdown.clone().cancelled_owned());
     notify::ready(&format!("public {public}, internal {internal}"));
     tokio::select! {
         () = serving => Ok(ExitCode::SUCCESS),
-        code = signals.obey(&shutdown, &reload, sources, level, &loaded.settings.drain) => Ok(code),
+        code = signals.obey(&shutdown, &reload, sources, logs, &loaded.settings.drain) => Ok(code),
         never = notify::watchdog(vitals) => match never {},
     }
 }
 
-/// Says what was bound, and how to try it.
-fn announce(settings: &Settings, public: SocketAddr, internal: SocketAddr) {
-    println!("fanline {} listens: public ws://{public}  internal http://{internal}", env!("CARGO_PKG_VERSION"));
-    let fanline = program();
-    println!("  hear a topic:       {fanline} listen 'ws://localhost:{}/ws?topic=hello'", public.port());
-    match settings.redis.url.is_empty() {
-        true => {
-            println!("  publish to it:      {fanline} publish{} hello 'Hello, world'", elsewhere(internal));
-            println!(
-                "no Redis is configured: publications stay in this process (set REDIS_URL to share them between replicas)"
-            );
-        }
-        false => {
-            let (redis, prefix) = (link::endpoint::cli(&settings.redis), &settings.redis.prefix);
-            let publish = if settings.redis.sharded { "SPUBLISH" } else { "PUBLISH" };
-            println!("  publish to it:      {redis} {publish} {prefix}hello 'Hello, world'");
-            if settings.redis.sharded {
-                println!("redis.sharded is on: producers must SPUBLISH; what they PUBLISH reaches nobody");
-            }
-        }
-    }
+/// Says what was bound, and how to try it; whoever does not read that holds up nobody.
+fn announce(settings: &Settings, public: SocketAddr, internal: SocketAddr) -> io::Result<Writer> {
+    let stdout = Writer::start(io::stdout(), |_| ())?;
+    // Never fails: what the writer does not take is dropped.
+    let _ = stdout.lines().write_all(greeting(settings, public, internal).as_bytes());
     info!(%public, %internal, redis = !settings.redis.url.is_empty(), "listening");
     if settings.redis.sharded {
-        info!("redis.sharded is on: producers must SPUBLISH; what they PUBLISH reaches nobody");
+        info!("{SHARDED}");
     }
+    Ok(stdout)
+}
+
+const SHARDED: &str = "redis.sharded is on: producers must SPUBLISH; what they PUBLISH reaches nobody";
+const ALONE: &str =
+    "no Redis is configured: publications stay in this process (set REDIS_URL to share them between replicas)";
+
+fn greeting(settings: &Settings, public: SocketAddr, internal: SocketAddr) -> String {
+    let (fanline, port) = (program(), public.port());
+    let sharded = settings.redis.sharded;
+    let (publish, last) = match settings.redis.url.is_empty() {
+        true => (format!("{fanline} publish{} ", elsewhere(internal)), Some(ALONE)),
+        false => {
+            let (redis, prefix) = (link::endpoint::cli(&settings.redis), &settings.redis.prefix);
+            let publish = if sharded { "SPUBLISH" } else { "PUBLISH" };
+            (format!("{redis} {publish} {prefix}"), sharded.then_some(SHARDED))
+        }
+    };
+    let first =
+        format!("fanline {} listens: public ws://{public}  internal http://{internal}", env!("CARGO_PKG_VERSION"));
+    let hear = format!("  hear a topic:       {fanline} listen 'ws://localhost:{port}/ws?topic=hello'");
+    let tell = format!("  publish to it:      {publish}hello 'Hello, world'");
+    [&first, &hear, &tell].into_iter().map(String::as_str).chain(last).map(|line| format!("{line}\n")).collect()
 }
 
 /// The flag that leads to this internal listener, where it is not the default one.
@@ -117,7 +129,7 @@ impl Signals {
         shutdown: &CancellationToken,
         reload: &Reload,
         sources: &Sources,
-        level: &Level,
+        logs: &Logs,
         drain: &settings::Drain,
     ) -> ExitCode {
         loop {
@@ -128,7 +140,7 @@ impl Signals {
                         continue;
                     }
                     notify::reloading();
-                    level.set(&reload.again(sources).log.level);
+                    logs.set(&reload.again(sources).log.level);
                     notify::reloaded();
                     continue;
                 }

@@ -27,11 +27,10 @@ use crate::transport::house::{House, Threshold};
 use crate::transport::websocket::{self, Promises};
 use crate::transport::{Door, sse};
 
-pub(super) async fn start(settings: Settings, descriptors: usize) -> Result<Server, StartError> {
+pub(super) async fn start(settings: Settings, descriptors: usize, metrics: Arc<Metrics>) -> Result<Server, StartError> {
     let public = bind("public.listen", &settings.public.listen).await?;
     let internal = bind("internal.listen", &settings.internal.listen).await?;
     let (tasks, stop, closing) = (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
-    let metrics = Arc::new(Metrics::new());
     let replica = Replica::new(&limits::replica_name(&settings.replica.name));
     let max_connections = limits::max_connections(&settings, descriptors);
     let outboxes = Total::new(limits::outbox_total(&settings));

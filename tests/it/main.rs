@@ -25,6 +25,7 @@ mod drain;
 mod heartbeat;
 mod history;
 mod hostile;
+mod logs;
 mod notify;
 mod operations;
 mod outage;

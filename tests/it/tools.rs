@@ -12,7 +12,7 @@ use crate::gateway::{Gateway, binary, eventually};
 use crate::support::redis::RedisServer;
 
 /// The binary in a directory, without this environment's settings.
-fn command(home: &Path, args: &[&str]) -> Command {
+pub fn command(home: &Path, args: &[&str]) -> Command {
     let mut command = Command::new(binary());
     command.current_dir(home).args(args).env_clear().env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
     command

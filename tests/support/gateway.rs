@@ -58,12 +58,27 @@ impl Gateway {
     }
 
     fn start_in<S: AsRef<OsStr>>(home: tempfile::TempDir, args: &[S]) -> Self {
+        let mut gateway = Self::unread_in(home, args);
+        gateway.read_log();
+        gateway
+    }
+
+    /// Starts it as [`Gateway::start`] does, with a log that nobody reads until [`Gateway::read_log`].
+    pub fn unread<S: AsRef<OsStr>>(args: &[S]) -> Self {
+        Self::unread_in(tempfile::tempdir().expect("a temporary directory"), args)
+    }
+
+    fn unread_in<S: AsRef<OsStr>>(home: tempfile::TempDir, args: &[S]) -> Self {
         let mut process = command(&home).args(args).spawn().unwrap_or_else(|e| panic!("{}: {e}", binary().display()));
         let log = Log::default();
         follow(process.stdout.take().expect("piped"), &log);
-        follow(process.stderr.take().expect("piped"), &log);
         let (public, internal) = eventually_bound(&mut process, &log);
         Self { process, log, home, public, internal }
+    }
+
+    /// Begins to read what it logs.
+    pub fn read_log(&mut self) {
+        follow(self.process.stderr.take().expect("piped, and not read yet"), &self.log);
     }
 
     /// Starts it with a configuration file, given as its path in the repository.
@@ -273,7 +288,9 @@ fn eventually_bound(process: &mut Child, log: &Log) -> (SocketAddr, SocketAddr) 
             return Some((public, internal));
         }
         if let Some(status) = process.try_wait().expect("a child") {
-            panic!("the gateway ended at start: {status}\n{}", lines.join("\n"));
+            let mut said = String::new();
+            let _ = process.stderr.take().map(|mut stderr| stderr.read_to_string(&mut said));
+            panic!("the gateway ended at start: {status}\n{}\n{said}", lines.join("\n"));
         }
         None
     })

@@ -73,8 +73,9 @@ impl Gateway {
         let sources = Sources { flags: keys.map(flag).collect(), ..Sources::default() };
         let settings = config::load(&sources).map_err(|mistakes| anyhow!("{mistakes}"))?.settings;
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let server = runtime.block_on(Server::bind(settings, raise_descriptors()))?;
-        let (public, metrics) = (server.public_address()?, server.metrics());
+        let metrics = Arc::new(Metrics::new());
+        let server = runtime.block_on(Server::bind(settings, raise_descriptors(), metrics.clone()))?;
+        let public = server.public_address()?;
         let (stop, stopped) = oneshot::channel();
         let thread = thread::spawn(move || runtime.block_on(server.run(async move { drop(stopped.await) })));
         Ok(Self { public, metrics, witness: Client::connect(public, "all", 0)?, stop, thread })

@@ -84,6 +84,9 @@ ADMISSION = Row("Admission", [
     graph("Reloads that failed", "short", "The old configuration holds; the next start fails.", {
         "sum by (instance) (increase(fanline_reload_failures_total{@}[$__rate_interval]))": "{{instance}}",
     }),
+    graph("Lines of the log dropped", "short", "Whoever reads the log stands still or is too slow; a full disk.", {
+        "sum by (instance) (increase(fanline_log_lines_dropped_total{@}[$__rate_interval]))": "{{instance}}",
+    }),
 ])
 
 PROCESS = Row("Process", [

@@ -1,0 +1,71 @@
+//! The log leaves by itself: who reads it may stand still.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use crate::client::Client;
+use crate::gateway::{Gateway, PATIENCE, eventually};
+
+const DROPPED: &str = "fanline_log_lines_dropped_total";
+
+/// A gateway whose log, of which clients that come and go make much, is read by nobody: the pipe is full, and so is what
+/// waits for it.
+fn clogged() -> Gateway {
+    let gateway = Gateway::unread(&["--log-level", "debug", "--set", "drain.delay=0s"]).ready();
+    let clogged = (0..300).any(|_| {
+        (0..100).for_each(|_| come_and_go(&gateway));
+        gateway.metric(DROPPED) > 0.0
+    });
+    assert!(clogged, "30,000 connections leave more lines than wait");
+    gateway
+}
+
+fn come_and_go(gateway: &Gateway) {
+    let mut socket = TcpStream::connect(gateway.public()).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    socket.write_all(b"GET /sse?topic=a HTTP/1.1\r\nHost: a\r\n\r\n").unwrap();
+    socket.read_exact(&mut [0]).unwrap();
+}
+
+#[test]
+fn a_log_that_nobody_reads_stops_nothing_and_tells_what_it_lacks() {
+    let mut gateway = clogged();
+    let mut client = Client::open(&gateway.ws_url("/ws?topic=a"));
+    for text in ["one", "two", "three"] {
+        assert_eq!(gateway.publish("a", text), 1);
+        assert_eq!(client.text(), text);
+    }
+    assert_eq!(gateway.get("/livez").status, 200);
+    gateway.read_log();
+    eventually("it says what is missing", || gateway.log().contains("log lines were dropped").then_some(()));
+}
+
+#[test]
+fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
+    let gateway = clogged();
+    let begun = Instant::now();
+    let (status, _) = gateway.stop();
+    assert!(status.success(), "{status}");
+    assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn start_lines_that_nobody_wants_end_nothing() {
+    let home = tempfile::tempdir().unwrap();
+    let (reader, stdout) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut process = crate::tools::command(home.path(), &["serve"])
+        .args(["--set", "public.listen=127.0.0.1:0", "--set", "internal.listen=127.0.0.1:0", "--set", "drain.delay=0s"])
+        .stdout(stdout)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = std::io::BufReader::new(process.stderr.take().unwrap());
+    let mut line = String::new();
+    std::io::BufRead::read_line(&mut log, &mut line).unwrap();
+    assert!(line.contains("listening"), "{line}");
+    crate::gateway::signal(process.id(), "TERM");
+    let status = eventually("it drains", || process.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+}
