@@ -17,6 +17,7 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::accept::Acceptor;
+use crate::config::{Loaded, Sources};
 use crate::drain;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
@@ -89,10 +90,10 @@ impl Server {
         self.internal.local_addr()
     }
 
-    /// The handle by which a running server takes new settings.
+    /// The handle by which a running server takes new settings, from where it was `loaded`.
     #[must_use]
-    pub fn reload(&self) -> Reload {
-        Reload::new(self.live.clone(), self.house.rooms.metrics.clone())
+    pub fn reload(&self, sources: &Sources, loaded: &Loaded) -> Reload {
+        Reload::new(self.live.clone(), self.house.rooms.metrics.clone(), sources, loaded)
     }
 
     /// The handle by which one sees whether a running server lives.

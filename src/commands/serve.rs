@@ -42,12 +42,12 @@ async fn run(server: Server, loaded: &Loaded, sources: &Sources, logs: &Logs) ->
     let (public, internal) = (server.public_address()?, server.internal_address()?);
     let _said = announce(&loaded.settings, public, internal)?;
     let shutdown = CancellationToken::new();
-    let (reload, vitals) = (server.reload(), server.vitals());
+    let (reload, vitals) = (server.reload(sources, loaded), server.vitals());
     let serving = server.run(shutdown.clone().cancelled_owned());
     notify::ready(&format!("public {public}, internal {internal}"));
     tokio::select! {
         () = serving => Ok(ExitCode::SUCCESS),
-        code = signals.obey(&shutdown, &reload, sources, logs, &loaded.settings.drain) => Ok(code),
+        code = signals.obey(&shutdown, reload, logs, &loaded.settings.drain) => Ok(code),
         never = notify::watchdog(vitals) => match never {},
     }
 }
@@ -127,8 +127,7 @@ impl Signals {
     async fn obey(
         mut self,
         shutdown: &CancellationToken,
-        reload: &Reload,
-        sources: &Sources,
+        mut reload: Reload,
         logs: &Logs,
         drain: &settings::Drain,
     ) -> ExitCode {
@@ -140,7 +139,7 @@ impl Signals {
                         continue;
                     }
                     notify::reloading();
-                    logs.set(&reload.again(sources).log.level);
+                    logs.set(&reload.again().log.level);
                     notify::reloaded();
                     continue;
                 }

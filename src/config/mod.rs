@@ -8,6 +8,7 @@
 //! a variable's text stands for.
 
 mod catalog;
+mod changes;
 mod check;
 mod environment;
 mod file;
@@ -19,7 +20,6 @@ mod mistakes;
 mod nearest;
 mod print;
 mod reference;
-mod restart;
 mod routes;
 mod rules;
 mod secret_file;
@@ -30,10 +30,10 @@ mod tests;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use changes::{Change, changes};
 pub use mistakes::{Mistake, Mistakes};
 pub use print::{example, print};
 pub use reference::{Reference, reference};
-pub use restart::needs_restart;
 
 use crate::settings::Settings;
 use catalog::Catalog;
@@ -83,6 +83,8 @@ pub struct Loaded {
     pub warnings: Vec<String>,
     /// The file that was read, if one was.
     pub file: Option<PathBuf>,
+    /// Whether that file is there and says nothing, not even in a comment.
+    pub blank: bool,
 }
 
 /// Puts the settings together.
@@ -111,7 +113,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
     });
     let (settings, origins) = fill::settings(&values, &mut report);
     check::check(&settings, &origins, sources.limits, &mut report);
-    Ok(Loaded { settings, warnings: report.finish()?, file: path })
+    let blank = path.is_some() && text.trim().is_empty();
+    Ok(Loaded { settings, warnings: report.finish()?, file: path, blank })
 }
 
 /// The variables of this process that concern us; what is no Unicode in them becomes `�`.

@@ -74,6 +74,10 @@ fn rules_rights_limits_origins_keys_and_log_level_change_without_a_restart() {
     assert!(!gateway.log().contains("DEBUG"));
     reload(&gateway, AFTER);
     until_logged(&gateway, "configuration reloaded");
+    let log = gateway.log();
+    for told in ["limits.topics: 5 -> 2", "topics[\"closed:*\"] is new", "[\"old:***\"] -> [\"new:***\"]"] {
+        assert!(log.replace('\\', "").contains(told), "{told}: {log}");
+    }
     client.say(&json!({"type": "publish", "topic": "a", "text": "x", "id": 2}));
     assert_eq!(client.told(), json!({"type": "published", "id": 2}), "the topic's rule and the route's right");
     client.say(&json!({"type": "subscribe", "topic": "closed:2", "id": 3}));
@@ -109,6 +113,61 @@ fn a_bad_file_keeps_the_old_settings_is_counted_and_says_why() {
     reload(&gateway, AFTER);
     until_logged(&gateway, "configuration reloaded");
     assert_eq!((publishes(&gateway, "new-secret"), failures(&gateway)), (200, 4));
+}
+
+#[test]
+fn a_reload_that_changes_nothing_says_so() {
+    let gateway = Gateway::with_toml(BEFORE, &[]).ready();
+    gateway.signal("HUP");
+    until_logged(&gateway, "configuration reloaded: nothing in force changed");
+}
+
+/// What rules protected must not be open because their file went away.
+#[test]
+fn a_file_that_was_read_must_be_there_and_say_something() {
+    let gateway = Gateway::with_default_toml(BEFORE).ready();
+    let file = gateway.default_config();
+    let mut expected = 0;
+    let mut refused = |why: &str| {
+        gateway.signal("HUP");
+        expected += 1;
+        eventually(why, || (failures(&gateway) == expected).then_some(()));
+        assert_eq!(publishes(&gateway, "old-secret"), 200, "{why}");
+        assert!(gateway.log().contains(why), "{why}: {}", gateway.log());
+    };
+    fs::remove_file(&file).unwrap();
+    refused("No such file");
+    fs::write(&file, "\n").unwrap();
+    refused("the file is empty now");
+    fs::remove_file(&file).unwrap();
+    fs::create_dir(&file).unwrap();
+    refused("Is a directory");
+    fs::remove_dir(&file).unwrap();
+    std::os::unix::fs::symlink("nowhere.toml", &file).unwrap();
+    refused("No such file");
+    fs::remove_file(&file).unwrap();
+    fs::write(&file, "[internal]\napi_keys_file = \"gone\"\n").unwrap();
+    refused("internal.api_keys_file");
+    assert!(!gateway.log().contains("configuration reloaded"), "{}", gateway.log());
+    fs::write(&file, "# nothing\n").unwrap();
+    gateway.signal("HUP");
+    until_logged(&gateway, "configuration reloaded");
+    until_logged(&gateway, "***\\\"] -> []");
+}
+
+#[test]
+fn a_file_that_comes_later_is_read_and_must_stay() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let file = gateway.default_config();
+    fs::write(&file, BEFORE).unwrap();
+    gateway.signal("HUP");
+    until_logged(&gateway, "fanline.toml is read from now on");
+    until_logged(&gateway, "configuration reloaded");
+    assert_eq!(publishes(&gateway, "old-secret"), 200);
+    fs::remove_file(&file).unwrap();
+    gateway.signal("HUP");
+    eventually("it is missed", || (failures(&gateway) == 1).then_some(()));
+    assert_eq!(publishes(&gateway, "old-secret"), 200);
 }
 
 #[test]

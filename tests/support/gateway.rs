@@ -20,6 +20,9 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 /// The configuration file of a gateway that was given one as text.
 const CONFIG: &str = "given.toml";
 
+/// The configuration file that is read where none is named.
+const DEFAULT_CONFIG: &str = "fanline.toml";
+
 /// Asks again until `probe` answers, at most for [`PATIENCE`].
 ///
 /// # Panics
@@ -92,6 +95,18 @@ impl Gateway {
         let home = tempfile::tempdir().expect("a temporary directory");
         fs::write(home.path().join(CONFIG), text).expect("a written file");
         Self::start_in(home, &[&["--config", CONFIG], args].concat())
+    }
+
+    /// Starts it where a `fanline.toml` with this text lies, at [`Gateway::default_config`].
+    pub fn with_default_toml(text: &str) -> Self {
+        let home = tempfile::tempdir().expect("a temporary directory");
+        fs::write(home.path().join(DEFAULT_CONFIG), text).expect("a written file");
+        Self::start_in::<&str>(home, &[])
+    }
+
+    /// Where it looks for a configuration that nobody named.
+    pub fn default_config(&self) -> PathBuf {
+        self.home.path().join(DEFAULT_CONFIG)
     }
 
     /// Where the configuration of [`Gateway::with_toml`] lies, to be changed before a SIGHUP.

@@ -1,10 +1,10 @@
 //! The promises of the configuration; its messages are an interface, so the tests have them word for word.
 
+mod changes;
 mod mistakes;
 mod precedence;
 mod printing;
 mod properties;
-mod restart;
 mod rules;
 mod secrets;
 
