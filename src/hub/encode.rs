@@ -32,22 +32,18 @@ pub(super) fn run(publications: &[Arc<Publication>], protocol: &dyn Protocol, ru
     Run { joined: wire.freeze(), frames, rule }
 }
 
-/// The same run for a client that is told with every message how far it has come on several topics: each frame's first
-/// line, with the publication's own position, is replaced.
-pub(super) fn signed(run: &Run, journal: &Journal) -> Run {
+/// The same run for a client that is told with every message how far it has come on several topics, instead of the
+/// publication's own position.
+pub(super) fn signed(run: &Run, protocol: &dyn Protocol, journal: &Journal) -> Run {
     let (mut wire, mut start) = (BytesMut::with_capacity(run.joined.len() + FRAMING * run.frames.len()), 0);
     let frames = run.frames.iter().map(|frame| {
         let whole = &run.joined[std::mem::replace(&mut start, frame.end)..frame.end];
         let publication = &frame.publication;
         let is_signed = publication.position().is_some_and(|position| journal.note(&publication.topic, position));
-        let rest = match whole.iter().position(|&byte| byte == b'\n') {
-            Some(end) if is_signed => {
-                journal.write_id(&mut wire);
-                &whole[end + 1..]
-            }
-            _ => whole,
-        };
-        wire.put_slice(rest);
+        match is_signed {
+            true => protocol.signed(whole, &journal.id(), &mut wire),
+            false => wire.put_slice(whole),
+        }
         RunFrame::new(wire.len(), publication.clone())
     });
     let frames = frames.collect();

@@ -163,7 +163,7 @@ impl Batch {
         };
         let number = seat.outbox.number();
         let all = seat.from <= first && !self.excluded.iter().any(|&(_, excluded)| excluded == number);
-        let taken = match all && seat.form != Form::Sse {
+        let taken = match all && !seat.form.is_stream() {
             true => seat.outbox.offer(run),
             false => some(run, first, seat, &self.excluded),
         };
@@ -245,9 +245,9 @@ fn some(run: &Run, first: u64, seat: &Seat, excluded: &[(usize, ConnectionNumber
     }
     let number = seat.outbox.number();
     let wanted = |place| first + place as u64 >= seat.from && !excluded.contains(&(place, number));
-    let journal = (seat.form == Form::Sse).then(|| seat.outbox.wire().journal()).flatten();
+    let journal = seat.form.is_stream().then(|| seat.outbox.wire().journal()).flatten();
     match journal.filter(|journal| journal.is_several()) {
-        Some(journal) => seat.outbox.offer_some(&encode::signed(run, journal), wanted),
+        Some(journal) => seat.outbox.offer_some(&encode::signed(run, seat.outbox.protocol(), journal), wanted),
         None if seat.from <= first && excluded.is_empty() => seat.outbox.offer(run),
         None => seat.outbox.offer_some(run, wanted),
     }

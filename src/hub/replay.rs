@@ -265,7 +265,7 @@ impl Shard {
         let (index, rule) = rules.find(self.topics[key].name.as_str());
         let run = encode::run(publications, outbox.protocol(), (index, rule.on_full));
         if let Some(journal) = outbox.wire().journal().filter(|journal| journal.is_several()) {
-            return encode::signed(&run, journal).joined;
+            return encode::signed(&run, outbox.protocol(), journal).joined;
         }
         match outbox.extension() {
             Extension::None => run.joined,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 
 use crate::event::Event;
 use crate::outbox::Outbox;
@@ -23,8 +23,7 @@ impl<'a> Replies<'a> {
     /// The client stands behind this position: told where its language says it with every message.
     pub fn note(&mut self, topic: &Topic, position: Position) {
         if let Some(journal) = self.outbox.wire().journal().filter(|journal| journal.note(topic, position)) {
-            journal.write_id(&mut self.wire);
-            self.wire.put_u8(b'\n');
+            self.outbox.protocol().stands(&journal.id(), &mut self.wire);
         }
     }
 

@@ -1,6 +1,7 @@
 //! How far a client has come on each of its topics: for the language in which every message says it.
 
-use bytes::{BufMut, BytesMut};
+use std::fmt::Write;
+
 use parking_lot::Mutex;
 
 use crate::position::Position;
@@ -8,6 +9,10 @@ use crate::topic::Topic;
 
 /// What stands for a position that is not known.
 const UNKNOWN: &str = "-";
+
+/// What stands for a place that the client named and nobody can find: a client that comes back with it is told that
+/// something is missing. It is no position, so an older version of ours tells it of all topics.
+const LOST: &str = "?";
 
 /// The positions behind which a client stands, topic by topic, in the order in which it asked for them.
 #[derive(Debug)]
@@ -41,26 +46,30 @@ impl Journal {
         place.is_some()
     }
 
-    /// Appends where the client stands, as the line that an event stream has for it: positions with commas.
-    pub fn write_id(&self, wire: &mut BytesMut) {
-        wire.put_slice(b"id: ");
+    /// Where the client stands: positions with commas.
+    #[must_use]
+    pub fn id(&self) -> String {
+        let mut id = String::new();
         for (place, position) in self.positions.lock().iter().enumerate() {
             if place > 0 {
-                wire.put_u8(b',');
+                id.push(',');
             }
-            match position {
-                Some(position) => wire.put_slice(position.to_string().as_bytes()),
-                None => wire.put_slice(UNKNOWN.as_bytes()),
-            }
+            // A string takes all that is written to it.
+            let _ = match position {
+                Some(Position::NOWHERE) => id.write_str(LOST),
+                Some(position) => write!(id, "{position}"),
+                None => id.write_str(UNKNOWN),
+            };
         }
-        wire.put_u8(b'\n');
+        id
     }
 
-    /// Reads what [`Journal::write_id`] wrote for so many topics; none where it is no such line.
+    /// Reads what [`Journal::id`] wrote for so many topics; none where it is no such text.
     #[must_use]
     pub fn read_id(text: &str, topics: usize) -> Option<Vec<Option<Position>>> {
         let read = |part: &str| match part {
             UNKNOWN => Some(None),
+            LOST => Some(Some(Position::NOWHERE)),
             part => part.parse().ok().map(Some),
         };
         let positions: Vec<_> = text.split(',').map(read).collect::<Option<_>>()?;
@@ -72,20 +81,16 @@ impl Journal {
 mod tests {
     use super::*;
 
-    fn written(journal: &Journal) -> String {
-        let mut wire = BytesMut::new();
-        journal.write_id(&mut wire);
-        String::from_utf8(wire.to_vec()).unwrap()
-    }
-
     #[test]
     fn what_is_written_is_read_again_in_the_order_of_the_topics() {
         let [a, b, stranger] = ["a", "b", "c"].map(|name| Topic::parse(name).unwrap());
         let journal = Journal::new(vec![a, b.clone()], &[]);
-        assert_eq!(written(&journal), "id: -,-\n");
+        assert_eq!(journal.id(), "-,-");
         assert!(journal.note(&b, Position::at(7)) && !journal.note(&stranger, Position::at(1)));
-        assert_eq!(written(&journal), "id: -,7-0\n");
-        assert_eq!(written(&Journal::new(vec![b], &[Some(Position::at(5))])), "id: 5-0\n");
+        assert_eq!(journal.id(), "-,7-0");
+        assert_eq!(Journal::new(vec![b], &[Some(Position::at(5))]).id(), "5-0");
+        let lost = Journal::new(vec![Topic::parse("a").unwrap()], &[Some(Position::NOWHERE)]).id();
+        assert_eq!((&*lost, Journal::read_id(&lost, 1)), ("?", Some(vec![Some(Position::NOWHERE)])));
         assert_eq!(Journal::read_id("-,7-0", 2), Some(vec![None, Some(Position::at(7))]));
         for (text, topics) in [("7-0", 2), ("7-0,", 2), ("", 1), ("42", 1), ("1-0,2-0,3-0", 2)] {
             assert_eq!(Journal::read_id(text, topics), None, "{text}");

@@ -4,11 +4,11 @@ mod json;
 mod plain;
 mod sse;
 
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 
 pub use json::Json;
 pub use plain::Plain;
-pub use sse::{COMMENT, Sse};
+pub use sse::Sse;
 
 use crate::close::Close;
 use crate::command::{Command, Payload};
@@ -38,6 +38,15 @@ pub trait Protocol: Send + Sync + 'static {
     /// word for it.
     fn event(&self, event: &Event<'_>, wire: &mut BytesMut);
 
+    /// Appends a publication's frame once more, for a client that is told with every message where it stands on several
+    /// topics: `id` takes the place of the publication's own position.
+    fn signed(&self, frame: &[u8], _id: &str, wire: &mut BytesMut) {
+        wire.put_slice(frame);
+    }
+
+    /// Appends where the client stands, without a message: nothing where the language does not say it.
+    fn stands(&self, _id: &str, _wire: &mut BytesMut) {}
+
     /// Appends the last words to a client: what the language says about it, and the close frame where it has one.
     fn farewell(&self, close: &Close, wire: &mut BytesMut) {
         self.event(&Event::Goodbye(close), wire);
@@ -64,24 +73,32 @@ pub enum Form {
     Plain,
     /// A `message` object in a WebSocket frame.
     Json,
-    /// An event of a stream.
+    /// An event of a stream, in a chunk (HTTP/1.1).
     Sse,
+    /// An event of a stream that only its end delimits (HTTP/1.0).
+    SseBare,
 }
 
 impl Form {
     /// How many forms there are.
-    pub const COUNT: usize = 3;
+    pub const COUNT: usize = 4;
     /// All forms, by index.
-    pub const ALL: [Self; Self::COUNT] = [Self::Plain, Self::Json, Self::Sse];
+    pub const ALL: [Self; Self::COUNT] = [Self::Plain, Self::Json, Self::Sse, Self::SseBare];
 
-    /// The label of `{protocol}` in metrics.
+    /// The label of `{protocol}` in metrics; the two forms of a stream have the same.
     #[must_use]
     pub fn label(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::Json => "json",
-            Self::Sse => "sse",
+            Self::Sse | Self::SseBare => "sse",
         }
+    }
+
+    /// Whether it is an event stream's.
+    #[must_use]
+    pub fn is_stream(self) -> bool {
+        matches!(self, Self::Sse | Self::SseBare)
     }
 }
 

@@ -19,7 +19,7 @@ use crate::hub::{self, Hub, Interest};
 use crate::identity::Replica;
 use crate::metrics::Metrics;
 use crate::outbox::{Terms, Total};
-use crate::protocol::{COMMENT, Json, Plain, Protocol, Sse};
+use crate::protocol::{Json, Plain, Protocol, Sse};
 use crate::session::{Rooms, Slots};
 use crate::settings::{Auto, Heartbeat, Live, OffOr, ProtocolChoice, Route, Settings};
 use crate::transport::gate::Gate;
@@ -56,7 +56,14 @@ pub(super) async fn start(settings: Settings, descriptors: usize, metrics: Arc<M
     let stall = settings.outbox.stall.value();
     tasks.spawn(sweep(roster.clone(), interval, outboxes.clone(), stall, stop.clone()));
     let gate = Gate::new(settings.handshake.in_flight, settings.handshake.per_second);
-    let house = Arc::new(House { rooms: rooms.clone(), roster, tasks: tasks.clone(), gate, ends: Ends::default() });
+    let house = Arc::new(House {
+        rooms: rooms.clone(),
+        roster,
+        tasks: tasks.clone(),
+        gate,
+        ends: Ends::default(),
+        origins: Repeats::new(),
+    });
     let doors = (0..settings.routes.len()).map(|route| door(&house, &settings, route, &outboxes)).collect();
     let shedder = Shedder::new(house.roster.clone(), metrics, tasks.clone(), closing.clone());
     let has_redis = !settings.redis.url.is_empty();
@@ -98,10 +105,13 @@ fn door(house: &Arc<House>, settings: &Settings, route: usize, outboxes: &Arc<To
     let threshold = |pace| Arc::new(Threshold { house: house.clone(), route, pace });
     let heartbeat = heartbeat(settings, shape);
     let door = match shape.protocol {
-        ProtocolChoice::Sse => Door::Sse(sse::Door {
-            threshold: threshold(Pace::one_way(heartbeat, COMMENT)),
-            terms: terms(Box::new(Sse), Extension::None),
-        }),
+        ProtocolChoice::Sse => {
+            let stream = |sse: Sse| sse::Streams {
+                threshold: threshold(Pace::one_way(heartbeat, sse.comment())),
+                terms: terms(Box::new(sse), Extension::None),
+            };
+            Door::Sse(sse::Door { chunked: stream(Sse::Chunked), bare: stream(Sse::Bare) })
+        }
         ProtocolChoice::Ask | ProtocolChoice::Plain | ProtocolChoice::Json => Door::WebSocket(websocket::Door {
             threshold: threshold(Pace::of(heartbeat)),
             plain: Promises::new(|extension| terms(Box::new(Plain::new(shape.on_gap)), extension)),

@@ -33,7 +33,7 @@ pub(super) fn grants(origins: &Origins, headers: &HeaderMap) -> HeaderMap {
 pub(super) fn preflight(headers: &HeaderMap) -> Response {
     let mut answer = StatusCode::NO_CONTENT.into_response();
     let lines = answer.headers_mut();
-    lines.insert(header::ALLOW, HeaderValue::from_static("GET, OPTIONS"));
+    lines.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
     lines.insert(header::ACCESS_CONTROL_ALLOW_METHODS, HeaderValue::from_static("GET"));
     lines.insert(header::ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static(REMEMBERED));
     if let Some(asked) = headers.get(header::ACCESS_CONTROL_REQUEST_HEADERS) {

@@ -68,7 +68,7 @@ fn decorate(response: &mut Response, status: StatusCode) {
             headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         StatusCode::METHOD_NOT_ALLOWED => {
-            headers.insert(header::ALLOW, HeaderValue::from_static("GET, OPTIONS"));
+            headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD, OPTIONS"));
         }
         StatusCode::SERVICE_UNAVAILABLE => {
             // Spread, so that a storm does not come back as one.

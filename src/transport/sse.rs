@@ -2,16 +2,22 @@
 //!
 //! The head of the answer is the first thing in the client's outbox, and the socket is taken from hyper before it has
 //! written a byte: a delivery is the same bare write as a WebSocket's, and neither hyper nor a body's task stays. The
-//! stream ends where the connection does, so a frame is the same for all whatever version of HTTP they speak.
+//! stream ends with its last chunk, or where the connection does for those who know no chunks; either way an event's
+//! bytes are the same for all of one version of HTTP.
 
+use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::SystemTime;
 
+use axum::body::{Body, HttpBody};
 use axum::extract::{RawPathParams, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use hyper::body::Frame;
 
 use super::handshake::{Refused, has_token};
 use super::house::Threshold;
@@ -35,25 +41,50 @@ use crate::topic::Topic;
 const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\
                     Cache-Control: no-store, no-transform\r\nX-Accel-Buffering: no\r\nConnection: close\r\n";
 
+/// The line that tells a client of HTTP/1.1 that the stream comes in chunks.
+const CHUNKED: &str = "Transfer-Encoding: chunked\r\n";
+
 /// The door of a route that speaks Server-Sent Events.
 pub struct Door {
-    /// What it has in common with other doors.
+    /// Streams of clients that speak HTTP/1.1.
+    pub chunked: Streams,
+    /// Streams of clients that speak HTTP/1.0, and so know no chunks.
+    pub bare: Streams,
+}
+
+/// What streams with the same bytes have in common.
+pub struct Streams {
+    /// What they share with other doors.
     pub threshold: Arc<Threshold>,
-    /// What its clients are promised.
+    /// What their clients are promised.
     pub terms: Arc<Terms>,
+}
+
+impl Door {
+    /// The streams that a client of this version of HTTP understands.
+    fn of(&self, version: Version) -> &Streams {
+        if version == Version::HTTP_10 { &self.bare } else { &self.chunked }
+    }
 }
 
 /// Answers a request on a route.
 pub async fn open(State(door): State<Arc<Door>>, path: RawPathParams, request: Request) -> Response {
     let (asked, _) = request.into_parts();
-    let metrics = &door.threshold.house.rooms.metrics;
-    if let Err(refusal) = door.threshold.admit(&asked.headers) {
+    let streams = door.of(asked.version);
+    let metrics = &streams.threshold.house.rooms.metrics;
+    if let Err(refusal) = streams.threshold.admit(&asked.headers) {
         return refusal.answer(metrics);
     }
-    let grants = cors::grants(&door.threshold.house.rooms.live.get().public.origins, &asked.headers);
+    let grants = cors::grants(&streams.threshold.house.rooms.live.get().public.origins, &asked.headers);
     let mut response = match asked.method {
         Method::OPTIONS => cors::preflight(&asked.headers),
-        _ => match knock(&door, &path, &asked, &grants).await {
+        Method::HEAD => {
+            match check(&asked).map_err(Refusal::from).and_then(|()| wish(&streams.threshold, &path, &asked)) {
+                Ok(_) => looked(),
+                Err(refusal) => refusal.answer(metrics),
+            }
+        }
+        _ => match knock(streams, &path, &asked, &grants).await {
             Ok(()) => {
                 metrics.handshake(metrics::Handshake::Accepted).inc();
                 return nothing_more();
@@ -65,17 +96,17 @@ pub async fn open(State(door): State<Arc<Door>>, path: RawPathParams, request: R
     response
 }
 
-async fn knock(door: &Door, path: &RawPathParams, asked: &Parts, grants: &HeaderMap) -> Result<(), Refusal> {
-    let threshold = &door.threshold;
+async fn knock(streams: &Streams, path: &RawPathParams, asked: &Parts, grants: &HeaderMap) -> Result<(), Refusal> {
+    let threshold = &streams.threshold;
     let house = &threshold.house;
     let _knock = house.gate.knock().ok_or(Refusal::Busy)?;
     check(asked)?;
     let (wish, journal) = wish(threshold, path, asked)?;
     let slot = house.rooms.slots.take().ok_or(Refusal::Busy)?;
-    let socket = Outbox::new(door.terms.clone(), slot.number(), Tcp::with(journal));
+    let socket = Outbox::new(streams.terms.clone(), slot.number(), Tcp::with(journal));
     let outbox: Arc<Outbox> = socket.clone();
     // It waits for the socket, and so do the first publications behind it.
-    outbox.send(&head(grants));
+    outbox.send(&head(asked.version, grants));
     let caller = threshold.caller(&asked.headers, &asked.extensions);
     let session = threshold.greet(slot, &socket, wish, &caller).await;
     // hyper has it as long as it asks for an answer, unless the one before is still on its way.
@@ -88,7 +119,7 @@ async fn knock(door: &Door, path: &RawPathParams, asked: &Parts, grants: &Header
 
 /// What no `EventSource` sends is told what to do instead.
 fn check(asked: &Parts) -> Result<(), Refused> {
-    if asked.method != Method::GET {
+    if asked.method != Method::GET && asked.method != Method::HEAD {
         let what = "an event stream is opened by GET: new EventSource(url)";
         return Err(Refused { status: StatusCode::METHOD_NOT_ALLOWED, what });
     }
@@ -134,9 +165,12 @@ fn last_event_id<'a>(headers: &'a HeaderMap, query: &'a Query) -> Option<&'a str
     header.or_else(|| query.first("last_event_id")).filter(|id| !id.is_empty())
 }
 
-/// Closed by its end, so that it says neither a length nor chunks.
-fn head(grants: &HeaderMap) -> Bytes {
+/// It says no length; what delimits the stream is chunks, or its end.
+fn head(version: Version, grants: &HeaderMap) -> Bytes {
     let mut head = HEAD.as_bytes().to_vec();
+    if version != Version::HTTP_10 {
+        head.extend_from_slice(CHUNKED.as_bytes());
+    }
     let date = httpdate::fmt_http_date(SystemTime::now());
     head.extend_from_slice(format!("Date: {date}\r\n").as_bytes());
     for (name, value) in grants {
@@ -145,6 +179,29 @@ fn head(grants: &HeaderMap) -> Bytes {
     }
     head.extend_from_slice(b"\r\n");
     head.into()
+}
+
+/// The answer to HEAD: the head that a GET would get, and no stream. hyper leaves out what delimits it.
+fn looked() -> Response {
+    let mut answer = Response::new(Body::new(Endless));
+    for (name, value) in HEAD.lines().skip(1).filter_map(|line| line.split_once(": ")) {
+        if let Ok(name) = HeaderName::from_bytes(name.as_bytes()) {
+            answer.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+    }
+    answer
+}
+
+/// A body whose length nobody says. It is never read: it stands for a stream that is only looked at.
+struct Endless;
+
+impl HttpBody for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        Poll::Ready(None)
+    }
 }
 
 /// What hyper writes into nowhere: it has no socket any more, and is to end.
@@ -168,17 +225,20 @@ mod tests {
     fn only_a_get_that_asks_for_no_websocket_is_taken() {
         let status = |method, lines: &[_]| check(&asked(method, lines)).err().map(|refused| refused.status.as_u16());
         assert_eq!(status(Method::GET, &[("Connection", "keep-alive"), ("Upgrade", "h2c")]), None);
+        assert_eq!(status(Method::HEAD, &[]), None);
         assert_eq!(status(Method::GET, &[("Upgrade", "WebSocket")]), Some(400));
-        assert_eq!([Method::POST, Method::HEAD, Method::PUT].map(|method| status(method, &[])), [Some(405); 3]);
+        assert_eq!([Method::POST, Method::PUT].map(|method| status(method, &[])), [Some(405); 2]);
     }
 
     #[test]
-    fn the_head_says_no_length_and_ends() {
+    fn the_head_says_no_length_and_who_knows_chunks_gets_them() {
         let grants = HeaderMap::from_iter([(header::VARY, HeaderValue::from_static("Origin"))]);
-        let head = String::from_utf8(head(&grants).to_vec()).unwrap();
+        let said = |version| String::from_utf8(head(version, &grants).to_vec()).unwrap();
+        let head = said(Version::HTTP_10);
         assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"), "{head}");
         assert!(head.ends_with(" GMT\r\nvary: Origin\r\n\r\n"), "{head}");
         assert!(!head.contains("Length") && !head.contains("chunked"), "{head}");
+        assert!(said(Version::HTTP_11).contains("\r\nTransfer-Encoding: chunked\r\n"));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use crate::client::{HANDSHAKE, answer, exchange, header};
+use crate::client::{HANDSHAKE, exchange, header};
 use crate::gateway::{Answer, Gateway, eventually};
 use crate::stream::{Heard, Stream};
 use crate::support::proxy::{Class, Proxy, Rule};
@@ -162,7 +162,8 @@ fn a_stream_is_answered_so_that_nothing_on_its_way_keeps_or_holds_it() {
     assert_eq!(of("content-type").as_deref(), Some("text/event-stream; charset=utf-8"));
     assert!(of("cache-control").unwrap().contains("no-store"));
     assert_eq!((of("x-accel-buffering").as_deref(), of("connection").as_deref()), (Some("no"), Some("close")));
-    assert_eq!((of("content-length"), of("transfer-encoding"), of("access-control-allow-origin")), (None, None, None));
+    assert_eq!((of("content-length"), of("transfer-encoding").as_deref()), (None, Some("chunked")));
+    assert_eq!(of("access-control-allow-origin"), None);
     assert!(of("date").unwrap().ends_with(" GMT"));
     gateway.publish("a", "x");
     assert_eq!(stream.text(), "x");
@@ -170,7 +171,76 @@ fn a_stream_is_answered_so_that_nothing_on_its_way_keeps_or_holds_it() {
     // As nginx asks where nobody told it otherwise.
     let mut old = TcpStream::connect(gateway.public()).unwrap();
     old.write_all(b"GET /sse?topic=a HTTP/1.0\r\nHost: a\r\nConnection: close\r\n\r\n").unwrap();
-    assert_eq!(answer(&mut old).unwrap().status, 200);
+    let mut old = Stream::answering(old);
+    assert_eq!(header(&old.head, "transfer-encoding"), None);
+    gateway.publish("a", "y");
+    assert_eq!(old.text(), "y");
+}
+
+#[test]
+fn a_look_at_a_stream_gets_its_head_and_no_stream() {
+    let text = "[[topics]]\nmatch = \"secret:*\"\nsubscribe = \"none\"\n";
+    let gateway = Gateway::with_toml(text, &[]).ready();
+    let look = |path: &str| {
+        let mut socket = TcpStream::connect(gateway.public()).unwrap();
+        write!(socket, "HEAD {path} HTTP/1.1\r\nHost: a\r\nOrigin: https://a.example\r\nConnection: close\r\n\r\n")
+            .unwrap();
+        let mut all = String::new();
+        std::io::Read::read_to_string(&mut socket, &mut all).unwrap();
+        let (head, body) = all.split_once("\r\n\r\n").unwrap();
+        assert_eq!(body, "", "{all}");
+        Answer { status: head.split(' ').nth(1).unwrap().parse().unwrap(), head: head.to_owned(), body: String::new() }
+    };
+    let head = look("/sse?topic=a");
+    let stream = Stream::open(&gateway, "/sse?topic=a").head;
+    assert_eq!(head.status, 200, "{head:?}");
+    for name in ["content-type", "cache-control", "x-accel-buffering", "content-length"] {
+        assert_eq!(header(&head, name), header(&stream, name), "{name}: {head:?}");
+    }
+    assert_eq!(header(&head, "access-control-allow-origin").as_deref(), Some("*"));
+    assert_eq!((look("/sse").status, look("/sse?topic=secret:1").status), (400, 403));
+    eventually("it took no place", || (streams(&gateway) == 0).then_some(()));
+}
+
+#[test]
+fn a_refused_origin_is_in_the_log_once_with_the_key_that_allows_it() {
+    let list = "[public]\norigins = [\"https://app.example\", \"file://\", \"null\"]\n";
+    let gateway = Gateway::with_toml(list, &[]).ready();
+    let from = |origin: &str, path: &str, lines: &str| {
+        ask(&gateway, "GET", path, &format!("Origin: {origin}\r\n{lines}")).status
+    };
+    for origin in ["https://app.example", "file://", "null"] {
+        assert_eq!(from(origin, "/sse?topic=a", ""), 200, "{origin}");
+    }
+    for _ in 0..50 {
+        assert_eq!(from("https://evil.example", "/sse?topic=a", ""), 403);
+        assert_eq!(from("https://evil.example", "/ws", HANDSHAKE), 403);
+    }
+    assert_eq!(from("x client=1.2.3.4", "/sse?topic=a", ""), 403);
+    eventually("both are told", || gateway.log().contains(r#"origin="x client=1.2.3.4""#).then_some(()));
+    let log = gateway.log();
+    let told: Vec<_> = log.lines().filter(|line| line.contains(r#"origin="https://evil.example""#)).collect();
+    let [line] = told.as_slice() else { panic!("{told:?}") };
+    assert!(line.contains("INFO") && line.contains("public.origins") && line.contains("client=127.0.0.1"), "{line}");
+}
+
+#[test]
+fn a_client_that_is_closed_is_named_by_its_address() {
+    let proxy = "[public]\ntrusted_proxies = [\"127.0.0.1\"]\n";
+    let gateway = Gateway::with_toml(proxy, &["--log-level", "debug"]).ready();
+    let mut socket = TcpStream::connect(gateway.public()).unwrap();
+    let lines = "X-Forwarded-For: 203.0.113.9, 198.51.100.7:5678\r\nX-Request-Id: 7 client=10.0.0.1\r\n";
+    write!(socket, "GET /sse?topic=a HTTP/1.1\r\nHost: a\r\n{lines}\r\n").unwrap();
+    let mut stream = Stream::answering(socket);
+    stream.raw().write_all(&vec![b'x'; 20 * 1024]).unwrap();
+    assert_eq!(stream.rest().len(), 1);
+    let line = eventually("its end is logged", || {
+        gateway.log().lines().find(|line| line.contains("connection closed")).map(ToOwned::to_owned)
+    });
+    assert!(line.contains("INFO") && line.contains(" client=198.51.100.7 "), "{line}");
+    let log = gateway.log();
+    let accepted = log.lines().find(|line| line.contains("handshake accepted")).unwrap();
+    assert!(accepted.ends_with(r#"client=198.51.100.7 request_id="7 client=10.0.0.1""#), "{accepted}");
 }
 
 #[test]

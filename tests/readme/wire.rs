@@ -8,7 +8,7 @@ use fanline::command::{Command, MessageId, Payload};
 use fanline::event::{Event, Gap, GapReason, Refusal, RefusalCode};
 use fanline::identity::{ConnectionNumber, Replica};
 use fanline::position::Position;
-use fanline::protocol::{COMMENT, Json, Protocol, Sse};
+use fanline::protocol::{Json, Protocol, Sse};
 use fanline::publication::{Header, Publication};
 use fanline::topic::Topic;
 
@@ -54,11 +54,11 @@ pub fn stream() -> String {
     let mut wire = BytesMut::new();
     let chat = Header { event: Some("chat".into()), ..Header::default() };
     for (payload, header) in [(&b"hello"[..], None), (b"two\nlines", Some(chat)), (b"\xff\x00", None)] {
-        Sse.publication(&publication(payload, header), &mut wire);
+        Sse::Bare.publication(&publication(payload, header), &mut wire);
     }
-    Sse.event(&Event::Gap(&gap()), &mut wire);
-    wire.extend_from_slice(COMMENT);
-    Sse.event(&Event::Goodbye(&Close::Drain(1500)), &mut wire);
+    Sse::Bare.event(&Event::Gap(&gap()), &mut wire);
+    wire.extend_from_slice(Sse::Bare.comment());
+    Sse::Bare.event(&Event::Goodbye(&Close::Drain(1500)), &mut wire);
     let text = String::from_utf8(wire.to_vec()).expect("a stream is UTF-8");
     format!("```text stream\n{}\n```\n", text.trim_end())
 }

@@ -15,13 +15,27 @@ pub struct Stream {
     socket: TcpStream,
     /// The head of the answer.
     pub head: Answer,
+    /// What came and is not taken out of its chunk yet.
+    wire: Vec<u8>,
+    /// What stood inside and is not understood yet.
     unread: Vec<u8>,
+    chunks: Chunks,
     /// The last `id:`: what a browser would say when it comes back.
     pub id: Option<String>,
     /// The last `retry:`, in ms.
     pub retry: Option<u64>,
     /// How many comments came.
     pub comments: usize,
+}
+
+/// How far a stream's chunks have come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Chunks {
+    /// There are none: the stream's end delimits it.
+    None,
+    Open,
+    /// The last one came.
+    Over,
 }
 
 /// What a page would hear.
@@ -71,25 +85,48 @@ impl Stream {
         stream
     }
 
+    /// The stream that answers a request of one's own.
+    #[track_caller]
+    pub fn answering(socket: TcpStream) -> Self {
+        let mut stream = Self::of(socket);
+        stream.opened();
+        stream
+    }
+
     #[track_caller]
     fn begin_with(mut socket: TcpStream, path: &str, lines: &str) -> Self {
         write!(socket, "GET {path} HTTP/1.1\r\nHost: fanline\r\nAccept: text/event-stream\r\n{lines}\r\n").unwrap();
+        Self::of(socket)
+    }
+
+    fn of(socket: TcpStream) -> Self {
         let head = Answer { status: 0, head: String::new(), body: String::new() };
-        Self { socket, head, unread: Vec::new(), id: None, retry: None, comments: 0 }
+        Self {
+            socket,
+            head,
+            wire: Vec::new(),
+            unread: Vec::new(),
+            chunks: Chunks::None,
+            id: None,
+            retry: None,
+            comments: 0,
+        }
     }
 
     /// Reads the head, which must be that of a stream.
     #[track_caller]
     pub fn opened(&mut self) {
         let end = loop {
-            match self.unread.windows(4).position(|four| four == b"\r\n\r\n") {
+            match self.wire.windows(4).position(|four| four == b"\r\n\r\n") {
                 Some(end) => break end,
-                None => assert!(self.read(Instant::now() + PATIENCE), "no head: {:?}", self.unread),
+                None => assert!(self.read(Instant::now() + PATIENCE), "no head: {:?}", self.wire),
             }
         };
-        let head = String::from_utf8(self.unread.drain(..end + 4).collect()).unwrap();
+        let head = String::from_utf8(self.wire.drain(..end + 4).collect()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        assert_eq!(status, 200, "{head}{}", String::from_utf8_lossy(&self.unread));
+        assert_eq!(status, 200, "{head}{}", String::from_utf8_lossy(&self.wire));
+        let chunked = head.to_lowercase().contains("\r\ntransfer-encoding: chunked\r\n");
+        self.chunks = if chunked { Chunks::Open } else { Chunks::None };
         self.head = Answer { status, head, body: String::new() };
     }
 
@@ -104,8 +141,11 @@ impl Stream {
     pub fn within(&mut self, time: Duration) -> Option<Heard> {
         let deadline = Instant::now() + time;
         loop {
+            self.unwrap();
+            self.skip_comments();
             while let Some(end) = self.unread.windows(2).position(|two| two == b"\n\n") {
                 let block: Vec<_> = self.unread.drain(..end + 2).collect();
+                self.skip_comments();
                 if let Some(heard) = self.understand(std::str::from_utf8(&block).unwrap()) {
                     return Some(heard);
                 }
@@ -113,6 +153,16 @@ impl Stream {
             if !self.read(deadline) {
                 return None;
             }
+        }
+    }
+
+    /// Comments between two events.
+    fn skip_comments(&mut self) {
+        while self.unread.first() == Some(&b':')
+            && let Some(end) = self.unread.iter().position(|&byte| byte == b'\n')
+        {
+            self.unread.drain(..=end);
+            self.comments += 1;
         }
     }
 
@@ -124,11 +174,33 @@ impl Stream {
         heard.data
     }
 
+    /// Takes what came out of its whole chunks.
+    #[track_caller]
+    fn unwrap(&mut self) {
+        if self.chunks == Chunks::None {
+            self.unread.append(&mut self.wire);
+        }
+        while let Some(end) = self.wire.windows(2).position(|two| two == b"\r\n") {
+            assert_eq!(self.chunks, Chunks::Open, "more behind the last chunk: {:?}", self.wire);
+            let size = usize::from_str_radix(std::str::from_utf8(&self.wire[..end]).unwrap(), 16).unwrap();
+            let behind = end + 2 + size;
+            if self.wire.len() < behind + 2 {
+                return;
+            }
+            assert_eq!(&self.wire[behind..behind + 2], b"\r\n", "a chunk's end");
+            self.unread.extend_from_slice(&self.wire[end + 2..behind]);
+            self.wire.drain(..behind + 2);
+            self.chunks = if size == 0 { Chunks::Over } else { Chunks::Open };
+        }
+    }
+
     /// Everything until the stream's end.
     #[track_caller]
     pub fn rest(&mut self) -> Vec<Heard> {
         let all: Vec<_> = std::iter::from_fn(|| self.within(PATIENCE)).collect();
         assert!(self.is_over(), "the stream goes on: {all:?}");
+        let polite = all.last().is_some_and(|last| last.event == "goodbye");
+        assert!(!polite || self.chunks != Chunks::Open, "a goodbye without the last chunk");
         all
     }
 
@@ -151,7 +223,7 @@ impl Stream {
             match self.socket.read(&mut chunk) {
                 Ok(0) => return false,
                 Ok(read) => {
-                    self.unread.extend_from_slice(&chunk[..read]);
+                    self.wire.extend_from_slice(&chunk[..read]);
                     return true;
                 }
                 Err(error) if error.kind() == ErrorKind::ConnectionReset => return false,
@@ -169,7 +241,6 @@ impl Stream {
             let (field, value) = line.split_once(':').unwrap_or((line, ""));
             let value = value.strip_prefix(' ').unwrap_or(value);
             match field {
-                "" => self.comments += 1,
                 "id" => self.id = Some(value.to_owned()),
                 "event" => event = value.to_owned(),
                 "data" => data = Some(data.map_or_else(|| value.to_owned(), |data| data + "\n" + value)),

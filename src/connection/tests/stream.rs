@@ -9,11 +9,11 @@ use tokio_util::sync::CancellationToken;
 use crate::close::Close;
 use crate::connection::fake::{House, Visit};
 use crate::connection::{Pace, sweep};
-use crate::protocol::{COMMENT, Sse};
+use crate::protocol::Sse;
 use crate::settings::{Heartbeat, Settings};
 
 async fn listener(house: &House, pace: Option<Arc<Pace>>) -> Visit {
-    let visit = house.visit_as(Box::new(Sse), usize::MAX, Bytes::new(), pace).await;
+    let visit = house.visit_as(Box::new(Sse::Bare), usize::MAX, Bytes::new(), pace).await;
     visit.line().hang_up_when_told();
     visit
 }
@@ -55,29 +55,30 @@ async fn the_end_of_what_it_sends_is_its_goodbye() {
     assert_eq!(visit.end.await.unwrap(), Close::Client(1000));
     let visit = listener(&house, None).await;
     visit.line().break_down();
-    visit.outbox.send(&Bytes::from_static(COMMENT));
+    visit.outbox.send(&Bytes::from_static(Sse::Bare.comment()));
     assert_eq!(visit.end.await.unwrap(), Close::Lost);
     house.close().await;
 }
 
 #[tokio::test]
 async fn it_gets_a_comment_at_its_pace_and_its_silence_is_borne() {
+    let comment = Sse::Bare.comment();
     let house = House::new(Settings::default());
     let every = crate::settings::OffOr::Value(Duration::from_millis(20));
     let heartbeat = Heartbeat { every, timeout: Duration::from_millis(1), text: "for WebSockets".into() };
-    let pace = Pace::one_way(&heartbeat, COMMENT);
+    let pace = Pace::one_way(&heartbeat, comment);
     assert!(!pace.as_ref().unwrap().finds_the_dead(), "the kernel has to");
     let visit = listener(&house, pace).await;
     let stop = CancellationToken::new();
     let beats = sweep(house.roster.clone(), Duration::from_millis(5), house.total.clone(), None, stop.clone());
     let heard = async {
-        while told(&visit).len() < 10 * COMMENT.len() {
+        while told(&visit).len() < 10 * comment.len() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         stop.cancel();
     };
     tokio::join!(beats, heard);
-    assert!(told(&visit).split_inclusive("\n\n").all(|comment| comment.as_bytes() == COMMENT));
+    assert!(told(&visit).split_inclusive('\n').all(|line| line.as_bytes() == comment));
     assert!(!visit.end.is_finished());
     visit.outbox.close(Close::Lost);
     house.close().await;

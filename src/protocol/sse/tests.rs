@@ -11,6 +11,7 @@ use super::*;
 use crate::command::MessageId;
 use crate::event::{Gap, GapReason, RefusalCode};
 use crate::identity::{ConnectionNumber, Replica};
+use crate::position::Position;
 use crate::publication::Header;
 use crate::topic::Topic;
 
@@ -19,13 +20,13 @@ fn published(event: Option<&str>, payload: &[u8]) -> Vec<u8> {
     let (topic, payload) = (Topic::parse("room:42").unwrap(), Bytes::copy_from_slice(payload));
     let publication = Publication::new(topic, header, payload, Instant::now());
     let mut wire = BytesMut::new();
-    Sse.publication(&publication, &mut wire);
+    Sse::Bare.publication(&publication, &mut wire);
     wire.to_vec()
 }
 
 fn said(event: &Event<'_>) -> String {
     let mut wire = BytesMut::new();
-    Sse.event(event, &mut wire);
+    Sse::Bare.event(event, &mut wire);
     String::from_utf8(wire.to_vec()).unwrap()
 }
 
@@ -119,7 +120,7 @@ fn a_gap_and_a_refusal_are_those_of_json_under_names_of_their_own() {
 fn a_goodbye_says_when_to_come_back_where_one_should() {
     let farewell = |close: Close| {
         let mut wire = BytesMut::new();
-        Sse.farewell(&close, &mut wire);
+        Sse::Bare.farewell(&close, &mut wire);
         String::from_utf8(wire.to_vec()).unwrap()
     };
     assert_eq!(
@@ -157,9 +158,73 @@ fn it_has_no_other_word_and_hears_none() {
     ];
     events.iter().for_each(|event| assert_eq!(said(event), ""));
     let mut commands = Vec::new();
-    let heard = Sse.commands(Payload::Text(Bytes::from_static(b"{}")), &mut commands);
+    let heard = Sse::Bare.commands(Payload::Text(Bytes::from_static(b"{}")), &mut commands);
     assert!(heard.is_err() && commands.is_empty());
-    assert_eq!(parse(std::str::from_utf8(COMMENT).unwrap()), (vec![], None));
+}
+
+#[test]
+fn a_sign_of_life_is_a_comment_and_ends_no_event() {
+    assert_eq!((Sse::Bare.comment(), Sse::Chunked.comment()), (&b":\n"[..], &b"2\r\n:\n\r\n"[..]));
+}
+
+/// What stands in whole chunks, and whether the last one ends it.
+fn dechunked(mut wire: &[u8]) -> (Vec<u8>, bool) {
+    let mut inside = Vec::new();
+    while let Some(end) = wire.iter().position(|&byte| byte == b'\n') {
+        let size = std::str::from_utf8(&wire[..end]).unwrap().strip_suffix('\r').expect("a chunk's head");
+        let size = usize::from_str_radix(size, 16).unwrap();
+        let (chunk, rest) = wire[end + 1..].split_at(size);
+        inside.extend_from_slice(chunk);
+        wire = rest.strip_prefix(b"\r\n").expect("a chunk's end");
+        if size == 0 {
+            return (inside, wire.is_empty());
+        }
+    }
+    assert!(wire.is_empty(), "half a chunk");
+    (inside, false)
+}
+
+#[test]
+fn over_http_1_1_all_that_is_written_is_whole_chunks_of_the_same_bytes() {
+    let publication = |payload: &[u8], ms| {
+        let header = Some(Box::new(Header { pos: Some(Position::at(ms)), ..Header::default() }));
+        Publication::new(Topic::parse("a").unwrap(), header, Bytes::copy_from_slice(payload), Instant::now())
+    };
+    for payload in [&b""[..], b"hello", b"a\nb\rc", b"\xff", &[b'x'; 70_000]] {
+        let frame = |sse: Sse| {
+            let mut wire = BytesMut::from("before");
+            sse.publication(&publication(payload, 7), &mut wire);
+            wire.split_off(6)
+        };
+        let (chunked, bare) = (frame(Sse::Chunked), frame(Sse::Bare));
+        assert_eq!(dechunked(&chunked), (bare.to_vec(), false));
+        let signed = |sse: Sse, frame: &[u8]| {
+            let mut wire = BytesMut::new();
+            sse.signed(frame, "7-0,-", &mut wire);
+            wire.to_vec()
+        };
+        assert_eq!(dechunked(&signed(Sse::Chunked, &chunked)).0, signed(Sse::Bare, &bare));
+        assert_eq!(signed(Sse::Bare, &bare), [b"id: 7-0,-\n", &bare[b"id: 7-0\n".len()..]].concat());
+    }
+    let mut wire = BytesMut::new();
+    Sse::Chunked.stands("7-0,-", &mut wire);
+    assert_eq!(wire, "b\r\nid: 7-0,-\n\n\r\n");
+    wire.clear();
+    Sse::Chunked.event(&Event::Pong { id: None }, &mut wire);
+    assert!(wire.is_empty(), "an empty chunk would end the stream");
+}
+
+#[test]
+fn a_goodbye_over_http_1_1_ends_with_the_last_chunk() {
+    let farewell = |sse: Sse, close: &Close| {
+        let mut wire = BytesMut::new();
+        sse.farewell(close, &mut wire);
+        wire.to_vec()
+    };
+    for close in [Close::Drain(1500), Close::Gap, Close::BadRequest("why".into())] {
+        assert_eq!(dechunked(&farewell(Sse::Chunked, &close)), (farewell(Sse::Bare, &close), true));
+    }
+    assert!(farewell(Sse::Chunked, &Close::Client(1000)).is_empty());
 }
 
 /// What a page should hear of a publication.
@@ -186,7 +251,7 @@ proptest! {
     ) {
         let (mut stream, mut wanted) = (Vec::new(), Vec::new());
         for (event, payload, comment) in &all {
-            stream.extend_from_slice(if *comment { COMMENT } else { b"" });
+            stream.extend_from_slice(if *comment { Sse::Bare.comment() } else { b"" });
             stream.extend_from_slice(&published(event.as_deref(), payload));
             wanted.push(expected(event.as_deref(), payload));
         }
