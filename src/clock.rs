@@ -28,6 +28,13 @@ pub fn unix_ms_at(moment: Instant) -> u64 {
     unix_ms().saturating_sub(u64::try_from(moment.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
+/// A time in ms since 1970 with its fraction cut off, which many languages' clocks have; none where it is no such time.
+#[must_use]
+pub fn whole_ms(ms: f64) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked, and meant to be cut")]
+    (0.0..9e15).contains(&ms).then_some(ms as u64)
+}
+
 /// A number greater than any given before.
 #[must_use]
 pub fn next_version() -> u64 {

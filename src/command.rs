@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::clock;
 use crate::position::Position;
 use crate::topic::Topic;
 
@@ -120,11 +121,12 @@ impl Payload {
 }
 
 impl Resume {
-    /// Reads a time in ms since 1970, or a position.
+    /// Reads a time in ms since 1970, of which a fraction is cut off, or a position.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
         let time = text.parse().map(Self::Since).ok();
-        time.or_else(|| text.parse().map(Self::After).ok())
+        let fraction = || text.parse().ok().and_then(clock::whole_ms).map(Self::Since);
+        time.or_else(|| text.parse().map(Self::After).ok()).or_else(fraction)
     }
 
     /// The position that it names.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 
+use crate::clock;
 use crate::position::Position;
 use crate::protocol::Form;
 use crate::topic::Topic;
@@ -210,11 +211,9 @@ impl Publication {
 /// A number of ms, of which any fraction is cut off.
 fn whole<'de, D: Deserializer<'de>>(from: D) -> Result<Option<u64>, D::Error> {
     let number = Option::<serde_json::Number>::deserialize(from)?;
-    let whole = |number: serde_json::Number| match (number.as_u64(), number.as_f64()) {
-        (Some(whole), _) => Ok(whole),
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked, and meant to be cut")]
-        (None, Some(fraction)) if (0.0..9e15).contains(&fraction) => Ok(fraction as u64),
-        _ => Err(D::Error::custom(format!("ts is {number}, not a number of ms since 1970"))),
+    let whole = |number: serde_json::Number| {
+        let whole = number.as_u64().or_else(|| number.as_f64().and_then(clock::whole_ms));
+        whole.ok_or_else(|| D::Error::custom(format!("ts is {number}, not a number of ms since 1970")))
     };
     number.map(whole).transpose()
 }

@@ -99,7 +99,8 @@ fn doors<'a>(public: &'a mut Public, internal: &'a mut Internal) -> Vec<Key<'a>>
             "public.origins",
             OriginsOf,
             origins,
-            "Web pages that may connect: \"any\", or a list of origins; clients that send no origin always may.",
+            "Web pages that may connect: \"any\", or a list of origins; clients that send no origin always may. Desktop and \
+             mobile shells send \"file://\" or \"null\"; the second also comes from any page's sandboxed frame.",
         )
         .live(),
         key(

@@ -1,6 +1,8 @@
 //! How connections' ends are logged: the ordinary at debug, the abnormal at info and at most so many a
 //! second per reason, then one line with how many were not shown.
 
+use std::net::IpAddr;
+
 use parking_lot::Mutex;
 use tracing::{debug, info};
 
@@ -26,18 +28,18 @@ struct Second {
 
 impl Ends {
     /// Logs one end.
-    pub fn log(&self, connection: &ConnectionId, close: &Close) {
+    pub fn log(&self, connection: &ConnectionId, client: IpAddr, close: &Close) {
         let reason = close.label();
         if matches!(close, Close::Client(_) | Close::Drain(_) | Close::Shed(_) | Close::MaxAge(_) | Close::Lost) {
-            return debug!(%connection, reason, "connection closed");
+            return debug!(%connection, %client, reason, "connection closed");
         }
         let place = CLOSE_REASONS.iter().position(|known| *known == reason).unwrap_or(0);
         let Some(suppressed) = self.seconds[place].lock().admit(crate::clock::now_ms() / 1000) else {
             return;
         };
         match suppressed {
-            0 => info!(%connection, reason, detail = close.reason(), "connection closed"),
-            _ => info!(%connection, reason, detail = close.reason(), suppressed, "connection closed"),
+            0 => info!(%connection, %client, reason, detail = close.reason(), "connection closed"),
+            _ => info!(%connection, %client, reason, detail = close.reason(), suppressed, "connection closed"),
         }
     }
 }

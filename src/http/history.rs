@@ -14,6 +14,7 @@ use super::problem::Problem;
 use crate::accept::Peer;
 use crate::broker::history::chapter;
 use crate::broker::{Chapter, HistoryError};
+use crate::clock;
 use crate::command::{From, MOST_TOLD, Question};
 use crate::event::Event;
 use crate::position::Position;
@@ -77,8 +78,9 @@ fn understand(query: &str) -> Result<(Topic, Question), Problem> {
 
 /// A position, or the one just before a time in ms.
 fn position(text: &str) -> Result<Position, String> {
-    let time = text.parse().map(|ms| Position::at(ms).before());
-    time.or_else(|_| text.parse()).map_err(|bad: crate::position::BadPosition| {
+    let time = text.parse().ok().or_else(|| text.parse().ok().and_then(clock::whole_ms));
+    let before = time.map(|ms| Position::at(ms).before());
+    before.map_or_else(|| text.parse(), Ok).map_err(|bad: crate::position::BadPosition| {
         format!("{text:?} is neither a position nor a time in ms since 1970: {bad}")
     })
 }
@@ -101,6 +103,7 @@ mod tests {
         assert_eq!(ask("topic=a"), Some((From::Newest, 300)));
         assert_eq!(ask("topic=a&since=5-1&limit=7"), Some((From::After("5-1".parse().unwrap()), 7)));
         assert_eq!(ask("topic=a&since=5"), Some((From::After(Position::at(5).before()), 300)));
+        assert_eq!(ask("topic=a&since=5.75"), ask("topic=a&since=5"), "of a time with a fraction none is missed");
         assert_eq!(ask("topic=a&before=5-1"), Some((From::Before("5-1".parse().unwrap()), 300)));
         for bad in ["", "topic=@a", "topic=a&limit=301", "topic=a&limit=0", "topic=a&since=x", "topic=a&from=1-0"] {
             assert_eq!(ask(bad), None, "{bad}");

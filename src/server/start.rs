@@ -20,6 +20,7 @@ use crate::identity::Replica;
 use crate::metrics::Metrics;
 use crate::outbox::{Terms, Total};
 use crate::protocol::{Json, Plain, Protocol, Sse};
+use crate::repeat::Repeats;
 use crate::session::{Rooms, Slots};
 use crate::settings::{Auto, Heartbeat, Live, OffOr, ProtocolChoice, Route, Settings};
 use crate::transport::gate::Gate;

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::extract::RawPathParams;
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, header};
 use tokio_util::task::TaskTracker;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::caller::Caller;
 use super::gate::Gate;
@@ -18,8 +18,12 @@ use crate::accept::Peer;
 use crate::command::Wanted;
 use crate::connection::{Ends, Pace, Roster};
 use crate::outbox::Outbox;
+use crate::repeat::Repeats;
 use crate::session::{Greeting, Rooms, Session, Slot, Wish};
 use crate::topic::Topic;
+
+/// How much of a refused origin is logged, in characters.
+const SHOWN: usize = 200;
 
 /// What all doors share.
 pub struct House {
@@ -33,6 +37,8 @@ pub struct House {
     pub gate: Gate,
     /// Where ends are logged.
     pub ends: Ends,
+    /// Which origins' refusals were logged.
+    pub origins: Repeats,
 }
 
 /// What the door of any route has.
@@ -47,12 +53,17 @@ pub struct Threshold {
 
 impl Threshold {
     /// Whether a page of the request's origin may come in.
-    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
-        let settings = self.house.rooms.live.get();
-        match origin_allowed(&settings.public.origins, headers) {
-            true => Ok(()),
-            false => Err(Refusal::Origin),
+    pub(super) fn admit(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<(), Refusal> {
+        if origin_allowed(&self.house.rooms.live.get().public.origins, headers) {
+            return Ok(());
         }
+        let origin = headers.get(header::ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()));
+        let origin: String = origin.iter().flat_map(|origin| origin.chars()).take(SHOWN).collect();
+        if let Some(kept) = self.house.origins.due(&origin) {
+            let client = self.caller(headers, extensions).address;
+            info!(origin, %client, kept, "a page of this origin was refused: public.origins does not list it");
+        }
+        Err(Refusal::Origin)
     }
 
     /// The topics that a request asks for, if it may have them; `plain` has a default.
@@ -91,7 +102,7 @@ impl Threshold {
         let rooms = &self.house.rooms;
         let patience = rooms.live.get().handshake.subscribe_wait;
         let session = Greeting::begin(rooms, slot, socket.clone(), wish).await.open(patience).await;
-        debug!(connection = %session.id(), client = %caller.address, request_id = %caller.request_id(), "handshake accepted");
+        debug!(connection = %session.id(), client = %caller.address, request_id = caller.request_id(), "handshake accepted");
         session
     }
 

@@ -72,7 +72,7 @@ pub async fn open(State(door): State<Arc<Door>>, path: RawPathParams, request: R
     let (asked, _) = request.into_parts();
     let streams = door.of(asked.version);
     let metrics = &streams.threshold.house.rooms.metrics;
-    if let Err(refusal) = streams.threshold.admit(&asked.headers) {
+    if let Err(refusal) = streams.threshold.admit(&asked.headers, &asked.extensions) {
         return refusal.answer(metrics);
     }
     let grants = cors::grants(&streams.threshold.house.rooms.live.get().public.origins, &asked.headers);
@@ -113,7 +113,7 @@ async fn knock(streams: &Streams, path: &RawPathParams, asked: &Parts, grants: &
     let (stream, place) = asked.extensions.get().and_then(Loan::take).ok_or(Refusal::Busy)?;
     socket.wire().attach(stream);
     threshold.watch(socket.wire());
-    guest::settle(threshold, Box::new(Connection::new(socket, session)), place);
+    guest::settle(threshold, Box::new(Connection::new(socket, session)), caller.address, place);
     Ok(())
 }
 

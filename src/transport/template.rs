@@ -214,9 +214,19 @@ mod tests {
         let read = |text| resume(&Query::parse(text).unwrap());
         assert_eq!(read("topic=a"), Ok(None));
         assert_eq!(read("since=1700000000000"), Ok(Some(Resume::Since(1_700_000_000_000))));
+        assert_eq!(read("since=1700000000000.75"), Ok(Some(Resume::Since(1_700_000_000_000))), "a fraction is cut off");
         assert_eq!(read("since=5-1"), Ok(Some(Resume::After("5-1".parse().unwrap()))));
         assert_eq!(read("last=10"), Ok(Some(Resume::Last(10))));
-        for bad in ["since=yesterday", "last=-1", "last=1&since=2"] {
+        for bad in [
+            "since=yesterday",
+            "since=-1.5",
+            "since=inf",
+            "since=NaN",
+            "since=1e16",
+            "since=",
+            "last=-1",
+            "last=1&since=2",
+        ] {
             assert!(matches!(read(bad), Err(BadRequest::Resume { .. })), "{bad}");
         }
     }

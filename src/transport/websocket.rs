@@ -1,6 +1,7 @@
 //! The WebSocket door: from a request to a running connection. After the 101 the raw socket is ours;
 //! hyper and axum keep nothing of it.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{RawPathParams, Request, State};
@@ -75,7 +76,7 @@ async fn knock(door: &Arc<Door>, path: &RawPathParams, mut request: Request) -> 
     let upgrade = hyper::upgrade::on(&mut request);
     let caller = threshold.caller(request.headers(), request.extensions());
     let session = threshold.greet(slot, &socket, wish, &caller).await;
-    house.tasks.spawn(take_over(threshold.clone(), upgrade, socket, session, knock));
+    house.tasks.spawn(take_over(threshold.clone(), upgrade, socket, session, caller.address, knock));
     Ok(handshake.switch())
 }
 
@@ -97,7 +98,7 @@ fn wish(
     request: &Request,
 ) -> Result<(Wish, Arc<Terms>), Refusal> {
     let threshold = &door.threshold;
-    threshold.admit(request.headers())?;
+    threshold.admit(request.headers(), request.extensions())?;
     let query = Query::parse(request.uri().query().unwrap_or_default())?;
     let settings = threshold.house.rooms.live.get();
     let plain = template::speaks_plain(&settings.routes[threshold.route], handshake.subprotocol, &query);
@@ -115,6 +116,7 @@ async fn take_over(
     upgrade: OnUpgrade,
     socket: Arc<Outbox<Tcp>>,
     session: Session,
+    client: IpAddr,
     knock: Knock,
 ) {
     let Ok(upgraded) = upgrade.await else { return };
@@ -125,5 +127,5 @@ async fn take_over(
     let mut connection = Box::new(Connection::new(socket, session));
     connection.begin(parts.read_buf).await;
     drop(knock);
-    guest::settle(&threshold, connection, place);
+    guest::settle(&threshold, connection, client, place);
 }

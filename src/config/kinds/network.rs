@@ -86,7 +86,7 @@ pub(in crate::config) struct Origin;
 
 impl Kind<String> for Origin {
     fn expected(&self) -> String {
-        "an origin such as \"https://app.example.com\" or \"https://*.example.com\", without a path".into()
+        "an origin such as \"https://app.example.com\" or \"https://*.example.com\", without a path, \"file://\" or \"null\"".into()
     }
 
     fn read(&self, raw: &ValueKind) -> Result<String, Vec<Bad>> {
@@ -102,8 +102,14 @@ impl Kind<String> for Origin {
     }
 }
 
+/// What pages without a host send: those of files in desktop and mobile shells, and those that hide where they are from.
+const HOSTLESS: [&str; 2] = ["file://", "null"];
+
 /// The origin as browsers send it: in lower case, without a path, without the scheme's own port.
 fn tidy_origin(text: &str) -> Option<String> {
+    if let Some(hostless) = HOSTLESS.into_iter().find(|hostless| hostless.eq_ignore_ascii_case(text)) {
+        return Some(hostless.to_owned());
+    }
     let (scheme, rest) = text.split_once("://")?;
     let scheme = scheme.to_lowercase();
     let host = rest.split(['/', '?', '#']).next()?.to_lowercase();

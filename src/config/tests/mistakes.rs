@@ -16,7 +16,7 @@ fn a_wrong_value_is_told_with_what_to_write_instead() {
     let proxy = "expected an address or a CIDR block such as \"10.0.0.0/8\" or \"fd00::/8\"";
     let listen = "expected an address and a port such as \"0.0.0.0:8080\" or \"[::]:8080\"";
     let origins = "expected \"any\", or a list such as [\"https://app.example.com\", \"https://*.example.com\"]";
-    let origin = "expected an origin such as \"https://app.example.com\" or \"https://*.example.com\", without a path";
+    let origin = "expected an origin such as \"https://app.example.com\" or \"https://*.example.com\", without a path, \"file://\" or \"null\"";
     for (section, line, message) in [
         ("redis", "linger = \"10\"", format!("redis.linger = \"10\": expected a duration {SPAN}; write \"10s\"")),
         ("redis", "linger = 10", format!("redis.linger = 10: expected a duration {SPAN}; write \"10s\"")),
@@ -48,6 +48,8 @@ fn a_wrong_value_is_told_with_what_to_write_instead() {
         ("public", "origins = \"*\"", format!("public.origins = \"*\": {origins}; write \"any\"")),
         ("public", "origins = \"https://a.example\"", format!("public.origins = \"https://a.example\": {origins}; write [\"https://a.example\"]")),
         ("public", "origins = [\"https://A.example:443/x\"]", format!("public.origins[0] = \"https://A.example:443/x\": {origin}; write \"https://a.example\"")),
+        ("public", "origins = [\"Null\"]", format!("public.origins[0] = \"Null\": {origin}; write \"null\"")),
+        ("public", "origins = [\"file:///index.html\"]", format!("public.origins[0] = \"file:///index.html\": {origin}")),
         ("public", "origins = [\"a.example\"]", format!("public.origins[0] = \"a.example\": {origin}")),
         ("public", "trusted_proxies = [\"10.0.0.1\", \"10.0.0.0/33\"]", format!("public.trusted_proxies[1] = \"10.0.0.0/33\": {proxy}")),
         ("public", "trusted_proxies = \"10.0.0.1\"", "public.trusted_proxies = \"10.0.0.1\": expected a list, each item an address or a CIDR block such as \"10.0.0.0/8\" or \"fd00::/8\"; write [\"10.0.0.1\"]".into()),

@@ -127,8 +127,9 @@ pub(super) fn id(raw: Option<&RawValue>) -> Result<Option<MessageId>, Fault> {
 
 /// A position or a time in ms: where to resume.
 pub(super) fn since(member: &str, raw: &RawValue) -> Result<Resume, Fault> {
-    let time = serde_json::from_str(raw.get()).map(Resume::Since);
-    time.or_else(|_| serde_json::from_str(raw.get()).map(Resume::After)).map_err(|_| {
+    let position = || serde_json::from_str(raw.get()).map(Resume::After).ok();
+    let time = Some(raw.get()).filter(|text| !text.starts_with('"')).and_then(Resume::parse);
+    time.or_else(position).ok_or_else(|| {
         let found = quote(raw.get());
         Fault::message(format!(
             "{member} is {found}; write a position such as \"1700000000000-0\" or a time in ms since 1970"
