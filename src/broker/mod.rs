@@ -54,6 +54,11 @@ pub trait Broker: Send + Sync + 'static {
     /// How the road is just now.
     fn health(&self) -> Health;
 
+    /// What is wrong with it, in a sentence for whoever operates this; none where all is well.
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
     /// Whether a topic that is asked for now may soon be live: a connection is there and nothing says that
     /// it leads nowhere. Where not, waiting for it would be in vain.
     fn is_up(&self) -> bool {

@@ -20,6 +20,8 @@ const STUCK: u64 = 10_000;
 /// How the replica is.
 pub struct Health {
     redis: Option<broker::Health>,
+    /// What is wrong with Redis, in a sentence.
+    cause: Option<String>,
     draining: bool,
     required: bool,
 }
@@ -30,6 +32,7 @@ impl Health {
     pub fn of(desk: &Desk) -> Self {
         Self {
             redis: desk.has_redis.then(|| desk.rooms.broker.health()),
+            cause: desk.rooms.broker.trouble(),
             draining: desk.draining.load(Ordering::Relaxed),
             required: desk.rooms.live.get().readiness.redis == RedisReadiness::Required,
         }
@@ -106,5 +109,9 @@ pub(super) async fn readyz(State(desk): State<Arc<Desk>>, RawQuery(query): RawQu
         query.is_some_and(|query| query.split('&').any(|word| word == "strict" || word.starts_with("strict=")));
     health.required |= strict;
     let status = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({ "status": health.status(), "redis": health.redis() }))).into_response()
+    let mut told = json!({ "status": health.status(), "redis": health.redis() });
+    if let Some(cause) = health.cause {
+        told["cause"] = cause.into();
+    }
+    (status, Json(told)).into_response()
 }

@@ -122,6 +122,16 @@ impl Endpoint {
         }
     }
 
+    /// The same without asking anybody; none where somebody must be asked.
+    #[must_use]
+    pub fn known_master(&self, slot: u16) -> Option<Place> {
+        match &self.finder {
+            Finder::Direct(place) => Some(place.clone()),
+            Finder::Sentinel(_) => None,
+            Finder::Cluster(cluster) => cluster.map().owner(slot).cloned(),
+        }
+    }
+
     /// Every master there is now; several only in a cluster.
     ///
     /// # Errors

@@ -130,14 +130,15 @@ impl Canaries {
         }
     }
 
-    /// One master of several did not answer. Where this connection has heard it before, the canary stays in the
-    /// air, and the link is given up over it: something may be missed. Afterwards nothing can be published there
-    /// either, and the link is judged by the others.
-    pub fn unanswered(&mut self, channel: &str) {
+    /// One master of several did not answer, or could not be dialled. Where this connection has heard it before, a
+    /// canary is in the air from now on, and the link is given up over it: something may be missed. Afterwards
+    /// nothing can be published there either, and the link is judged by the others.
+    pub fn unanswered(&mut self, channel: &str, number: u64, now: Instant) {
         let Some(road) = self.road(channel) else { return };
         road.silent = true;
-        if road.row == 0 {
-            road.canary.recalled();
+        match road.row {
+            0 => road.canary.recalled(),
+            _ => road.canary.sent(number, now),
         }
     }
 
@@ -260,13 +261,13 @@ mod tests {
         let (mut canaries, channels, now) = flying(2);
         canaries.sent(&channels[0], 1, now);
         canaries.came(channels[0].as_bytes(), 1, now);
-        canaries.sent(&channels[0], 2, now);
-        canaries.unanswered(&channels[0]);
+        canaries.unanswered(&channels[0], 2, now);
+        canaries.unanswered(&channels[0], 3, now + OVERDUE);
         assert_eq!(canaries.deadline(), Some(now + OVERDUE), "it was heard: something may be missed");
         canaries.ground();
         canaries.fly(&channels[0], now);
-        canaries.sent(&channels[0], 3, now);
-        canaries.unanswered(&channels[0]);
+        canaries.sent(&channels[0], 4, now);
+        canaries.unanswered(&channels[0], 4, now);
         assert_eq!(canaries.deadline(), None, "it was not heard since");
     }
 }

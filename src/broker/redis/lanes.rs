@@ -2,11 +2,14 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use deadpool::managed::{self, Metrics, Object, Pool, RecycleResult, Timeouts};
+use futures_util::future::{BoxFuture, FutureExt, Shared};
 use parking_lot::Mutex;
 use redis::aio::MultiplexedConnection;
-use tokio::sync::OnceCell;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
@@ -20,18 +23,38 @@ use crate::link::failure::ConnectError;
 /// one keeps a large payload from standing before everybody's small ones.
 const LANES: usize = 4;
 
-/// Counts the times at which every lane had reason to dial anew.
+/// A lane that could not be dialled is not dialled again sooner, however many want to publish on it.
+const AGAIN: Duration = Duration::from_millis(200);
+
+/// How long who has the lane's former connection waits for its next one.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What all lanes to one Redis are told.
 #[derive(Debug, Default)]
-pub(super) struct Lanes(AtomicU64);
+pub(super) struct Lanes {
+    /// Counts the times at which every lane had reason to dial anew.
+    renewed: AtomicU64,
+    /// What that count was when connections of before led to where nothing is to be published any more.
+    left: AtomicU64,
+    /// Why nobody can be dialled, where that is known.
+    barred: Mutex<Option<String>>,
+}
 
 impl Lanes {
-    /// No lane's connection is to be used again.
+    /// Every lane is to be dialled anew; what there is serves until then.
     pub(super) fn renew(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        self.renewed.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn current(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+    /// The same, and what there is leads to no master: nothing is to be published on it.
+    pub(super) fn leave(&self) {
+        let renewed = self.renewed.fetch_add(1, Ordering::Relaxed) + 1;
+        self.left.fetch_max(renewed, Ordering::Relaxed);
+    }
+
+    /// Nobody can be dialled, for this reason, so that no publisher tries; or somebody may be.
+    pub(super) fn bar(&self, why: Option<String>) {
+        *self.barred.lock() = why;
     }
 }
 
@@ -48,15 +71,18 @@ pub(super) struct Dial {
 /// The lanes to one master.
 pub(super) struct Master {
     pool: Pool<ToMaster>,
-    renewed: Arc<Lanes>,
+    dial: Dial,
     /// Guards taking or replacing one lane's connection, never across an await.
-    lanes: [Mutex<Arc<Lane>>; LANES],
+    lanes: [Mutex<Option<Arc<Lane>>>; LANES],
 }
 
-/// One connection, dialled by whoever needs it first; the others wait for the same one.
-#[derive(Default)]
+/// One connection, dialled as soon as somebody needs it, by a task of its own: who gives up waiting cuts no dial short.
 pub(super) struct Lane {
-    dialled: OnceCell<Dialled>,
+    dialled: Shared<BoxFuture<'static, Result<Arc<Dialled>, String>>>,
+    /// What it has until then.
+    former: Arc<Mutex<Option<Arc<Dialled>>>>,
+    began: Instant,
+    /// What [`Lanes`] counted then.
     of: u64,
 }
 
@@ -65,6 +91,8 @@ pub(super) struct Dialled {
     pub connection: MultiplexedConnection,
     /// Where it leads.
     pub place: Place,
+    /// What [`Lanes`] counted when it was dialled.
+    of: u64,
     closed: Arc<AtomicBool>,
     _driver: DropGuard,
 }
@@ -81,7 +109,8 @@ impl managed::Manager for ToMaster {
     type Error = String;
 
     async fn create(&self) -> Result<Dialled, String> {
-        let Dial { endpoint, name, tasks, stop, .. } = &self.dial;
+        let Dial { endpoint, name, renewed, tasks, stop } = &self.dial;
+        let of = renewed.renewed.load(Ordering::Relaxed);
         let place = match &self.place {
             Some(place) => place.clone(),
             None => endpoint.master(0).await.map_err(text)?,
@@ -101,7 +130,7 @@ impl managed::Manager for ToMaster {
             // Known before anybody publishes on it.
             closing.store(true, Ordering::Relaxed);
         });
-        Ok(Dialled { connection, place, closed, _driver: end.drop_guard() })
+        Ok(Dialled { connection, place, of, closed, _driver: end.drop_guard() })
     }
 
     /// Never called: a lane keeps its connection for good, so that a broken one never comes back to the pool.
@@ -120,31 +149,99 @@ impl Master {
             .timeouts(Timeouts { wait: waits, create: waits, recycle: waits })
             .build()?;
         let lanes = std::array::from_fn(|_| Mutex::default());
-        Ok(Self { pool, renewed: dial.renewed.clone(), lanes })
+        Ok(Self { pool, dial: dial.clone(), lanes })
     }
 
-    /// The lane of a slot; a new one where the old one had reason to go.
-    pub(super) fn lane(&self, slot: u16) -> Arc<Lane> {
-        let of = self.renewed.current();
+    /// The lane of a slot; a new one where the old one had reason to go, and somebody can be dialled.
+    ///
+    /// # Errors
+    /// Nobody can.
+    pub(super) fn lane(&self, slot: u16) -> Result<Arc<Lane>, String> {
+        let told = &*self.dial.renewed;
         let mut lane = self.lanes[usize::from(slot) % LANES].lock();
-        if lane.of != of || lane.dialled.get().is_some_and(|dialled| dialled.closed.load(Ordering::Relaxed)) {
-            *lane = Arc::new(Lane { dialled: OnceCell::new(), of });
+        if let Some(lane) = lane.as_ref().filter(|lane| lane.serves(told)) {
+            return Ok(lane.clone());
         }
-        lane.clone()
+        let former = lane.as_ref().and_then(|lane| lane.well(told));
+        if let Some(why) = told.barred.lock().clone() {
+            let lane = lane.as_ref().filter(|_| former.is_some());
+            return lane.cloned().ok_or(format!("{why}; nothing was published"));
+        }
+        Ok(lane.insert(Arc::new(self.begin(former))).clone())
     }
 
-    /// Removes a lane by identity: another publisher may have replaced it already.
-    pub(super) fn drop_lane(&self, slot: u16, lane: &Arc<Lane>) {
-        let mut current = self.lanes[usize::from(slot) % LANES].lock();
-        if Arc::ptr_eq(&current, lane) {
-            *current = Arc::new(Lane { dialled: OnceCell::new(), of: lane.of });
+    /// Nothing came on a lane's connection: it is not used again. By identity, for another publisher may have replaced
+    /// it already, and one that is dialled in its place goes on being dialled.
+    pub(super) fn drop_connection(&self, slot: u16, lane: &Arc<Lane>, silent: &Arc<Dialled>) {
+        if !lane.has(silent) {
+            lane.former.lock().take_if(|former| Arc::ptr_eq(former, silent));
+            return;
         }
+        let mut current = self.lanes[usize::from(slot) % LANES].lock();
+        current.take_if(|current| Arc::ptr_eq(current, lane));
     }
 
     /// The lane's connection. Checked out of the pool for good.
-    pub(super) async fn connection<'l>(&self, lane: &'l Lane) -> Result<&'l Dialled, String> {
-        let dial = async { Box::pin(self.pool.get()).await.map(Object::take).map_err(unpooled) };
-        lane.dialled.get_or_try_init(|| dial).await
+    ///
+    /// # Errors
+    /// There is none, and why.
+    pub(super) async fn connection(&self, lane: &Lane, deadline: Instant) -> Result<Arc<Dialled>, String> {
+        let told = &*self.dial.renewed;
+        let former = || lane.former.lock().clone().filter(|former| former.is_well(told));
+        let until = if former().is_some() { deadline - PATIENCE } else { deadline };
+        let why = match timeout_at(until, lane.dialled.clone()).await {
+            Ok(Ok(dialled)) => return Ok(dialled),
+            Ok(Err(why)) => format!("{why}; nothing was published"),
+            Err(_) => "no connection within 1 s; nothing was published".into(),
+        };
+        former().ok_or(why)
+    }
+
+    fn begin(&self, former: Option<Arc<Dialled>>) -> Lane {
+        let (former, began) = (Arc::new(Mutex::new(former)), Instant::now());
+        let (tell, told) = oneshot::channel();
+        let (pool, stop, mut spare) = (self.pool.clone(), self.dial.stop.clone(), Some(former.clone()));
+        self.dial.tasks.spawn(async move {
+            let dialled = tokio::select! {
+                () = stop.cancelled() => return,
+                dialled = pool.get() => dialled.map(|dialled| Arc::new(Object::take(dialled))).map_err(unpooled),
+            };
+            // Greeted: from now on nobody needs the former one.
+            let former = spare.take().filter(|_| dialled.is_ok()).and_then(|former| former.lock().take());
+            let _ = tell.send(dialled);
+            drop(former);
+        });
+        let dialled = told.map(|told| told.unwrap_or_else(|_| Err("this replica ends".into())));
+        let of = self.dial.renewed.renewed.load(Ordering::Relaxed);
+        Lane { dialled: dialled.boxed().shared(), former, began, of }
+    }
+}
+
+impl Lane {
+    /// Whether it is the one to use: dialled since there was reason to, and not in vain.
+    fn serves(&self, told: &Lanes) -> bool {
+        let current = self.of == told.renewed.load(Ordering::Relaxed);
+        match self.dialled.peek() {
+            Some(Ok(dialled)) => current && dialled.is_well(told),
+            Some(Err(_)) => current && self.began.elapsed() < AGAIN,
+            None => current,
+        }
+    }
+
+    fn has(&self, dialled: &Arc<Dialled>) -> bool {
+        self.dialled.peek().is_some_and(|own| own.as_ref().is_ok_and(|own| Arc::ptr_eq(own, dialled)))
+    }
+
+    /// The connection that it has, be it a former one.
+    fn well(&self, told: &Lanes) -> Option<Arc<Dialled>> {
+        let dialled = self.dialled.peek().and_then(|dialled| dialled.as_ref().ok().cloned());
+        dialled.or_else(|| self.former.lock().clone()).filter(|dialled| dialled.is_well(told))
+    }
+}
+
+impl Dialled {
+    fn is_well(&self, told: &Lanes) -> bool {
+        !self.closed.load(Ordering::Relaxed) && self.of >= told.left.load(Ordering::Relaxed)
     }
 }
 
@@ -152,7 +249,7 @@ impl Master {
 fn unpooled(error: managed::PoolError<String>) -> String {
     match error {
         managed::PoolError::Backend(why) => why,
-        _ => "no connection in time; nothing was published".into(),
+        _ => "no connection in time".into(),
     }
 }
 

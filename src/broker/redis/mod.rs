@@ -3,7 +3,7 @@
 //!
 //! In reading order: what a link should carry ([`desired`]), how it is doing ([`status`], [`canary`],
 //! [`canaries`]), what its task and the hub share (`state`), what comes in (`pushes`), who keeps it alive
-//! (`supervisor`, with `voyage` over `wires`), who proves it (`pulse`), and how commands leave (`publisher` over
+//! (`supervisor`, with `voyage` over `wires`), who proves it (`pulse`, by a `road` for each canary), and how commands leave (`publisher` over
 //! `lanes`).
 
 pub mod canaries;
@@ -15,6 +15,7 @@ mod library;
 mod publisher;
 mod pulse;
 mod pushes;
+mod road;
 pub mod script;
 mod state;
 pub mod status;
@@ -142,13 +143,9 @@ impl RedisBroker {
             let (endpoint, sharded) = (dials[home].endpoint.clone(), settings.sharded);
             let name = |purpose: String| client_name(replica, &purpose);
             let (number, state, stop) = (state.link.number(), state.clone(), stop.clone());
-            let pulse = Pulse {
-                state: state.clone(),
-                endpoint: endpoint.clone(),
-                name: name(format!("canary.{number}")),
-                sharded,
-                histories: histories.clone(),
-            };
+            let (canary, histories) = (name(format!("canary.{number}")), histories.clone());
+            let dial = road::Dial { endpoint: endpoint.clone(), name: canary, histories };
+            let pulse = Pulse { state: state.clone(), dial, sharded };
             let (name, turn) = (name(number.to_string()), AtomicUsize::new(0));
             let supervisor = Supervisor { state, endpoint, name, sharded, turn };
             tasks.spawn(async move {
@@ -213,11 +210,15 @@ impl RedisBroker {
     /// Whether commands of a channel's topic are worth sending: not while it is known that none is answered.
     /// Whoever calls [`Publisher::ask`] asks this first.
     fn open(&self, channel: &str) -> Result<(), PublishError> {
-        let met = self.link(channel).condition.lock().met();
-        match met {
-            Commands::Silent => Err(PublishError::Away("it does not answer; nothing was published".into())),
+        let condition = self.link(channel).condition.lock();
+        match condition.met() {
+            Commands::Silent => {
+                let why = condition.unanswered().unwrap_or("it does not answer");
+                Err(PublishError::Away(format!("{why}; nothing was published")))
+            }
             Commands::Replica => Err(PublishError::Away("its address leads to a replica".into())),
-            Commands::Unknown | Commands::Answering | Commands::Partly => Ok(()),
+            // Those who have a connection go on; the lanes know why the others get none.
+            Commands::Unknown | Commands::Answering | Commands::Undialled | Commands::Partly => Ok(()),
         }
     }
 }
@@ -264,5 +265,9 @@ impl Broker for RedisBroker {
 
     fn health(&self) -> Health {
         status::worst(self.links.iter().map(|link| link.health()))
+    }
+
+    fn trouble(&self) -> Option<String> {
+        self.links.iter().find_map(|link| link.condition.lock().trouble().map(str::to_owned))
     }
 }

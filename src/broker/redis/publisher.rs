@@ -129,11 +129,13 @@ impl Home {
             Ok(master) => master,
             Err(error) => return Try::Unsent(error.to_string()),
         };
-        let lane = master.lane(slot);
-        let dialled = match timeout_at(deadline, master.connection(&lane)).await {
-            Ok(Ok(dialled)) => dialled,
-            Ok(Err(why)) => return Try::Unsent(why),
-            Err(_) => return Try::Unsent("no connection within 1 s; nothing was published".into()),
+        let lane = match master.lane(slot) {
+            Ok(lane) => lane,
+            Err(why) => return Try::Failed(Failure::Away(why)),
+        };
+        let dialled = match master.connection(&lane, deadline).await {
+            Ok(dialled) => dialled,
+            Err(why) => return Try::Unsent(why),
         };
         let why = match timeout_at(deadline, send(dialled.connection.clone(), commands, asking)).await {
             Ok(Ok(answers)) => return Try::Answered(dialled.place.clone(), answers),
@@ -141,7 +143,7 @@ impl Home {
             Ok(Err(error)) if !error.is_timeout() => format!("{error}; the message may have been published"),
             Ok(Err(_)) | Err(_) => "no answer within 1 s; the message may have been published".into(),
         };
-        master.drop_lane(slot, &lane);
+        master.drop_connection(slot, &lane, &dialled);
         Try::Failed(Failure::Away(why))
     }
 

@@ -11,169 +11,142 @@ use redis::Value;
 use tokio::time::sleep;
 
 use crate::broker::redis::canary;
-use crate::broker::redis::history::Histories;
-use crate::broker::redis::library;
+use crate::broker::redis::road::{Dial, Road, Sender, Stir, Undialled};
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::status::Commands;
 use crate::link::address::Place;
 use crate::link::backoff::Backoff;
 use crate::link::cluster::redirected;
-use crate::link::connect::{CONNECT_WAIT, Role, Server, Wire, driven};
+use crate::link::connect::{Role, Server, driven};
 use crate::link::doctor::{Mode, grant};
 use crate::link::endpoint::Endpoint;
-use crate::link::failure::ConnectError;
 use crate::link::placement::slot;
-
-/// After so many canaries Redis is looked up again, as a producer that starts now would: 30 s at most pass
-/// until a name that moved is noticed. Where Sentinel is asked, it is asked before each.
-const REDIAL: u32 = 15;
-
-/// The longest that one canary may keep its sender busy.
-const ANSWER: Duration = CONNECT_WAIT;
 
 /// One link's sender of canaries.
 pub(super) struct Pulse {
     pub state: Arc<LinkState>,
-    pub endpoint: Endpoint,
-    pub name: String,
+    pub dial: Dial,
     pub sharded: bool,
-    pub histories: Arc<Histories>,
 }
 
 /// Why a canary did not leave.
 #[derive(Debug, thiserror::Error)]
 enum Unsent {
+    /// There is no connection to send it by, which says nothing of the link.
     #[error(transparent)]
-    Unreachable(#[from] ConnectError),
+    Undialled(#[from] Undialled),
+    /// Its connection ended under it; whether the next one can be dialled is seen at once.
+    #[error("the canary's connection was closed: {0}")]
+    Cut(redis::RedisError),
+    /// It may be under way: the link must hear it.
     #[error("no answer to the canary's publish: {0}")]
     Silent(redis::RedisError),
     /// Redis answers, so it is not away; but no canary can prove the link.
-    #[error("{0}")]
+    #[error("Redis refuses the canary: {0}")]
     Refused(redis::RedisError),
     /// The slot is another master's by now.
     #[error("the slot has moved")]
     Moved,
 }
 
-/// The connection of one canary, and how many it has sent.
-struct Sender {
-    wire: Wire,
-    sent: u32,
-}
-
 /// How one canary fared.
 struct Landed {
     channel: String,
-    sender: Option<Sender>,
+    road: Road,
     outcome: Result<Role, Unsent>,
 }
 
 impl Landed {
     fn is_silent(&self) -> bool {
-        matches!(self.outcome, Err(Unsent::Silent(_) | Unsent::Unreachable(_)))
+        matches!(self.outcome, Err(Unsent::Silent(_) | Unsent::Undialled(_) | Unsent::Cut(_)))
+    }
+
+    fn is_replica(&self) -> bool {
+        matches!(self.outcome, Ok(Role::Replica) | Err(Unsent::Undialled(Undialled::Replica(_))))
     }
 }
 
 impl Pulse {
     /// Sends for ever; ends only by being dropped.
     pub(super) async fn run(&self) {
-        let (mut senders, mut backoff) = (HashMap::new(), Backoff::default());
-        // Begins anywhere, so that a process of the same name does not answer for us.
-        let mut number = u64::from(fastrand::u32(..)) << 24;
+        let (mut roads, mut backoff) = (HashMap::new(), Backoff::default());
         loop {
-            number += 1;
             self.ask_sentinels().await;
             let channels = self.state.canaries.lock().channels();
             let flights = channels.into_iter().map(|channel| {
-                let sender = senders.remove(&channel);
-                self.beat(channel, sender, number)
+                let road = roads.remove(&channel).unwrap_or_default();
+                self.beat(channel, road)
             });
             let landed = join_all(flights).await;
             let met = self.met(&landed);
-            let wait = if met == Commands::Silent { backoff.next_wait() } else { canary::EVERY };
-            if met == Commands::Answering {
+            let wait = if landed.iter().all(Landed::is_silent) { backoff.next_wait() } else { canary::EVERY };
+            if met == Some(Commands::Answering) {
                 backoff.reset();
             }
-            self.state.met(met);
+            met.into_iter().for_each(|met| self.state.met(met, trouble(&landed)));
             // Those of channels that are no more are dropped.
-            senders = landed.into_iter().filter_map(|one| Some((one.channel, one.sender?))).collect();
-            self.rest(&mut senders, wait).await;
+            roads = landed.into_iter().map(|one| (one.channel, one.road)).collect();
+            self.rest(&mut roads, wait).await;
         }
     }
 
     /// With Sentinel: asks where the master is, before each canary. Where none answers, the last word holds.
     async fn ask_sentinels(&self) {
-        let Some(sentinels) = self.endpoint.sentinels() else { return };
+        let Some(sentinels) = self.dial.endpoint.sentinels() else { return };
         match sentinels.master().await {
             Ok(place) => self.state.name_master(&place),
             Err(error) => tracing::debug!(link = %self.state.link, %error, "no word of Sentinel"),
         }
     }
 
-    async fn beat(&self, channel: String, sender: Option<Sender>, number: u64) -> Landed {
-        // Noted first: what the link is to hear must be expected before it can come.
-        self.state.canaries.lock().sent(&channel, number, Instant::now());
-        let mut kept = None;
-        let outcome = self.fly(&channel, sender, number, &mut kept).await;
+    async fn beat(&self, channel: String, mut road: Road) -> Landed {
+        let outcome = self.fly(&channel, &mut road).await;
         match &outcome {
             // Whoever was a master may have handed on: the name may lead to the new one by now.
-            Ok(Role::Replica) | Err(Unsent::Silent(_) | Unsent::Unreachable(_)) => kept = None,
-            Err(Unsent::Moved) => {
-                kept = None;
+            Ok(Role::Replica) | Err(Unsent::Silent(_)) => road.leave(),
+            Err(Unsent::Moved | Unsent::Cut(_)) => {
+                road.leave();
                 self.state.canaries.lock().recalled(&channel);
             }
             Err(Unsent::Refused(error)) => self.refused(&channel, error),
-            Ok(Role::Master) => {}
+            Ok(Role::Master) | Err(Unsent::Undialled(_)) => {}
         }
-        Landed { channel, sender: kept, outcome }
+        Landed { channel, road, outcome }
     }
 
-    /// Sends one, by `sender` where that leads to the master still.
-    async fn fly(
-        &self,
-        channel: &str,
-        sender: Option<Sender>,
-        number: u64,
-        kept: &mut Option<Sender>,
-    ) -> Result<Role, Unsent> {
-        let place = self.master(channel).await?;
-        let current = match sender.filter(|sender| sender.sent < REDIAL && sender.wire.place == place) {
-            Some(current) => current,
-            None => Sender { wire: self.dial(&place).await?, sent: 0 },
-        };
-        let Sender { wire, sent } = kept.insert(current);
+    /// Sends one, where there is a connection to send it by.
+    async fn fly(&self, channel: &str, road: &mut Road) -> Result<Role, Unsent> {
+        road.ready(&self.dial, channel, self.place(channel)).await?;
+        road.kept.iter().for_each(|why| self.kept(why));
+        let Some(Sender { wire, sent }) = &mut road.sender else { return Err(Undialled::Dialling.into()) };
         *sent += 1;
+        road.number += 1;
+        let number = road.number;
+        // Noted first: what the link is to hear must be expected before it can come.
+        self.state.canaries.lock().sent(channel, number, Instant::now());
         let mut flight = redis::pipe();
         flight.cmd("HELLO").arg(3);
         flight.cmd(if self.sharded { "SPUBLISH" } else { "PUBLISH" }).arg(channel).arg(number.to_string());
-        if self.endpoint.cluster().is_some() {
+        if self.dial.endpoint.cluster().is_some() {
             flight.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
         }
         let answer = driven(&mut wire.driver, wire.connection.send_packed_commands(&flight, 0, flight.len())).await;
-        self.landed(&place, answer.map_err(Unsent::Silent)?)
+        let cut = |error: &redis::RedisError| error.is_io_error() && !error.is_timeout();
+        let answers = answer.map_err(|error| if cut(&error) { Unsent::Cut(error) } else { Unsent::Silent(error) })?;
+        self.landed(&wire.place, answers)
     }
 
-    /// Meets a master: at first, after a loss, and every [`REDIAL`] canaries. Every master of this Redis is met
-    /// here, so what each of them needs of us is brought to it here.
-    async fn dial(&self, place: &Place) -> Result<Wire, ConnectError> {
-        let mut wire = self.endpoint.connect(place, &self.name, ANSWER, |_| ()).await?;
-        library::bring(&mut wire, &self.histories).await;
-        Ok(wire)
-    }
-
-    async fn master(&self, channel: &str) -> Result<Place, ConnectError> {
+    /// Where the master of a channel's slot is known to be.
+    fn place(&self, channel: &str) -> Option<Place> {
         let named = self.state.named.lock().clone();
-        match named {
-            Some(place) => Ok(place),
-            None => self.endpoint.master(slot(channel)).await,
-        }
+        named.or_else(|| self.dial.endpoint.known_master(slot(channel)))
     }
 
     fn landed(&self, place: &Place, answers: Vec<Value>) -> Result<Role, Unsent> {
         let mut answers = answers.into_iter();
         let hello = answers.next().unwrap_or(Value::Nil);
         let published = answers.next().unwrap_or(Value::Nil).extract_error();
-        let Some(cluster) = self.endpoint.cluster() else {
+        let Some(cluster) = self.dial.endpoint.cluster() else {
             return published.map(|_| Server::of(&hello).role).map_err(Unsent::Refused);
         };
         cluster.learn(place, answers.collect());
@@ -191,65 +164,87 @@ impl Pulse {
         }
     }
 
-    /// What all of them together say.
-    fn met(&self, landed: &[Landed]) -> Commands {
-        let silent: Vec<&Landed> = landed.iter().filter(|one| one.is_silent()).collect();
-        if let Some(Err(unsent)) = silent.first().map(|one| &one.outcome) {
-            tracing::debug!(link = %self.state.link, %unsent, "canary not sent");
+    /// What all of them together say; nothing where the next ones will.
+    fn met(&self, landed: &[Landed]) -> Option<Commands> {
+        if landed.iter().any(Landed::is_replica) {
+            return Some(Commands::Replica);
         }
-        if !silent.is_empty() && silent.len() == landed.len() {
-            return Commands::Silent;
+        if landed.iter().all(Landed::is_silent) {
+            return self.met_nobody(landed);
         }
-        let mut canaries = self.state.canaries.lock();
-        for one in landed {
-            match one.is_silent() {
-                true => canaries.unanswered(&one.channel),
-                false => canaries.answered(&one.channel),
+        let (mut canaries, mut met) = (self.state.canaries.lock(), Commands::Answering);
+        for Landed { channel, road, outcome } in landed {
+            match outcome {
+                Err(Unsent::Silent(_) | Unsent::Undialled(_) | Unsent::Cut(_)) => {
+                    canaries.unanswered(channel, road.number, Instant::now());
+                    met = Commands::Partly;
+                }
+                Ok(_) | Err(Unsent::Refused(_) | Unsent::Moved) => canaries.answered(channel),
             }
         }
-        if !silent.is_empty() {
-            return Commands::Partly;
+        Some(met)
+    }
+
+    fn met_nobody(&self, landed: &[Landed]) -> Option<Commands> {
+        let unsent = || landed.iter().filter_map(|one| one.outcome.as_ref().err());
+        if unsent().any(|unsent| matches!(unsent, Unsent::Silent(_))) {
+            return Some(Commands::Silent);
         }
-        match landed.iter().any(|one| matches!(one.outcome, Ok(Role::Replica))) {
-            true => Commands::Replica,
-            false => Commands::Answering,
+        let undialled = unsent().find(|unsent| matches!(unsent, Unsent::Undialled(_)))?;
+        // Where there is no link either, its own line says so.
+        if self.state.is_connected()
+            && let Some(unsaid) = self.state.repeats.due("undialled")
+        {
+            tracing::warn!(link = %self.state.link, cause = %undialled, unsaid, "nobody to send the canary by; the link is asked itself");
+        }
+        Some(Commands::Undialled)
+    }
+
+    /// The next connection is not to be had.
+    fn kept(&self, why: &Undialled) {
+        if let Some(unsaid) = self.state.repeats.due("kept") {
+            tracing::warn!(link = %self.state.link, cause = %why, unsaid, "Redis cannot be dialled anew; the connections that are there stay");
         }
     }
 
     fn refused(&self, channel: &str, error: &redis::RedisError) {
         self.state.canaries.lock().recalled(channel);
         let what = "Redis refuses our own PUBLISH, so this replica cannot prove that it hears";
-        complain(&self.state, &self.endpoint, self.sharded, error, what);
+        complain(&self.state, &self.dial.endpoint, self.sharded, error, what);
     }
 
-    /// Waits for the next canaries, or until somebody wants them now. The drivers run on, so that a
-    /// connection that Redis closes is known to be closed before it is used again.
-    async fn rest(&self, senders: &mut HashMap<String, Sender>, wait: Duration) {
-        let ended = {
-            let drivers = senders.iter_mut().map(|(channel, sender)| async {
-                (&mut sender.wire.driver).await;
-                channel.clone()
-            });
-            let mut closed: FuturesUnordered<_> = drivers.collect();
+    /// Waits for the next canaries, or until somebody wants them now.
+    async fn rest(&self, roads: &mut HashMap<String, Road>, wait: Duration) {
+        let stirred = {
+            let mut stirs: FuturesUnordered<_> = roads.values_mut().map(Road::stir).collect();
             tokio::select! {
-                Some(channel) = closed.next() => Some(channel),
+                Some(stir) = stirs.next() => Some(stir),
                 () = self.state.fly.notified() => None,
                 () = sleep(wait) => None,
             }
         };
-        if let Some(channel) = ended {
-            senders.remove(&channel);
+        if let Some(Stir::Ended) = stirred {
             // A server that hangs up on every connection is not asked in a tight loop.
             sleep(Backoff::default().next_wait()).await;
         }
     }
 }
 
+/// What is wrong with the first that did not arrive, in a sentence.
+fn trouble(landed: &[Landed]) -> Option<String> {
+    landed.iter().find_map(|one| match &one.outcome {
+        Ok(Role::Master) | Err(Unsent::Moved) => one.road.kept.as_ref().map(ToString::to_string),
+        Ok(Role::Replica) => Some("its address leads to a replica".into()),
+        Err(unsent) => Some(unsent.to_string()),
+    })
+}
+
 /// Says what Redis refuses, and where a permission is missing the command that gives it.
 pub(super) fn complain(state: &LinkState, endpoint: &Endpoint, sharded: bool, error: &redis::RedisError, what: &str) {
+    let Some(unsaid) = state.repeats.due((what, error.code())) else { return };
     let mend = match error.code() {
         Some("NOPERM") => grant(endpoint.user(), &state.keys.pattern(), Mode::of(endpoint, sharded)),
         _ => String::new(),
     };
-    tracing::error!(link = %state.link, %error, mend, "{what}");
+    tracing::error!(link = %state.link, %error, mend, unsaid, "{what}");
 }

@@ -22,6 +22,7 @@ use crate::link::address::Place;
 use crate::link::keys::Keys;
 use crate::link::placement::Link;
 use crate::metrics::Metrics;
+use crate::repeat::Repeats;
 use crate::topic::Topic;
 
 /// One link, as the hub's threads and its own task see it.
@@ -43,6 +44,8 @@ pub struct LinkState {
     pub(super) lanes: Arc<Lanes>,
     pub(super) deliver: Arc<dyn Deliver>,
     pub(super) metrics: Metrics,
+    /// What was said of this link's troubles.
+    pub(super) repeats: Repeats,
     clock: Clock,
     /// Messages on channels that are no topics of ours.
     pub(super) strangers: AtomicU64,
@@ -84,6 +87,7 @@ impl LinkState {
             lanes,
             deliver,
             metrics,
+            repeats: Repeats::new(),
             clock,
             strangers: AtomicU64::new(0),
         }
@@ -109,21 +113,31 @@ impl LinkState {
     /// Whether a connection is there and commands are not known to go unanswered.
     pub(super) fn is_up(&self) -> bool {
         let silent = self.condition.lock().met() == Commands::Silent;
-        !silent && self.desired.lock().is_connected()
+        !silent && self.is_connected()
     }
 
-    /// The command connection met this. What changed for the worse makes publishers dial anew.
-    pub(super) fn met(&self, commands: Commands) {
+    /// Whether there is a connection.
+    pub(super) fn is_connected(&self) -> bool {
+        self.desired.lock().is_connected()
+    }
+
+    /// The command connection met this, and that was wrong. What changed for the worse concerns publishers, too.
+    pub(super) fn met(&self, commands: Commands, trouble: Option<String>) {
+        self.lanes.bar(trouble.clone().filter(|_| commands == Commands::Undialled));
         let before = {
             let mut condition = self.condition.lock();
             let before = condition.met();
-            condition.commands(commands, Instant::now());
+            condition.commands(commands, trouble, Instant::now());
             before
         };
-        if commands != before && matches!(commands, Commands::Silent | Commands::Replica) {
-            self.lanes.renew();
-            self.wake.notify_one();
+        match commands {
+            same if same == before => return,
+            Commands::Silent => self.lanes.renew(),
+            Commands::Replica => self.lanes.leave(),
+            Commands::Undialled => {}
+            Commands::Unknown | Commands::Answering | Commands::Partly => return,
         }
+        self.wake.notify_one();
     }
 
     /// Sentinel names this address. Where that is another than before, links and publishers leave the old one,
@@ -131,7 +145,7 @@ impl LinkState {
     pub(super) fn name_master(&self, place: &Place) {
         let before = self.named.lock().replace(place.clone());
         if before.as_ref() != Some(place) {
-            self.lanes.renew();
+            self.lanes.leave();
             self.wake.notify_one();
         }
     }

@@ -4,9 +4,11 @@
 //! It owns the connection's driver. Dropping that closes the socket and ends the pushes, in this task and
 //! at this moment, so nothing of an old connection can arrive once the next one is dialled.
 
+use std::hash::Hash;
+use std::mem::discriminant;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use redis::RedisError;
@@ -15,6 +17,7 @@ use tokio::time::sleep;
 use crate::broker::redis::canary::OVERDUE;
 use crate::broker::redis::desired::Generation;
 use crate::broker::redis::state::LinkState;
+use crate::broker::redis::status::End;
 use crate::broker::redis::voyage::Voyage;
 use crate::broker::redis::wires::{Routing, Wires};
 use crate::link::address::Place;
@@ -65,10 +68,10 @@ impl Supervisor {
         loop {
             self.state.tick();
             let lost = self.live(&mut outages).await;
-            if self.down() {
+            outages.tell(self, &lost);
+            if self.down(&lost) {
                 backoff.reset();
             }
-            outages.tell(self, &lost);
             sleep(backoff.next_wait()).await;
         }
     }
@@ -86,6 +89,7 @@ impl Supervisor {
             Err(lost) => return lost,
         };
         self.state.condition.lock().answered();
+        self.state.lanes.bar(None);
         let _up = Up::new(self, outages);
         tracing::debug!(link = %self.state.link, "link connected");
         Voyage::new(self, wires, generation).until_lost().await
@@ -143,19 +147,46 @@ impl Supervisor {
     }
 
     /// Tells the hub what is lost. Whether the connection had been proven.
-    fn down(&self) -> bool {
+    fn down(&self, lost: &Lost) -> bool {
         let state = &self.state;
         // Whatever ended it may concern commands, too: a name that leads elsewhere by now, say.
-        state.lanes.renew();
+        match lost.is_of_the_master() {
+            true => state.lanes.leave(),
+            false => state.lanes.renew(),
+        }
         state.canaries.lock().ground();
-        let proven = state.condition.lock().unproven();
+        let proven = {
+            let mut condition = state.condition.lock();
+            condition.cut(lost.to_string());
+            condition.unproven(lost.end(), Instant::now())
+        };
         // Deaf or away? The canary's sender finds out at once.
         state.fly.notify_one();
-        let lost = state.desired.lock().lost();
-        if !lost.is_empty() {
-            state.deliver.lost(&lost, state.last_whole());
+        let topics = state.desired.lock().lost();
+        if !topics.is_empty() {
+            state.deliver.lost(&topics, state.last_whole());
         }
         proven
+    }
+}
+
+impl Lost {
+    /// Whether it is the server that is left, because it is no master, or not the one.
+    fn is_of_the_master(&self) -> bool {
+        matches!(self, Self::Replica | Self::Superseded(_) | Self::Demoted)
+    }
+
+    fn end(&self) -> End {
+        match self {
+            Self::Deaf | Self::Unanswered(_) | Self::Replica => End::Deaf,
+            Self::Unreachable(_) | Self::Superseded(_) | Self::Demoted | Self::Closed => End::Closed,
+        }
+    }
+
+    /// What tells one cause from another, whatever addresses and numbers its text has.
+    fn cause(&self) -> impl Hash + use<> {
+        let inner = if let Self::Unreachable(error) = self { Some(discriminant(error)) } else { None };
+        (discriminant(self), inner)
     }
 }
 
@@ -180,7 +211,6 @@ impl<'s> Up<'s> {
         if std::mem::replace(&mut outages.connected_before, true) {
             supervisor.state.metrics.redis_reconnects.inc();
         }
-        outages.said = None;
         Self(supervisor)
     }
 }
@@ -191,20 +221,18 @@ impl Drop for Up<'_> {
     }
 }
 
-/// What was said about outages, so that one that lasts fills no log.
+/// What came before.
 #[derive(Default)]
 struct Outages {
     connected_before: bool,
-    said: Option<String>,
 }
 
 impl Outages {
-    fn tell(&mut self, supervisor: &Supervisor, lost: &Lost) {
-        let text = lost.to_string();
-        if self.said.as_ref() == Some(&text) {
-            return;
+    /// Says why there is no link, so that an outage that lasts, and a link that comes and goes, fill no log.
+    fn tell(&self, supervisor: &Supervisor, lost: &Lost) {
+        let Supervisor { state, endpoint, .. } = supervisor;
+        if let Some(unsaid) = state.repeats.due(lost.cause()) {
+            tracing::warn!(link = %state.link, redis = %endpoint.address(), cause = %lost, unsaid, "no link; trying again");
         }
-        tracing::warn!(link = %supervisor.state.link, redis = %supervisor.endpoint.address(), cause = %text, "no link; trying again");
-        self.said = Some(text);
     }
 }

@@ -7,6 +7,7 @@ use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{RedisError, RedisResult};
 use tokio::time::sleep_until;
 
+use crate::broker::redis::canary::{EVERY, OVERDUE};
 use crate::broker::redis::desired::{Generation, Work};
 use crate::broker::redis::pulse;
 use crate::broker::redis::state::LinkState;
@@ -52,6 +53,9 @@ pub(super) struct Voyage<'s> {
     /// Masters of the cluster that have no connection yet.
     dialling: FuturesUnordered<Dialling>,
     dial_at: Instant,
+    /// Questions to the link itself, while nobody can be dialled who would send a canary.
+    asked: FuturesUnordered<BoxFuture<'static, Result<Vec<Role>, ()>>>,
+    ask_at: Instant,
     /// The cluster's map as of the last look.
     version: u64,
     began: Instant,
@@ -76,6 +80,8 @@ impl<'s> Voyage<'s> {
             under_way: FuturesUnordered::new(),
             dialling: FuturesUnordered::new(),
             dial_at: began,
+            asked: FuturesUnordered::new(),
+            ask_at: began,
             version: map.map_or(0, |map| map.version()),
             began,
             settled: false,
@@ -101,6 +107,7 @@ impl<'s> Voyage<'s> {
                 }
             }
             self.follow_the_map(now);
+            self.ask_itself(now);
             self.work(now);
             self.settle(now);
             let alarm = self.alarm(now);
@@ -115,6 +122,11 @@ impl<'s> Voyage<'s> {
                     }
                 }
                 Some((place, dialled)) = self.dialling.next() => self.dialled(&place, dialled),
+                Some(roles) = self.asked.next() => {
+                    if let Some(lost) = self.itself(roles) {
+                        return lost;
+                    }
+                }
                 () = self.state.wake.notified(), if self.under_way.len() < UNDER_WAY => {}
                 () = sleep_until(alarm.into()) => {}
                 () = self.wires.ended() => return Lost::Closed,
@@ -135,6 +147,26 @@ impl<'s> Voyage<'s> {
         }
         let overdue = self.state.canaries.lock().deadline().is_some_and(|deadline| deadline <= now);
         overdue.then_some(Lost::Deaf)
+    }
+
+    /// While nobody can be dialled, no canary flies: then the link itself is asked for a sign of life, as often.
+    fn ask_itself(&mut self, now: Instant) {
+        let undialled = self.state.condition.lock().met() == Commands::Undialled;
+        if undialled && self.asked.is_empty() && self.ask_at <= now {
+            self.ask_at = now + EVERY;
+            self.asked.push(self.wires.ask(OVERDUE));
+        }
+    }
+
+    fn itself(&self, roles: Result<Vec<Role>, ()>) -> Option<Lost> {
+        match roles {
+            Err(()) => Some(Lost::Deaf),
+            // The map of a cluster decides who is master of what.
+            Ok(roles) if self.supervisor.endpoint.cluster().is_none() && roles.contains(&Role::Replica) => {
+                Some(Lost::Replica)
+            }
+            Ok(_) => None,
+        }
     }
 
     /// Where the cluster has changed: every master has a canary, and with SSUBSCRIBE a connection.
@@ -321,7 +353,10 @@ impl<'s> Voyage<'s> {
         self.settled = true;
         let took = now.duration_since(self.began);
         self.state.metrics.redis_resubscribe_seconds.observe(took.as_secs_f64());
-        tracing::info!(link = %self.state.link, ?took, "link live");
+        match self.state.repeats.due("live") {
+            Some(unsaid) => tracing::info!(link = %self.state.link, ?took, unsaid, "link live"),
+            None => tracing::debug!(link = %self.state.link, ?took, "link live"),
+        }
     }
 
     /// When to look again though nothing happened.

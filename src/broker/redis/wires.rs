@@ -4,15 +4,17 @@
 //! order as with one.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt, try_join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, RedisResult, Value};
+use tokio::time::timeout;
 
 use crate::link::address::Place;
 use crate::link::cluster::{Cluster, SlotMap, redirected};
-use crate::link::connect::Wire;
+use crate::link::connect::{Role, Server, Wire};
 use crate::link::placement::slot;
 
 /// All connections of a link. Dropping it closes them.
@@ -93,6 +95,23 @@ impl Wires {
             Routing::Only => true,
             Routing::Sharded(cluster) => cluster.map().owner(slot(channel)).is_some_and(|owner| self.leads_to(owner)),
         }
+    }
+
+    /// Asks every connection for a sign of life: what role each server says it has.
+    ///
+    /// # Errors
+    /// One did not answer in time.
+    pub(super) fn ask(&self, within: Duration) -> BoxFuture<'static, Result<Vec<Role>, ()>> {
+        let each = self.all.iter().map(|one| {
+            let mut connection = one.connection.clone();
+            async move {
+                let mut hello = redis::cmd("HELLO");
+                hello.arg(3);
+                let answer = timeout(within, hello.query_async::<Value>(&mut connection)).await;
+                answer.ok().and_then(Result::ok).map(|hello| Server::of(&hello).role).ok_or(())
+            }
+        });
+        try_join_all(each).boxed()
     }
 
     /// Says something about channels of one connection's share, and waits for the answer.

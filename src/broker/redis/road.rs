@@ -1,0 +1,163 @@
+//! The way that one canary leaves by: a connection, and the next one that is dialled while it still serves.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{self, BoxFuture, FutureExt, MaybeDone, maybe_done};
+use tokio::time::timeout;
+
+use crate::broker::redis::history::Histories;
+use crate::broker::redis::library;
+use crate::link::address::Place;
+use crate::link::connect::{CONNECT_WAIT, Role, Wire};
+use crate::link::endpoint::Endpoint;
+use crate::link::failure::ConnectError;
+use crate::link::placement::slot;
+
+/// After so many canaries Redis is looked up again, as a producer that starts now would: 30 s at most pass
+/// until a name that moved is noticed. Where Sentinel is asked, it is asked before each.
+const REDIAL: u32 = 15;
+
+/// The longest that one canary may keep its sender busy.
+pub(super) const ANSWER: Duration = CONNECT_WAIT;
+
+/// Why nobody was dialled.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Undialled {
+    #[error(transparent)]
+    Unreachable(#[from] ConnectError),
+    #[error("{0} is a replica; what is published there reaches nobody")]
+    Replica(Place),
+    #[error("nobody was reached within {} ms, and dialling goes on", ANSWER.as_millis())]
+    Dialling,
+}
+
+/// What dials the connections of the canaries.
+#[derive(Clone)]
+pub(super) struct Dial {
+    pub endpoint: Endpoint,
+    pub name: String,
+    pub histories: Arc<Histories>,
+}
+
+/// A connection, and how many canaries it has sent.
+pub(super) struct Sender {
+    pub wire: Wire,
+    pub sent: u32,
+}
+
+/// One canary's way out. Its sender stays until the next one is greeted.
+pub(super) struct Road {
+    pub sender: Option<Sender>,
+    next: Option<MaybeDone<BoxFuture<'static, Result<Wire, Undialled>>>>,
+    /// Why the sender has no successor though its time is over.
+    pub kept: Option<Undialled>,
+    /// Of the last canary that left.
+    pub number: u64,
+}
+
+/// What happened to a road while it was at rest.
+pub(super) enum Stir {
+    /// Its connection has ended.
+    Ended,
+    /// The one that it waits for has been dialled, or was not to be had.
+    Dialled,
+}
+
+impl Dial {
+    /// Meets a master: at first, after a loss, and every [`REDIAL`] canaries. Every master of this Redis is met
+    /// here, so what each of them needs of us is brought to it here.
+    fn dial(&self, channel: &str, place: Option<Place>) -> BoxFuture<'static, Result<Wire, Undialled>> {
+        let (Self { endpoint, name, histories }, slot) = (self.clone(), slot(channel));
+        async move {
+            let place = match place {
+                Some(place) => place,
+                None => endpoint.master(slot).await?,
+            };
+            let mut wire = endpoint.connect(&place, &name, ANSWER, |_| ()).await?;
+            // The map of a cluster decides who is master of what.
+            if wire.server.role == Role::Replica && endpoint.cluster().is_none() {
+                return Err(Undialled::Replica(place));
+            }
+            library::bring(&mut wire, &histories).await;
+            Ok(wire)
+        }
+        .boxed()
+    }
+}
+
+impl Default for Road {
+    /// Numbers begin anywhere, so that a process of the same name does not answer for us.
+    fn default() -> Self {
+        Self { sender: None, next: None, kept: None, number: u64::from(fastrand::u32(..)) << 24 }
+    }
+}
+
+impl Road {
+    /// Whoever was a master may have handed on: its connection is not used again.
+    pub(super) fn leave(&mut self) {
+        self.sender = None;
+    }
+
+    /// Sees to it that there is a sender, to `place` where that is where the master is known to be. One that has served
+    /// its time goes on until the next is greeted.
+    ///
+    /// # Errors
+    /// There is none, and why.
+    pub(super) async fn ready(&mut self, dial: &Dial, channel: &str, place: Option<Place>) -> Result<(), Undialled> {
+        let leads = |sender: &Sender| place.as_ref().is_none_or(|place| sender.wire.place == *place);
+        self.sender.take_if(|sender| !leads(sender));
+        let is_due = self.sender.as_ref().is_none_or(|sender| sender.sent >= REDIAL);
+        if is_due && self.next.is_none() {
+            self.next = Some(maybe_done(dial.dial(channel, place)));
+        }
+        let Some(next) = &mut self.next else { return Ok(()) };
+        // Who has a sender waits for none.
+        match &self.sender {
+            Some(_) => _ = futures_util::poll!(&mut *next),
+            None => _ = timeout(ANSWER, &mut *next).await,
+        }
+        let dialled = Pin::new(next).take_output();
+        if dialled.is_some() {
+            self.next = None;
+        }
+        match (dialled, &self.sender) {
+            (Some(Ok(wire)), _) => (self.sender, self.kept) = (Some(Sender { wire, sent: 0 }), None),
+            (Some(Err(why)), Some(_)) => self.kept = Some(why),
+            (Some(Err(why)), None) => return Err(why),
+            (None, Some(_)) => {}
+            (None, None) => return Err(Undialled::Dialling),
+        }
+        Ok(())
+    }
+
+    /// Rests until something happens. The drivers run on, so that a connection that Redis closes is known to be
+    /// closed before it is used again.
+    pub(super) async fn stir(&mut self) -> Stir {
+        let is_awaited = self.sender.is_none();
+        let (sender, next) = (&mut self.sender, &mut self.next);
+        let ended = async {
+            match sender {
+                Some(sender) => (&mut sender.wire.driver).await,
+                None => future::pending().await,
+            }
+        };
+        let dialled = async {
+            match next {
+                Some(next) if is_awaited => next.await,
+                Some(next) => {
+                    next.await;
+                    future::pending::<()>().await;
+                }
+                None => future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = ended => {}
+            () = dialled => return Stir::Dialled,
+        }
+        self.sender = None;
+        Stir::Ended
+    }
+}
