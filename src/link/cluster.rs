@@ -203,6 +203,8 @@ impl Cluster {
             None if failed.is_empty() => failed.push(format!("no answer within {} ms", CONNECT_WAIT.as_millis())),
             None => {}
         }
+        // In one order, whoever answered first: what is said of the same fault is the same.
+        failed.sort_unstable();
         match failed.is_empty() || !self.map().masters.is_empty() {
             true => Ok(()),
             false => Err(ConnectError::Unknown(format!("no node tells of the cluster: {}", failed.join("; ")))),
@@ -344,6 +346,16 @@ mod tests {
         assert_eq!((map.owner(0), map.owner(99), map.owner(100)), (Some(&at(1)), Some(&at(1)), Some(&at(2))));
         assert_eq!((map.owner(16_001), map.orphans()), (None, 383));
         assert!(map.masters().eq([&at(1), &at(2)]));
+    }
+
+    #[tokio::test]
+    async fn dead_nodes_are_told_of_in_one_order_whoever_fails_first() {
+        let seeds = (1..=3).map(|port| Place::Tcp { host: "127.0.0.1".into(), port }).collect();
+        let cluster = Cluster::new(seeds, Dialer::new(None, None, 0, None, Watch::default()));
+        let first = cluster.refresh().await.unwrap_err().to_string();
+        for _ in 0..20 {
+            assert_eq!(cluster.refresh().await.unwrap_err().to_string(), first);
+        }
     }
 
     #[test]

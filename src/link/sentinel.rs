@@ -62,6 +62,8 @@ impl Sentinels {
         if gathered.await.is_err() && newest.is_none() {
             failed.push(format!("no Sentinel answered within {} ms", ANSWER.as_millis()));
         }
+        // In one order, whoever answered first: what is said of the same fault is the same.
+        failed.sort_unstable();
         newest.map(|word| word.master).ok_or_else(|| {
             ConnectError::Unknown(format!("no Sentinel knows where {:?} is: {}", self.service, failed.join("; ")))
         })

@@ -12,7 +12,7 @@ use crate::client::{Client, header};
 use crate::foreign::{Foreign, LANGUAGES};
 use crate::gateway::{Gateway, eventually};
 use crate::support::proxy::{Class, Proxy, Rule};
-use crate::support::redis::RedisServer;
+use crate::support::redis::{RedisServer, free_port};
 
 /// The word of `/readyz`, and its status.
 fn readiness(gateway: &Gateway, query: &str) -> (u16, String, String) {
@@ -250,4 +250,38 @@ fn publish(stream: &mut TcpStream, number: u64) -> Option<u64> {
     let mut answer = [0; 64];
     let read = stream.read(&mut answer).ok()?;
     std::str::from_utf8(&answer[..read]).ok()?.trim().strip_prefix(':')?.parse().ok()
+}
+
+/// What lasts is said once, and again after a minute: however often it is tried, and in whatever order nodes answer.
+#[test]
+fn dead_nodes_and_a_refused_canary_are_one_line_each_in_the_log() {
+    let Some(redis) = RedisServer::start() else { return };
+    let [one, two, three] = [(); 3].map(|()| free_port());
+    let url = format!("redis+cluster://127.0.0.1:{one},127.0.0.1:{two},127.0.0.1:{three}");
+    let cut_off = Gateway::start(&["--redis-url", &url]);
+    redis.cli(&[
+        "ACL",
+        "SETUSER",
+        "mute",
+        "on",
+        ">secret",
+        "resetchannels",
+        "&fanline:*",
+        "+subscribe",
+        "+unsubscribe",
+    ]);
+    let refused = Gateway::start(&["--redis-url", &redis.url().replace("redis://", "redis://mute:secret@")]);
+    eventually("the nodes are tried", || {
+        (cut_off.metric("fanline_redis_failures_total{reason=\"unreachable\"}") >= 60.0).then_some(())
+    });
+    eventually("the canary is refused again", || {
+        let stats = redis.cli(&["INFO", "commandstats"]);
+        let rejected = stats.split("cmdstat_publish:").nth(1)?.split("rejected_calls=").nth(1)?.split(',').next()?;
+        (rejected.parse::<u32>().ok()? >= 3).then_some(())
+    });
+    let lines = |gateway: &Gateway, what: &str| gateway.log().lines().filter(|line| line.contains(what)).count();
+    assert_eq!(lines(&cut_off, "no link; trying again"), 1, "{}", cut_off.log());
+    assert_eq!(lines(&refused, "Redis refuses our own PUBLISH"), 1, "{}", refused.log());
+    let told: Value = serde_json::from_str(&refused.get("/readyz").body).unwrap();
+    assert!(told["cause"].as_str().unwrap().contains("no permissions"), "{told}");
 }
