@@ -22,6 +22,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::metrics::{Handshake, Metrics};
+use crate::repeat::Repeats;
 pub use loan::Loan;
 
 /// The largest head of a request, in bytes, and the most headers.
@@ -107,10 +108,13 @@ impl Acceptor {
     }
 
     async fn rest(&self, error: &std::io::Error) {
+        static FULL: Repeats = Repeats::new();
         // The peer's fault where it hung up in the queue; ours where descriptors ran out.
         let out_of_descriptors = matches!(error.raw_os_error(), Some(23 | 24));
         if out_of_descriptors {
-            warn!(%error, "cannot accept: raise the descriptor limit or lower public.max_connections");
+            if let Some(repeated) = FULL.due(error.raw_os_error()) {
+                warn!(%error, repeated, "cannot accept: raise the descriptor limit or lower public.max_connections");
+            }
             self.count(Handshake::Dropped);
             tokio::time::sleep(BREATHER).await;
         }

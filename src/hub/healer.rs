@@ -15,6 +15,7 @@ use super::log::LOGS;
 use super::sequence::Ask;
 use crate::broker::{Broker, HistoryError, Page, Read};
 use crate::position::Position;
+use crate::repeat::Repeats;
 use crate::topic::Topic;
 
 /// How many topics' last positions are asked for at once.
@@ -186,7 +187,11 @@ impl Healer<'_> {
     }
 
     fn give_up(&self, errand: &Errand, why: &str) {
-        tracing::error!(topic = %errand.topic, error = why, "the history cannot be read; who resumes is told so");
+        static TOLD: Repeats = Repeats::new();
+        // A right that is missing is met by every topic and by everybody who resumes.
+        if let Some(repeated) = TOLD.due(why.replace(errand.topic.as_str(), "")) {
+            tracing::error!(topic = %errand.topic, error = why, repeated, "a history cannot be read; who resumes is told so");
+        }
         match errand.what {
             What::Heal { epoch, .. } => self.interest.gave_up(&errand.topic, epoch),
             What::Log(id) => self.interest.logged(&errand.topic, id, None),

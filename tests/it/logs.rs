@@ -4,7 +4,9 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use crate::client::Client;
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+
+use crate::client::{Client, answer};
 use crate::gateway::{Gateway, PATIENCE, eventually};
 
 const DROPPED: &str = "fanline_log_lines_dropped_total";
@@ -48,6 +50,29 @@ fn a_log_that_nobody_reads_does_not_hold_up_the_end() {
     let (status, _) = gateway.stop();
     assert!(status.success(), "{status}");
     assert!(begun.elapsed() < Duration::from_secs(15), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn descriptors_that_run_out_are_told_once_and_not_twenty_times_a_second() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    // Taken before there is none left to come by.
+    let mut operator = TcpStream::connect(gateway.internal()).unwrap();
+    let mut dropped = || {
+        operator.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        let page = answer(&mut operator).unwrap().body;
+        let line = page.lines().find(|line| line.starts_with("fanline_handshakes_total{outcome=\"dropped\"}"));
+        line.unwrap().rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()
+    };
+    assert_eq!(dropped(), 0);
+    let process = Pid::from_raw(i32::try_from(gateway.pid()).unwrap());
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let limit = |current| prlimit(process, Resource::Nofile, Rlimit { current: Some(current), maximum });
+    limit(3).unwrap();
+    let _waits = TcpStream::connect(gateway.public()).unwrap();
+    eventually("it fails again and again", || (dropped() >= 5).then_some(()));
+    limit(1000).unwrap();
+    let log = eventually("it is told", || Some(gateway.log()).filter(|log| log.contains("cannot accept")));
+    assert_eq!(log.matches("cannot accept").count(), 1, "{log}");
 }
 
 #[test]
