@@ -1,8 +1,10 @@
 //! The command line: types only; what the commands do stands elsewhere.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use crate::config::Override;
 
@@ -19,12 +21,48 @@ pub struct Cli {
 }
 
 impl Cli {
+    /// Understands a command line, the program's name first.
+    ///
+    /// # Errors
+    /// It is no command line of ours, or has a flag that its command does not use; or it asks for help.
+    pub fn read(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
+        let cli = Self::try_parse_from(args)?;
+        match cli.unused() {
+            None => Ok(cli),
+            Some(unused) => Err(Self::command().error(ErrorKind::ArgumentConflict, unused)),
+        }
+    }
+
+    /// What to say of a flag that would do nothing: who sets it expects it to.
+    fn unused(&self) -> Option<String> {
+        let (name, sections, instead) = match self.task() {
+            Command::Serve | Command::CheckConfig { .. } | Command::PrintConfig => return None,
+            Command::Which { .. } => {
+                ("which", &["redis."][..], "it asks nobody, and looks at redis.* and the topic rules")
+            }
+            Command::Publish { .. } => ("publish", &["internal."][..], PUBLISHES),
+            Command::Healthcheck => ("healthcheck", &["internal."][..], "it asks the gateway at internal.listen"),
+            Command::Listen { .. } => ("listen", &[][..], "it connects to the URL and reads no configuration"),
+        };
+        let used = |key: &str| sections.iter().any(|section| key.starts_with(section));
+        let file = self.settings.config.is_some() && sections.is_empty();
+        let flag = match file {
+            true => Some("--config".to_owned()),
+            false => self.settings.overrides().into_iter().find(|set| !used(&set.key)).map(|set| set.flag),
+        };
+        Some(format!("fanline {name} does not use {}: {instead}", flag?))
+    }
+
     /// What to do.
     #[must_use]
     pub fn task(&self) -> Command {
         self.command.clone().unwrap_or(Command::Serve)
     }
 }
+
+/// Where `fanline publish` goes.
+const PUBLISHES: &str = "it asks the gateway at internal.listen (--internal-listen), which publishes where that is \
+    configured to; without one: redis-cli -u URL PUBLISH fanline:TOPIC TEXT";
 
 /// Where settings come from; the flags win over variables, and these over the file.
 #[derive(Debug, Clone, PartialEq, Eq, Args)]
@@ -168,6 +206,33 @@ mod tests {
                 "--log-level log.level e",
             ]
         );
+    }
+
+    #[test]
+    fn a_flag_that_a_command_does_not_use_is_refused() {
+        let read = |line: &str| Cli::read(format!("fanline {line}").split(' ')).map_err(|error| error.to_string());
+        for (line, flag) in [
+            ("publish a b --redis-url redis://h", "--redis-url"),
+            ("--public-listen h:1 publish a b", "--public-listen"),
+            ("publish a b --set redis.url=redis://h", "--set redis.url"),
+            ("healthcheck --log-level debug", "--log-level"),
+            ("which a --internal-listen h:1", "--internal-listen"),
+            ("listen ws://h --config a.toml", "--config"),
+            ("listen ws://h --set limits.burst=1", "--set limits.burst"),
+        ] {
+            let error = read(line).unwrap_err();
+            assert!(error.contains(&format!("does not use {flag}: ")), "{line}: {error}");
+        }
+        for line in [
+            "serve --redis-url redis://h --public-listen h:1",
+            "check-config --log-level debug --set limits.burst=1",
+            "which a --redis-url redis://h --config a.toml --set redis.prefix=x",
+            "publish a b --internal-listen h:1 --config a.toml --set internal.api_keys=a:b",
+            "healthcheck --internal-listen h:1",
+            "listen ws://h --count 1",
+        ] {
+            assert!(read(line).is_ok(), "{line}");
+        }
     }
 
     #[test]

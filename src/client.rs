@@ -14,7 +14,7 @@ use tokio_tungstenite::tungstenite::{self, Message};
 
 use crate::settings::Settings;
 
-/// How long the internal listener may take.
+/// How long a gateway may take to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Connects as a client and prints what arrives, one message a line; `count` messages, or for ever.
@@ -22,18 +22,27 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// # Errors
 /// No connection, or the gateway hung up.
 pub async fn listen(url: &str, count: Option<u64>) -> anyhow::Result<()> {
-    let (mut socket, _) = tokio_tungstenite::connect_async(url).await.map_err(|error| unopened(url, error))?;
-    eprintln!("listening on {url}");
+    check(url)?;
+    let opened = tokio::time::timeout(PATIENCE, tokio_tungstenite::connect_async(url)).await;
+    let opened = opened.map_err(|_| anyhow!("cannot open {url}: no answer within {PATIENCE:?}"))?;
+    let (mut socket, _) = opened.map_err(|error| unopened(url, error))?;
+    // Nobody may read that.
+    let _ = writeln!(io::stderr(), "listening on {url}");
     let mut left = count.unwrap_or(u64::MAX);
     while left > 0 {
         let message = socket.next().await.context("the connection ended")?.context("the connection broke")?;
-        match message {
-            Message::Text(text) => print(text.as_bytes())?,
-            Message::Binary(bytes) => print(&bytes)?,
+        let printed = match message {
+            Message::Text(text) => print(text.as_bytes()),
+            Message::Binary(bytes) => print(&bytes),
             Message::Close(reason) => {
                 bail!("closed by the gateway: {}", reason.map_or_else(String::new, |r| r.to_string()))
             }
             _ => continue,
+        };
+        match printed {
+            // Whoever has read enough, as `head` has, is no mistake.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            printed => printed.context("cannot print")?,
         }
         left -= 1;
     }
@@ -47,7 +56,27 @@ fn unopened(url: &str, error: tungstenite::Error) -> anyhow::Error {
             let body = answer.body().as_deref().map(String::from_utf8_lossy).unwrap_or_default();
             anyhow!("cannot open {url}: answered {}: {}", answer.status(), body.trim())
         }
-        error => anyhow!("cannot open {url}: {error} (write ws://host:port/path?topic=…)"),
+        tungstenite::Error::Io(error) => {
+            let hint = match error.kind() {
+                io::ErrorKind::ConnectionRefused => {
+                    ": no gateway listens there; a running one prints its address when it starts, as \"public ws://…\""
+                }
+                _ => "",
+            };
+            anyhow!("cannot open {url}: {error}{hint}")
+        }
+        error => anyhow!("cannot open {url}: {error}"),
+    }
+}
+
+/// A URL that can be opened, before a connection is made that would be told as what is wrong with it.
+fn check(url: &str) -> anyhow::Result<()> {
+    match url.split_once("://") {
+        Some(("ws", _)) => Ok(()),
+        Some(("wss", _)) => {
+            bail!("cannot open {url}: TLS ends at the proxy; write ws:// and the gateway's own address")
+        }
+        _ => bail!("cannot open {url}: this is no WebSocket's URL; write ws://host:port/path?topic=…"),
     }
 }
 

@@ -59,7 +59,7 @@ pub struct Server {
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address cannot be bound.
-    #[error("{key}: cannot listen on {address}: {error}; set {key} to another address")]
+    #[error("{key}: cannot listen on {address}: {error}{}", why(error))]
     Bind {
         /// The setting.
         key: &'static str,
@@ -71,6 +71,16 @@ pub enum StartError {
     /// Redis is configured in a way that cannot be used.
     #[error("{0}")]
     Redis(String),
+}
+
+/// What the system's word means here.
+fn why(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::AddrInUse => ", by a process that listens there already (ss -ltnp shows which)",
+        io::ErrorKind::AddrNotAvailable => ": no interface of this machine has that address",
+        io::ErrorKind::PermissionDenied => ": ports below 1024 need CAP_NET_BIND_SERVICE",
+        _ => "",
+    }
 }
 
 impl Server {

@@ -29,11 +29,22 @@ pub fn serve(loaded: &Loaded, sources: &Sources, descriptors: usize) -> anyhow::
         match Server::bind(loaded.settings.clone(), descriptors, metrics).await {
             Ok(server) => run(server, loaded, sources, &logs).await,
             Err(error) => {
-                logs.say(&format!("fanline: {error}"));
+                logs.say(&format!("fanline: {error}{}", mend(&error, loaded)));
                 Ok(ExitCode::from(if matches!(error, StartError::Redis(_)) { CONFIG } else { UNAVAILABLE }))
             }
         }
     })
+}
+
+/// Where the address that cannot be bound comes from: `PORT` is no key that one finds in the file.
+fn mend(error: &StartError, loaded: &Loaded) -> String {
+    match error {
+        StartError::Bind { key, .. } => match loaded.origin(key) {
+            None => format!("; set {key} to another address"),
+            Some(origin) => format!("; {origin} says so: set another one there"),
+        },
+        StartError::Redis(_) => String::new(),
+    }
 }
 
 async fn run(server: Server, loaded: &Loaded, sources: &Sources, logs: &Logs) -> anyhow::Result<ExitCode> {

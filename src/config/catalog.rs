@@ -74,14 +74,15 @@ impl Catalog {
         }
     }
 
-    /// What to say of a section that does not exist.
-    pub(super) fn unknown_section(&self, section: &str) -> String {
+    /// What to say of a section that does not exist, written as `[section]` or as `[[section]]`.
+    pub(super) fn unknown_section(&self, section: &str, list: bool) -> String {
         let sections = self.sections();
+        let found = if list { format!("[[{section}]]") } else { format!("[{section}]") };
         match nearest(section, sections.iter().copied()) {
-            Some(near) => format!("unknown section {}; did you mean {}?", headed(section), headed(near)),
+            Some(near) => format!("unknown section {found}; did you mean {}?", headed(near)),
             None => {
                 let all: Vec<_> = sections.iter().map(|section| headed(section)).collect();
-                format!("unknown section {}; there is {}", headed(section), either(&all))
+                format!("unknown section {found}; there is {}", either(&all))
             }
         }
     }

@@ -8,7 +8,7 @@ use super::fill::Origins;
 use super::mistakes::Report;
 use crate::link::address::{Address, Road};
 use crate::settings::notation::write_size;
-use crate::settings::{Auto, Redis, Settings};
+use crate::settings::{Auto, Grant, OnMessage, Redis, Settings};
 
 /// Descriptors that are no client's: listeners, links to Redis, files, `/metrics`.
 const SPARE: usize = 64;
@@ -22,6 +22,24 @@ pub(super) fn check(settings: &Settings, origins: &Origins, limits: Limits, repo
     api_keys(settings, origins, report);
     redis(settings, origins, report);
     outbox(settings, origins, report);
+    publishing(settings, origins, report);
+}
+
+/// Clients publish where both the topic's rule and their route let them.
+fn publishing(settings: &Settings, origins: &Origins, report: &mut Report) {
+    let rule = settings.topics.rules.iter().position(|rule| rule.publish == Grant::Anyone);
+    let route = settings.routes.iter().find(|route| route.on_message == OnMessage::Publish);
+    match (rule, route) {
+        (Some(index), None) => report.warn(
+            origins.of(&format!("topics[{index}]")),
+            "publish = \"anyone\" lets nobody publish: no route takes what clients say; write on_message = \"publish\" into their [[routes]]",
+        ),
+        (None, Some(route)) => report.warn(
+            &format!("routes[{:?}]", route.path),
+            "on_message = \"publish\" lets nobody publish: no topic rule does; write publish = \"anyone\" into a [[topics]]",
+        ),
+        _ => {}
+    }
 }
 
 /// The origin of whichever key was set, the later one first.

@@ -49,20 +49,24 @@ fn section(layer: &mut Layer, name: &str, value: Value, catalog: &Catalog, repor
                 }
             }
         }
-        ValueKind::Table(_) => report.mistake(&place, catalog.unknown_section(name)),
+        ValueKind::Table(_) => report.mistake(&place, catalog.unknown_section(name, false)),
+        ValueKind::Array(items) if !known && tables(&items) => {
+            report.mistake(&place, catalog.unknown_section(name, true));
+        }
         _ if known => report.mistake(&place, format!("{name} is a section; write [{name}] and its keys below")),
         _ => report.mistake(&place, catalog.unknown_key(name)),
     }
 }
 
+/// Whether these are what `[[…]]` makes.
+fn tables(items: &[Value]) -> bool {
+    !items.is_empty() && items.iter().all(|item| matches!(item.kind, ValueKind::Table(_)))
+}
+
 fn list(layer: &mut Layer, name: &str, value: Value, report: &mut Report) {
-    let tables = match &value.kind {
-        ValueKind::Array(items) => items.iter().all(|item| matches!(item.kind, ValueKind::Table(_))),
-        _ => false,
-    };
-    match tables {
-        true => layer.set(name, value),
-        false => report.mistake(&origin(&value), format!("{name} is a list of tables; write [[{name}]] before each")),
+    match &value.kind {
+        ValueKind::Array(items) if items.is_empty() || tables(items) => layer.set(name, value),
+        _ => report.mistake(&origin(&value), format!("{name} is a list of tables; write [[{name}]] before each")),
     }
 }
 

@@ -16,7 +16,7 @@ use super::secret_file;
 use crate::settings::{Settings, TopicRule, TopicRules};
 
 /// Where each key that was set got its value.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub(super) struct Origins(BTreeMap<String, String>);
 
 impl Origins {
@@ -49,7 +49,7 @@ pub(super) fn settings(values: &Layer, report: &mut Report) -> (Settings, Origin
             read(&mut key, name, &value, report);
         }
     }
-    settings.topics = TopicRules::new(topic_rules(values, report));
+    settings.topics = TopicRules::new(topic_rules(values, &mut origins, report));
     settings.routes = routes::read(values, &settings, report);
     (settings, origins)
 }
@@ -110,7 +110,7 @@ pub(super) fn tables<'a>(values: &'a Layer, list: &str) -> Vec<(String, &'a Map<
     items.iter().filter_map(table).collect()
 }
 
-fn topic_rules(values: &Layer, report: &mut Report) -> Vec<TopicRule> {
+fn topic_rules(values: &Layer, origins: &mut Origins, report: &mut Report) -> Vec<TopicRule> {
     let mut rules = Vec::<TopicRule>::new();
     for (index, (place, table)) in tables(values, "topics").into_iter().enumerate() {
         let mut rule = TopicRule::default();
@@ -125,6 +125,7 @@ fn topic_rules(values: &Layer, report: &mut Report) -> Vec<TopicRule> {
             let (later, first) = (&rule.matches, &first.matches);
             report.warn(&place, &format!("the rule for {later:?} never holds: {first:?} stands above it; move it up"));
         }
+        origins.note(&format!("topics[{index}]"), place);
         rules.push(rule);
     }
     if rules.len() > MOST_RULES {

@@ -37,6 +37,7 @@ pub use reference::{Reference, reference};
 
 use crate::settings::Settings;
 use catalog::Catalog;
+use fill::Origins;
 use layer::Layer;
 use mistakes::Report;
 
@@ -85,6 +86,15 @@ pub struct Loaded {
     pub file: Option<PathBuf>,
     /// Whether that file is there and says nothing, not even in a comment.
     pub blank: bool,
+    origins: Origins,
+}
+
+impl Loaded {
+    /// Where a key was set: a file with its line, a variable, or a flag; none where it has its default.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Option<&str> {
+        self.origins.is_set(key).then(|| self.origins.of(key))
+    }
 }
 
 /// Puts the settings together.
@@ -113,8 +123,8 @@ pub fn load(sources: &Sources) -> Result<Loaded, Mistakes> {
     });
     let (settings, origins) = fill::settings(&values, &mut report);
     check::check(&settings, &origins, sources.limits, &mut report);
-    let blank = path.is_some() && text.trim().is_empty();
-    Ok(Loaded { settings, warnings: report.finish()?, file: path, blank })
+    let blank = path.is_some() && text.trim_start_matches('\u{feff}').trim().is_empty();
+    Ok(Loaded { settings, warnings: report.finish()?, file: path, blank, origins })
 }
 
 /// The variables of this process that concern us; what is no Unicode in them becomes `�`.

@@ -178,7 +178,78 @@ fn a_taken_port_ends_it_with_69_and_names_the_key() {
         let output = run(&["serve", flag, &address, other, "127.0.0.1:0"]);
         assert_eq!(output.status.code(), Some(69), "{}", said(&output));
         assert!(said(&output).contains(key) && said(&output).contains(&address), "{}", said(&output));
+        assert!(said(&output).contains(&format!("; {flag} says so: set another one there")), "{}", said(&output));
     }
+    let port = taken.local_addr().unwrap().port().to_string();
+    let home = tempfile::tempdir().unwrap();
+    let config = "[public]\nlisten = \"127.0.0.1:1\"\n[internal]\nlisten = \"127.0.0.1:0\"\n";
+    std::fs::write(home.path().join("fanline.toml"), config).unwrap();
+    let output = command(home.path(), &["serve"]).env("PORT", &port).output().unwrap();
+    assert_eq!(output.status.code(), Some(69), "{}", said(&output));
+    let expected = format!("public.listen: cannot listen on {address}: Address already in use");
+    for part in [&expected, "ss -ltnp", "; PORT says so: set another one there"] {
+        assert!(said(&output).contains(part), "{part}: {}", said(&output));
+    }
+}
+
+#[test]
+fn whoever_has_read_enough_is_no_mistake() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let (internal, url) = (gateway.internal().to_string(), gateway.ws_url("/ws?topic=a"));
+    let home = tempfile::tempdir().unwrap();
+    let unread = |args: &[&str]| {
+        let (reader, stdout) = std::io::pipe().unwrap();
+        drop(reader);
+        command(home.path(), args).stdout(stdout).stderr(Stdio::piped()).spawn().unwrap()
+    };
+    let mut listening = unread(&["listen", &url]);
+    for args in [
+        &["print-config"][..],
+        &["check-config"],
+        &["which", "a"],
+        &["healthcheck", "--internal-listen", &internal],
+        &["publish", "b", "text", "--internal-listen", &internal],
+    ] {
+        let output = unread(args).wait_with_output().unwrap();
+        assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {} {}", output.status, said(&output));
+    }
+    eventually("it listens", || (gateway.publish("a", "unread") == 1).then_some(()));
+    let status = eventually("it ends by itself", || listening.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+    // Not even its mistakes are read.
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let bad = command(home.path(), &["check-config", "--set", "limits.burst=x"]).stderr(closed).status().unwrap();
+    assert_eq!(bad.code(), Some(64));
+}
+
+#[test]
+fn a_flag_that_a_command_does_not_use_is_a_mistake_of_the_command_line() {
+    for args in [
+        &["publish", "a", "b", "--redis-url", "redis://127.0.0.1:7"][..],
+        &["healthcheck", "--public-listen", "127.0.0.1:7"],
+        &["listen", "ws://127.0.0.1:7/ws", "--config", "fanline.toml"],
+    ] {
+        let output = run(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}: {}", said(&output));
+        assert!(said(&output).contains(&format!("does not use {}", args[args.len() - 2])), "{}", said(&output));
+    }
+}
+
+#[test]
+fn a_gateway_that_is_not_there_is_told_as_that() {
+    let dead = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = dead.local_addr().unwrap();
+    drop(dead);
+    let output = run(&["listen", &format!("ws://{address}/ws")]);
+    assert_eq!(output.status.code(), Some(1), "{}", said(&output));
+    assert!(
+        said(&output).contains("no gateway listens there") && !said(&output).contains("write ws://"),
+        "{}",
+        said(&output)
+    );
+    let output = run(&["listen", &format!("http://{address}/ws")]);
+    assert!(said(&output).contains("write ws://host:port"), "{}", said(&output));
 }
 
 #[test]
@@ -186,6 +257,12 @@ fn which_says_the_channel_and_the_rule_of_a_topic() {
     let rules = "[redis]\nurl = \"redis://127.0.0.1:7\"\nprefix = \"app:\"\n[[topics]]\nmatch = \"room:*\"\n";
     let text = said(&run_with(rules, &["which", "room:42"]));
     assert!(text.contains("app:room:42") && text.contains("room:*"), "{text}");
+    assert!(!text.contains("note:"), "{text}");
+    let channel = said(&run_with(rules, &["which", "app:room:42"]));
+    assert!(
+        channel.contains("channel app:app:room:42") && channel.contains("write: fanline which room:42"),
+        "{channel}"
+    );
     let bad = run_with(rules, &["which", "no topic"]);
     assert!(!bad.status.success() && said(&bad).contains("no topic"), "{}", said(&bad));
 }

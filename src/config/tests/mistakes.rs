@@ -72,6 +72,8 @@ fn an_unknown_key_is_told_with_what_was_probably_meant() {
         ),
         ("Limits", "burst = 1", "unknown section [Limits]; did you mean [limits]?"),
         ("topic", "match = \"a\"", "unknown section [topic]; did you mean [[topics]]?"),
+        ("[topic]", "match = \"a\"", "unknown section [[topic]]; did you mean [[topics]]?"),
+        ("[route]", "path = \"/a\"", "unknown section [[route]]; did you mean [[routes]]?"),
     ] {
         let line_number = if message.starts_with("unknown section") { 1 } else { 2 };
         assert_eq!(in_file(section, line), format!("fanline.toml:{line_number}: {message}"));

@@ -125,3 +125,22 @@ fn mistakes_in_rules_and_routes_are_told() {
         assert_eq!(file(text).mistakes(), [format!("fanline.toml:{message}")], "{text}");
     }
 }
+
+#[test]
+fn a_right_to_publish_that_nobody_can_use_is_warned_of() {
+    let rule = "[[topics]]\nmatch = \"a\"\n[[topics]]\nmatch = \"chat:*\"\npublish = \"anyone\"\n";
+    let route = "[[routes]]\npath = \"/chat\"\non_message = \"publish\"\n";
+    assert_eq!(
+        file(rule).warnings(),
+        [
+            "fanline.toml:3: publish = \"anyone\" lets nobody publish: no route takes what clients say; write on_message = \"publish\" into their [[routes]]"
+        ]
+    );
+    assert_eq!(
+        file(route).warnings(),
+        [
+            "routes[\"/chat\"]: on_message = \"publish\" lets nobody publish: no topic rule does; write publish = \"anyone\" into a [[topics]]"
+        ]
+    );
+    assert_eq!(file(&format!("{rule}{route}")).warnings(), [""; 0]);
+}
