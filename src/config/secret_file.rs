@@ -38,7 +38,9 @@ pub(super) fn read(
             if exposed {
                 report.warn(name, &format!("every user can read this file with {}; chmod o-r it", key.name));
             }
-            let content = content.strip_suffix('\n').unwrap_or(&content);
+            // Some editors begin a file with a byte order mark, which no eye sees.
+            let content = content.strip_prefix('\u{feff}').unwrap_or(&content);
+            let content = content.strip_suffix('\n').unwrap_or(content);
             let content = content.strip_suffix('\r').unwrap_or(content);
             if content.is_empty() {
                 report.mistake(&place, format!("{twin} = {}: the file is empty", quote(name)));

@@ -17,3 +17,8 @@ pub(super) async fn read(body: Body, most: usize) -> Result<Bytes, Problem> {
     let too_large = |_| Problem::new(StatusCode::PAYLOAD_TOO_LARGE, format!("a body has at most {most} bytes here"));
     tokio::time::timeout(TIME, to_bytes(body, most)).await.map_err(slow)?.map_err(too_large)
 }
+
+/// A text without the byte order mark that some editors and runtimes write before it, and that no eye sees.
+pub(super) fn unmarked(text: &[u8]) -> &[u8] {
+    text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text)
+}

@@ -10,6 +10,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::Desk;
+use super::body::unmarked;
 use super::problem::Problem;
 use crate::publication::{Header, MAX_NAME};
 use crate::topic::Topic;
@@ -59,6 +60,7 @@ pub(super) struct Order {
 impl Order {
     /// Understands the JSON form.
     pub(super) fn from_json(body: &[u8]) -> Result<Self, Problem> {
+        let body = unmarked(body);
         let bad = |error: serde_json::Error| {
             let detail = format!(
                 "expected {{\"topic\": \"…\", \"data\": …}} (or topics; text or b64; event, key, idempotency_key, except), or a raw \
@@ -93,7 +95,7 @@ impl Order {
     /// Understands the raw form.
     pub(super) fn from_query(query: &str, body: Bytes) -> Result<Self, Problem> {
         let bad = |detail: String| Problem::field(StatusCode::BAD_REQUEST, "query", detail);
-        let query = Query::parse(query).map_err(|error| bad(error.to_string()))?;
+        let query = Query::parse(&with_blanks(query)).map_err(|error| bad(error.to_string()))?;
         if let Some(stranger) = query.names().find(|name| !PARAMETERS.contains(name)) {
             let stranger: String = stranger.chars().take(MAX_NAME).collect();
             return Err(bad(format!(
@@ -146,6 +148,16 @@ impl Order {
         }
         Ok(())
     }
+}
+
+/// A form's `+` is a blank, as every library writes one into a query. In a topic's name and in a connection's id, which
+/// have no blanks, it is a plus.
+fn with_blanks(query: &str) -> String {
+    let pair = |pair: &str| match pair.split_once('=') {
+        Some((name @ ("event" | "key" | "idempotency_key"), value)) => format!("{name}={}", value.replace('+', "%20")),
+        _ => pair.to_owned(),
+    };
+    query.split('&').map(pair).collect::<Vec<_>>().join("&")
 }
 
 fn check_name(field: &'static str, name: Option<&str>) -> Result<(), Problem> {
@@ -201,6 +213,25 @@ mod tests {
         assert!(json(r#"{"topic":"a","text":"b","data":1}"#).unwrap_err().contains("one of data, text and b64"));
         assert!(json(r#"{"topic":"a","b64":"*"}"#).unwrap_err().contains("not base64"));
         assert!(json(r#"{"topics":[],"text":"b"}"#).unwrap_err().contains("topics"));
+    }
+
+    #[test]
+    fn a_byte_order_mark_is_no_part_of_the_json() {
+        let order = json("\u{feff}{\"topic\":\"a\",\"text\":\"\u{feff}hi\"}").unwrap();
+        assert_eq!(order.payload, "\u{feff}hi", "in a payload it is the producer's");
+    }
+
+    #[test]
+    fn a_plus_is_a_blank_in_names_and_a_plus_in_topics_and_ids() {
+        let query = "topic=a+b&event=new+order&key=1%2B1+is&idempotency_key=x+y&except=web+1.7";
+        let order = Order::from_query(query, Bytes::new()).unwrap();
+        assert_eq!(order.topics[0].as_str(), "a+b");
+        let header = order.header;
+        assert_eq!(
+            (header.event.as_deref(), header.key.as_deref(), header.id.as_deref()),
+            (Some("new order"), Some("1+1 is"), Some("x y"))
+        );
+        assert_eq!(&*header.except[0], "web+1.7");
     }
 
     #[test]

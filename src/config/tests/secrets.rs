@@ -59,6 +59,15 @@ fn mistakes_with_secret_files_are_told() {
 }
 
 #[test]
+fn a_byte_order_mark_is_part_of_no_secret_and_of_no_key() {
+    let tried = file("\u{feff}[limits]\nburst = 7");
+    let path = tried.beside("password", "\u{feff}s3cret\r\n");
+    let tried = tried.env(&[("REDIS_URL", "redis://h"), ("FANLINE_REDIS__PASSWORD_FILE", path.to_str().unwrap())]);
+    let settings = tried.load().unwrap().settings;
+    assert_eq!((settings.redis.password.reveal(), settings.limits.burst), ("s3cret", 7));
+}
+
+#[test]
 fn a_secret_that_every_user_can_read_is_warned_of() {
     let tried = file("");
     let path = tried.beside("password", "p");

@@ -28,7 +28,9 @@ const TYPES: &str = "subscribe, unsubscribe, publish, history, ping";
 /// # Errors
 /// The message is not UTF-8, or too many of its lines make no sense.
 pub(super) fn commands(message: &Bytes, commands: &mut Vec<Result<Command, Refusal>>) -> Result<(), Close> {
-    let text = std::str::from_utf8(message).map_err(|_| Close::NotUtf8)?.trim_ascii();
+    let text = std::str::from_utf8(message).map_err(|_| Close::NotUtf8)?;
+    // Some runtimes begin a text with a byte order mark, which no eye sees.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim_ascii();
     if !text.contains('\n') || serde_json::from_str::<IgnoredAny>(text).is_ok() {
         if let Err(refusal) = object(text, 0, message, commands) {
             commands.push(Err(refusal));

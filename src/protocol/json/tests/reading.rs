@@ -41,6 +41,12 @@ fn refusal(text: &str) -> Refusal {
 }
 
 #[test]
+fn a_byte_order_mark_before_a_message_is_no_part_of_it() {
+    let subscribed = read("\u{feff}{\"type\":\"subscribe\",\"topic\":\"a\"}");
+    assert_eq!(subscribed, [Ok(subscribe(&["a"], None, None))]);
+}
+
+#[test]
 fn a_small_payload_does_not_keep_a_large_message_alive() {
     for (blanks, is_shared) in [(0, true), (64 * 1024, false)] {
         let text = format!(r#"{{"type":"publish","topic":"a","data":"{}"{}}}"#, "x".repeat(100), " ".repeat(blanks));
