@@ -114,7 +114,7 @@ fn doors<'a>(public: &'a mut Public, internal: &'a mut Internal) -> Vec<Key<'a>>
             "internal.api_keys",
             List(ApiKeyOf),
             api_keys,
-            "Who may use /api, each \"name:secret\"; none: /api answers on loopback only.",
+            "Who may use /api, each \"name:secret\"; none: /api answers on loopback only, to a name of it in Host.",
         )
         .live(),
     ]

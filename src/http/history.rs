@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{RawQuery, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::State;
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use bytes::BytesMut;
 
@@ -26,21 +26,16 @@ use crate::transport::template::Query;
 const PARAMETERS: [&str; 4] = ["topic", "since", "before", "limit"];
 
 /// Answers a page as the json protocol does.
-pub async fn history(
-    State(desk): State<Arc<Desk>>,
-    peer: Extension<Peer>,
-    headers: HeaderMap,
-    RawQuery(query): RawQuery,
-) -> Response {
-    match try_history(&desk, *peer, &headers, &query.unwrap_or_default()).await {
+pub async fn history(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, uri: Uri, headers: HeaderMap) -> Response {
+    match try_history(&desk, *peer, &uri, &headers).await {
         Ok(response) => response,
         Err(problem) => problem.into_response(),
     }
 }
 
-async fn try_history(desk: &Desk, peer: Peer, headers: &HeaderMap, query: &str) -> Result<Response, Problem> {
-    authorize(&desk.rooms.live.get().internal.api_keys, peer, headers)?;
-    let (topic, question) = understand(query)?;
+async fn try_history(desk: &Desk, peer: Peer, uri: &Uri, headers: &HeaderMap) -> Result<Response, Problem> {
+    authorize(&desk.rooms.live.get().internal.api_keys, peer, uri, headers)?;
+    let (topic, question) = understand(uri.query().unwrap_or_default())?;
     if !desk.rooms.live.get().topics.rule(topic.as_str()).keeps_history() {
         let detail = format!("{topic} keeps no history: set history_size in its topic rule");
         return Err(Problem::field(StatusCode::NOT_FOUND, "topic", detail));

@@ -5,6 +5,7 @@ mod authorize;
 mod body;
 mod health;
 mod history;
+mod host;
 mod order;
 mod problem;
 mod publish;

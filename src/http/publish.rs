@@ -29,7 +29,7 @@ pub async fn publish(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, reque
 }
 
 async fn try_publish(desk: &Desk, peer: Peer, request: Request) -> Result<Response, Problem> {
-    authorize(&desk.rooms.live.get().internal.api_keys, peer, request.headers())?;
+    authorize(&desk.rooms.live.get().internal.api_keys, peer, request.uri(), request.headers())?;
     let query = request.uri().query().unwrap_or_default().to_owned();
     let body = body::read(request.into_body(), most(desk)).await?;
     let order = if query.is_empty() { Order::from_json(&body)? } else { Order::from_query(&query, body)? };

@@ -2,14 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::State;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use prometheus::{Encoder, TextEncoder};
 
+use super::authorize::may_look;
 use super::{Desk, health, history, publish, shed};
+use crate::accept::Peer;
 use crate::metrics::Metrics;
 use crate::transport::{self, Door};
 
@@ -35,7 +37,10 @@ pub fn internal(desk: Arc<Desk>) -> Router {
         .with_state(desk)
 }
 
-async fn metrics(State(desk): State<Arc<Desk>>) -> Response {
+async fn metrics(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, uri: Uri, headers: HeaderMap) -> Response {
+    if let Err(problem) = may_look(&desk.rooms.live.get().internal.api_keys, *peer, &uri, &headers) {
+        return problem.into_response();
+    }
     let metrics = &desk.rooms.metrics;
     metrics.outbox_bytes.set(i64::try_from(desk.outboxes.used()).unwrap_or(i64::MAX));
     metrics.inbox_publications.set(i64::try_from(desk.interest.held()).unwrap_or(i64::MAX));

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::Extension;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
@@ -35,15 +35,15 @@ pub async fn shed(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, request:
 }
 
 /// Ends what is under way, and answers how many had yet to go.
-pub async fn end(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, headers: HeaderMap) -> Response {
-    match authorize(&desk.rooms.live.get().internal.api_keys, *peer, &headers) {
+pub async fn end(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, uri: Uri, headers: HeaderMap) -> Response {
+    match authorize(&desk.rooms.live.get().internal.api_keys, *peer, &uri, &headers) {
         Ok(()) => axum::Json(json!({ "spared": desk.shedder.end().await })).into_response(),
         Err(problem) => problem.into_response(),
     }
 }
 
 async fn try_shed(desk: &Desk, peer: Peer, request: Request) -> Result<Response, Problem> {
-    authorize(&desk.rooms.live.get().internal.api_keys, peer, request.headers())?;
+    authorize(&desk.rooms.live.get().internal.api_keys, peer, request.uri(), request.headers())?;
     if request.uri().query().is_some_and(|query| !query.is_empty()) {
         return Err(bad("query", format!("there are no parameters here; send a body: {FORM}")));
     }
@@ -59,7 +59,7 @@ async fn try_shed(desk: &Desk, peer: Peer, request: Request) -> Result<Response,
 
 /// Which fraction, over which time.
 fn order(body: &[u8]) -> Result<(f64, Duration), Problem> {
-    let form: Map<String, Value> = serde_json::from_slice(body).map_err(|error| {
+    let form: Map<String, Value> = serde_json::from_slice(body::unmarked(body)).map_err(|error| {
         bad("body", if body.is_empty() { format!("{FORM}, found nothing") } else { format!("{FORM}: {error}") })
     })?;
     if let Some(stranger) = form.keys().find(|key| !["fraction", "over"].contains(&key.as_str())) {
@@ -109,6 +109,7 @@ mod tests {
     fn a_fraction_and_a_duration_are_an_order() {
         assert_eq!(order(br#"{"fraction":0.2,"over":"1m30s"}"#).unwrap(), (0.2, Duration::from_secs(90)));
         assert_eq!(order(br#"{"fraction":1}"#).unwrap(), (1.0, Duration::from_secs(60)));
+        assert_eq!(order("\u{feff}{\"fraction\":1}".as_bytes()).unwrap().0, 1.0, "behind a byte order mark");
     }
 
     #[test]

@@ -38,7 +38,7 @@ query_topics = "topic"
 
 fn post(gateway: &Gateway, head: &str, path: &str, body: &[u8]) -> Answer {
     let mut request =
-        format!("POST {path} HTTP/1.1\r\nHost: a\r\n{head}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
+        format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {}\r\n\r\n", body.len()).into_bytes();
     request.extend_from_slice(body);
     exchange(gateway.internal(), &request)
 }
@@ -193,6 +193,7 @@ fn only_what_was_published_counts_as_a_publication() {
 fn with_keys_only_their_owners_publish_and_without_no_page_does() {
     let keyed = Gateway::with_toml("[internal]\napi_keys = [\"shop:s3cret\", \"till:other\"]\n", &[]).ready();
     let publish = |head: &str| post(&keyed, head, "/api/publish?topic=a", b"x").status;
+    assert_eq!(publish("Authorization: bearer s3cret\r\n"), 200, "a scheme is written in any case");
     assert_eq!((publish("Authorization: Bearer s3cret\r\n"), publish("X-API-Key: other\r\n")), (200, 200));
     assert_eq!(
         (publish(""), publish("Authorization: Bearer shop:s3cret\r\n"), publish("X-API-Key: \r\n")),
@@ -206,6 +207,38 @@ fn with_keys_only_their_owners_publish_and_without_no_page_does() {
     let page = post(&open, "Origin: http://evil.example\r\n", "/api/publish?topic=a", b"x");
     assert_eq!(page.status, 403, "{}", page.body);
     assert_eq!(post(&open, "", "/api/publish?topic=a", b"x").status, 200);
+}
+
+/// A page under a name that resolves to 127.0.0.1 is of the same origin as the listener: its name is in `Host` alone.
+#[test]
+fn without_keys_a_page_under_another_name_for_loopback_reads_and_changes_nothing() {
+    let ask = |gateway: &Gateway, method: &str, path: &str, host: &str| {
+        let request = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n");
+        exchange(gateway.internal(), request.as_bytes())
+    };
+    let open = Gateway::start::<&str>(&[]).ready();
+    let own = format!("127.0.0.1:{}", open.internal().port());
+    for (method, path, taken) in [
+        ("GET", "/api/history?topic=a", 404),
+        ("POST", "/api/publish?topic=a", 200),
+        ("DELETE", "/api/shed", 200),
+        ("GET", "/metrics", 200),
+    ] {
+        let refused = ask(&open, method, path, "rebound.example:8081");
+        assert_eq!(refused.status, 403, "{path}: {}", refused.body);
+        assert!(
+            refused.body.contains("rebound.example") && refused.body.contains("internal.api_keys"),
+            "{}",
+            refused.body
+        );
+        for host in [&own, "localhost", "[::1]:8081", "dev.localhost:1"] {
+            assert_eq!(ask(&open, method, path, host).status, taken, "{path} by {host}");
+        }
+    }
+    assert_eq!(ask(&open, "GET", "/metrics", "10.0.0.7:8081").status, 200, "a proxy on this machine, by its address");
+    assert_eq!(ask(&open, "GET", "/readyz", "rebound.example").status, 200, "checks of a proxy name what they like");
+    let keyed = Gateway::with_toml("[internal]\napi_keys = [\"shop:s3cret\"]\n", &[]).ready();
+    assert_eq!(ask(&keyed, "GET", "/metrics", "fanline:8081").status, 200);
 }
 
 #[test]

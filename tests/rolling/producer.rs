@@ -71,7 +71,7 @@ async fn acknowledged(places: &[Place; 3], request: &str, done: &mut Acknowledge
 
 async fn post(to: SocketAddr, body: &str) -> io::Result<Option<Position>> {
     let mut socket = TcpStream::connect(to).await?;
-    let head = "POST /api/publish HTTP/1.1\r\nHost: fanline\r\nContent-Type: application/json\r\nConnection: close";
+    let head = "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nConnection: close";
     socket.write_all(format!("{head}\r\nContent-Length: {}\r\n\r\n{body}", body.len()).as_bytes()).await?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer).await?;
