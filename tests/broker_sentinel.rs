@@ -11,11 +11,15 @@ use fanline::settings::{self, Secret};
 use fanline::topic::Topic;
 
 use support::recorder::Told;
+use support::redis::RedisServer;
 use support::replicated::{Replicated, topic};
 use support::sentinel::Watched;
 
 /// How long after the Sentinels agree on a new master link and publisher may still be with the old one.
 const FOLLOWED: Duration = Duration::from_secs(10);
+
+/// How long an old master is heard beside the new one, and a little more.
+const HEARD: Duration = Duration::from_secs(13);
 
 async fn open(watched: &Watched) -> (Replicated, Topic) {
     let replica = Replicated::open(&watched.url()).await;
@@ -25,7 +29,7 @@ async fn open(watched: &Watched) -> (Replicated, Topic) {
     (replica, room)
 }
 
-/// A publication at the new master is heard, and ours go there; the subscriber was told once.
+/// A publication at the new master is heard, and ours go there.
 async fn followed(replica: &Replicated, room: &Topic, watched: &Watched, server: usize, since: Instant) {
     let new = &watched.servers()[server];
     let heard = || replica.hub.is_live(room) && new.cli(&["PUBLISH", "fanline:room:42", "at the new one"]) == "1";
@@ -37,9 +41,22 @@ async fn followed(replica: &Replicated, room: &Topic, watched: &Watched, server:
     }
     assert!(since.elapsed() < FOLLOWED, "{:?}", since.elapsed());
     replica.hub.until("heard", || replica.hub.messages(room).iter().any(|heard| heard == "ours")).await;
+}
+
+/// The subscriber was told once.
+fn told_once(replica: &Replicated, room: &Topic) {
     let told = replica.hub.told(room);
     let turns: Vec<&Told> = told.iter().filter(|told| !matches!(told, Told::Message(_))).collect();
     assert!(matches!(turns[..], [Told::Live, Told::Lost(_), Told::Live]), "{turns:?}");
+}
+
+/// Nobody listens to the old master any more, once it was heard beside the new one.
+async fn left(server: &RedisServer) {
+    let until = Instant::now() + HEARD;
+    while !server.cli(&["PUBSUB", "CHANNELS", "fanline:*"]).is_empty() {
+        assert!(Instant::now() < until, "it is not left");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -48,12 +65,13 @@ async fn a_failover_on_request_is_followed_and_told_once() {
     let (replica, room) = open(&watched).await;
     watched.fail_over();
     followed(&replica, &room, &watched, 1, Instant::now()).await;
+    told_once(&replica, &room);
     replica.until_open().await;
     replica.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_old_master_that_goes_on_answering_as_master_is_left_within_ten_seconds() {
+async fn an_old_master_that_goes_on_answering_as_master_is_followed_by_the_new_one_within_ten_seconds() {
     let Some(watched) = Watched::start() else { return };
     let (replica, room) = open(&watched).await;
     watched.shut_out(0);
@@ -61,7 +79,8 @@ async fn an_old_master_that_goes_on_answering_as_master_is_left_within_ten_secon
     let named = Instant::now();
     assert!(watched.servers()[0].cli(&["ROLE"]).starts_with("master"), "the old one knows of nothing");
     followed(&replica, &room, &watched, 1, named).await;
-    assert_eq!(watched.servers()[0].cli(&["PUBSUB", "CHANNELS", "fanline:*"]), "", "nobody listens to the old one");
+    told_once(&replica, &room);
+    left(&watched.servers()[0]).await;
     replica.until_open().await;
     replica.end().await;
 }
@@ -82,7 +101,7 @@ async fn an_old_master_that_became_a_replica_and_closed_no_connection_is_left() 
     let port = watched.servers()[1].port().to_string();
     assert_eq!(old.cli(&[&operator[..], &["REPLICAOF", "127.0.0.1", &port]].concat()), "OK");
     followed(&replica, &room, &watched, 1, named).await;
-    assert_eq!(old.cli(&["PUBSUB", "CHANNELS", "fanline:*"]), "");
+    left(old).await;
     replica.until_open().await;
     replica.end().await;
 }
@@ -96,6 +115,7 @@ async fn an_old_master_that_was_frozen_and_goes_on_is_not_taken_again() {
     let named = Instant::now();
     watched.servers()[0].thaw();
     followed(&replica, &room, &watched, 1, named).await;
+    told_once(&replica, &room);
     replica.until_open().await;
     replica.end().await;
 }
@@ -138,5 +158,93 @@ async fn a_name_that_no_sentinel_knows_and_sentinels_that_want_a_password_are_to
     let replica = Replicated::start_with(&guarded(&url));
     replica.until_open().await;
     assert_eq!(replica.publish(&topic("room:42"), "hi").await, Ok(Receipt::heard(0)));
+    replica.end().await;
+}
+
+/// What was told of a topic but for messages.
+fn turns(replica: &Replicated, room: &Topic) -> usize {
+    replica.hub.told(room).iter().filter(|told| !matches!(told, Told::Message(_))).count()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_published_at_an_old_master_is_heard_beside_the_new_one_until_it_is_left() {
+    let Some(watched) = Watched::start() else { return };
+    let (replica, room) = open(&watched).await;
+    watched.shut_out(0);
+    watched.until_named(1);
+    let named = Instant::now();
+    followed(&replica, &room, &watched, 1, named).await;
+    told_once(&replica, &room);
+    let [old, new] = watched.servers() else { panic!("two servers") };
+    for n in 0..20 {
+        assert_eq!(old.cli(&["PUBLISH", "fanline:room:42", &format!("old {n}")]), "1");
+        assert_eq!(new.cli(&["PUBLISH", "fanline:room:42", &format!("new {n}")]), "1");
+    }
+    let heard = |which: &str| {
+        let messages = replica.hub.messages(&room);
+        let texts = messages.iter().map(|message| String::from_utf8_lossy(message).into_owned());
+        texts.filter(|text| text.starts_with(which)).collect::<Vec<_>>()
+    };
+    let all = |which: &str| (0..20).map(|n| format!("{which} {n}")).collect::<Vec<_>>();
+    replica.hub.until("both are heard", || heard("old").len() >= 20 && heard("new").len() >= 20).await;
+    left(old).await;
+    assert_eq!((heard("old"), heard("new")), (all("old"), all("new")), "each once and in order");
+    assert_eq!(turns(&replica, &room), 3, "nothing was lost when it was left");
+    replica.end().await;
+}
+
+/// Redis hands what is published at a master on to its replicas, and they to their subscribers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_master_that_becomes_a_replica_is_left_before_its_echo_is_heard() {
+    let Some(watched) = Watched::start() else { return };
+    let [old, new] = watched.servers() else { panic!("two servers") };
+    let operator = ["--user", "operator", "--pass", "secret", "--no-auth-warning"];
+    old.cli(&["ACL", "SETUSER", "operator", "on", ">secret", "+@all"]);
+    let (replica, room) = open(&watched).await;
+    watched.shut_out(0);
+    watched.until_named(1);
+    followed(&replica, &room, &watched, 1, Instant::now()).await;
+    told_once(&replica, &room);
+    assert_eq!(old.cli(&["PUBLISH", "fanline:room:42", "at the old one"]), "1");
+    let is_heard = || replica.hub.messages(&room).iter().any(|heard| heard == "at the old one");
+    replica.hub.until("it is heard", is_heard).await;
+    new.cli(&["CONFIG", "SET", "repl-diskless-sync-delay", "0"]);
+    let port = new.port().to_string();
+    assert_eq!(old.cli(&[&operator[..], &["REPLICAOF", "127.0.0.1", &port]].concat()), "OK");
+    let (until, mut published) = (Instant::now() + HEARD, 0);
+    while Instant::now() < until && (published < 50 || !old.cli(&["PUBSUB", "CHANNELS", "fanline:*"]).is_empty()) {
+        assert_eq!(new.cli(&["PUBLISH", "fanline:room:42", &format!("new {published}")]), "1");
+        published += 1;
+    }
+    left(old).await;
+    replica.hears(&room, "last").await;
+    let messages = replica.hub.messages(&room);
+    for n in 0..published {
+        let text = format!("new {n}");
+        assert_eq!(messages.iter().filter(|message| **message == text).count(), 1, "{text} of {published}");
+    }
+    replica.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_master_that_ends_while_it_is_heard_is_told() {
+    let Some(watched) = Watched::start() else { return };
+    let (replica, room) = open(&watched).await;
+    watched.shut_out(0);
+    watched.until_named(1);
+    followed(&replica, &room, &watched, 1, Instant::now()).await;
+    told_once(&replica, &room);
+    let old = &watched.servers()[0];
+    assert_eq!(old.cli(&["PUBLISH", "fanline:room:42", "at the old one"]), "1");
+    let is_heard = || replica.hub.messages(&room).iter().any(|heard| heard == "at the old one");
+    replica.hub.until("it is heard", is_heard).await;
+    let before = fanline::clock::unix_ms();
+    old.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    replica.hub.until("told, and live", || turns(&replica, &room) == 5).await;
+    let told = replica.hub.told(&room);
+    let since = told.iter().rev().find_map(|told| if let Told::Lost(since) = told { Some(*since) } else { None });
+    assert!(since.is_some_and(|since| since <= before && before - since < 2_000), "{since:?} before {before}");
+    left(old).await;
+    replica.hears(&room, "last").await;
     replica.end().await;
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 
-use crate::each::{LOOSE, alone, assert_clean, churning, storm};
+use crate::each::{LOOSE, SHARDED, alone, assert_clean, churning, storm};
 use crate::faults::{Fault, Form};
 use crate::report;
 use crate::trial::{Row, trial};
@@ -28,6 +28,7 @@ async fn each(seed: u64) -> Option<Vec<Row>> {
         let setup = match fault {
             Fault::Churn => churning(),
             Fault::OutputBuffer => Setup { toml: LOOSE, ..crowd },
+            Fault::ShardKilled => Setup { toml: SHARDED, ..crowd },
             Fault::ReplicaKilled => storm(10_000),
             _ => crowd,
         };

@@ -32,6 +32,9 @@ pub fn assert_clean(row: &Row, seed: u64) {
 pub const LOOSE: &str = "[redis]\nlinger = \"20ms\"\n[limits]\nmessages_per_second = 100000\nburst = 100000\n\
                          [outbox]\nbytes = \"32MiB\"\n";
 
+/// Each topic is subscribed at the master of its slot.
+pub const SHARDED: &str = "[redis]\nsharded = true\n";
+
 pub fn churning() -> Setup {
     Setup { clients: 40, topics: 40, topics_each: 10, toml: LOOSE, ..Setup::default() }
 }
@@ -78,6 +81,6 @@ faults! {
     a_thousand_clients_of_a_killed_replica_come_back_at_once: ReplicaKilled, storm(1_000);
     an_old_master_that_goes_on_answering_is_left_and_what_it_took_along_is_told: OldMaster, under(Kind::Watched, "");
     a_master_of_a_cluster_that_is_killed_is_replaced_and_what_it_took_along_is_told: NodeKilled, under(Kind::Cluster, "");
-    so_it_is_with_sharded_channels: NodeKilled, under(Kind::Cluster, "[redis]\nsharded = true\n");
+    so_it_is_with_sharded_channels: ShardKilled, under(Kind::Cluster, SHARDED);
     joins_that_race_with_leaves_hear_what_they_joined_and_nothing_else: Churn, churning();
 }

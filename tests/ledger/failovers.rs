@@ -16,47 +16,50 @@ use crate::world::{World, now};
 /// The longest that a failover may keep publishers and listeners waiting.
 pub const ELECTED: Duration = Duration::from_secs(15);
 
-/// A replica leaves with its publishers a moment before its link is seen to be gone.
-const BEFORE: Millis = 500;
+/// What is published at the old master last may be heard so much later.
+const APART: Millis = 500;
 
 /// The Sentinels take the master for dead, and it goes on answering everybody else, as a master.
 ///
 /// Each replica asks the Sentinels by itself, every two seconds, so one may publish at the new master while another is
-/// at the old one still. Of what is published meanwhile either misses a part, and nobody tells those who have left the
-/// old master already: it is not owed, and how much that is stands above the table.
+/// at the old one still. Who has moved hears the old one, too, and who has not is told: all of it is owed.
 pub async fn old_master_answers(world: &mut World, dice: &mut Rng) -> Struck {
     hold(between(dice, 200, 1_000)).await;
-    let all = block_in_place(|| listening(world));
+    let all = block_in_place(|| listening(world, 0));
     block_in_place(|| world.redis.watched().shut_out(0));
     let (mut named, mut together) = (None, now());
     world
-        .until("the old master is left", async |world| {
+        .until("everybody listens to the new master", async |world| {
             let asked = now();
-            let (left, name) = block_in_place(|| (listening(world), world.redis.watched().named()));
-            together = if left == all { asked } else { together };
+            let (there, name) = block_in_place(|| (listening(world, 1), world.redis.watched().named()));
+            together = if is_master(world, 1) { together } else { asked };
             let is_new = name == Some(world.redis.watched().servers()[1].port());
             named = named.or(is_new.then(Instant::now));
-            left == 0 && named.is_some()
+            there == all && named.is_some()
         })
         .await;
     let named = named.expect("the Sentinels agreed");
-    let left = named.elapsed();
+    let moved = named.elapsed();
     elected(world, now(), |world, topic| history::held(old(world), &world.ledger.topics[topic])).await;
-    let released = world.ledger.split(together - BEFORE, now());
-    println!("{released} publications while the replicas followed two masters: not owed");
+    let apart = world.ledger.split(together, now() + APART);
+    println!("{apart} publications while there were two masters");
     let broke = Struck::broke(0..world.replicas.len());
-    Struck { lifted: named, noticed: Some(left), elected: true, forgot: true, ..broke }
+    Struck { lifted: named, noticed: Some(moved), elected: true, forgot: true, ..broke }
 }
 
 fn old(world: &World) -> &RedisServer {
     &world.redis.watched().servers()[0]
 }
 
-/// How many subscriptions the old master has, of all topics.
-fn listening(world: &World) -> u64 {
+fn is_master(world: &World, server: usize) -> bool {
+    block_in_place(|| world.redis.watched().servers()[server].cli(&["ROLE"]).starts_with("master"))
+}
+
+/// How many subscriptions a server has, of all topics.
+fn listening(world: &World, server: usize) -> u64 {
     let channels: Vec<_> = world.ledger.topics.iter().map(Topic::channel).collect();
     let question: Vec<_> = ["PUBSUB", "NUMSUB"].into_iter().chain(channels.iter().map(String::as_str)).collect();
-    old(world).cli(&question).lines().filter_map(|line| line.parse::<u64>().ok()).sum()
+    world.redis.watched().servers()[server].cli(&question).lines().filter_map(|line| line.parse::<u64>().ok()).sum()
 }
 
 /// The master of a topic with a history dies, and its replica takes over.

@@ -54,6 +54,8 @@ pub enum Fault {
     OldMaster,
     /// A master of a cluster dies, and its replica takes its place.
     NodeKilled,
+    /// The same where each topic is subscribed at the master of its slot.
+    ShardKilled,
 }
 
 /// How long faults last.
@@ -109,13 +111,13 @@ impl Fault {
     ];
 
     /// What only several Redis can meet, each once.
-    pub const FAILOVERS: [Self; 2] = [Self::OldMaster, Self::NodeKilled];
+    pub const FAILOVERS: [Self; 3] = [Self::OldMaster, Self::NodeKilled, Self::ShardKilled];
 
     /// What there must be for it to be met.
     pub fn redis(self) -> Kind {
         match self {
             Self::OldMaster => Kind::Watched,
-            Self::NodeKilled => Kind::Cluster,
+            Self::NodeKilled | Self::ShardKilled => Kind::Cluster,
             _ => Kind::One,
         }
     }
@@ -143,7 +145,7 @@ impl Fault {
             Self::ReplicaKilled => room_faults::replica_killed(world).await,
             Self::Churn => room_faults::churn(world, dice, form).await,
             Self::OldMaster => failovers::old_master_answers(world, dice).await,
-            Self::NodeKilled => failovers::node_killed(world, dice).await,
+            Self::NodeKilled | Self::ShardKilled => failovers::node_killed(world, dice).await,
         }
     }
 }
@@ -172,6 +174,7 @@ impl fmt::Display for Fault {
             Self::Churn => "clients join while they leave",
             Self::OldMaster => "Sentinel fails over, the old master answers",
             Self::NodeKilled => "a cluster's master killed",
+            Self::ShardKilled => "a cluster's master killed, sharded channels",
         })
     }
 }

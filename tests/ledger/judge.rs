@@ -145,6 +145,7 @@ impl<'p> Forgetful<'p> {
                 }
                 What::Gap { since, until } => {
                     self.told.push((since, until));
+                    self.forgive(since, until);
                     // A gap also means that the topic flows again.
                     self.back(note.at);
                 }
@@ -155,6 +156,17 @@ impl<'p> Forgetful<'p> {
         self.pass(self.page.end());
         self.account.lost.extend(self.missing);
         self.account
+    }
+
+    /// Who listens to one of two masters hears its messages, and of what the other took only later.
+    fn forgive(&mut self, since: Millis, until: Millis) {
+        let page = self.page;
+        let is_told = |number: &u64| {
+            page.get(*number).is_some_and(|one| one.apart && is_within(one, std::iter::once(&(since, until))))
+        };
+        let before = self.missing.len();
+        self.missing.retain(|number| !is_told(number));
+        self.account.announced += (before - self.missing.len()) as u64;
     }
 
     fn back(&mut self, at: Millis) {
@@ -178,7 +190,10 @@ impl<'p> Forgetful<'p> {
         }
         if number < self.next {
             self.missing.remove(&number);
-            return self.account.swapped.push(number);
+            if !publication.apart {
+                self.account.swapped.push(number);
+            }
+            return;
         }
         self.known = publication.sent.min(at);
         self.pass(number);

@@ -8,7 +8,7 @@ fn page(outcomes: &[Outcome]) -> Page {
     let publication = |(n, outcome): (u64, &Outcome)| {
         let sent = 10 * (n + 1);
         let (outcome, position) = (*outcome, Some(Position(sent, 0)));
-        Publication { outcome, sent, answered: sent + 1, position, life: 0, replicas: Some(2) }
+        Publication { outcome, sent, answered: sent + 1, position, life: 0, replicas: Some(2), apart: false }
     };
     Page { first: 0, lives: (0, 0), publications: (0..).zip(outcomes).map(publication).collect() }
 }
@@ -76,6 +76,19 @@ fn swapped_messages_are_an_error_of_order_and_not_a_loss() {
     assert_eq!((account.swapped.as_slice(), account.lost.len()), (&[0][..], 0));
     let account = verdict(Keeps::History, &firm(3), vec![message(1), message(0), message(2)]);
     assert_eq!(account.swapped, [0]);
+}
+
+#[test]
+fn what_two_masters_took_may_come_in_any_order_and_is_owed_all_the_same() {
+    let mut page = firm(4);
+    page.publications[1].apart = true;
+    let account = verdict(Keeps::Nothing, &page, vec![message(0), message(2), message(1), message(3)]);
+    assert_eq!((account.is_clean(), account.delivered), (true, 4));
+    assert_eq!(verdict(Keeps::Nothing, &page, vec![message(0), message(2), message(3)]).lost, [1]);
+    let told = vec![message(0), message(2), gap(15, 35), message(3)];
+    let account = verdict(Keeps::Nothing, &page, told.clone());
+    assert_eq!((account.lost.len(), account.announced), (0, 1), "it may be told afterwards");
+    assert_eq!(verdict(Keeps::Nothing, &firm(4), told).lost, [1], "but only of what was apart");
 }
 
 #[test]

@@ -64,6 +64,8 @@ pub struct Publication {
     pub life: u32,
     /// How many replicas listened, by the answer.
     pub replicas: Option<u64>,
+    /// Two masters took publications at that time: what comes by one is in no order with what comes by the other.
+    pub apart: bool,
 }
 
 /// The publications of one topic since the last time everything had settled; numbers run on from page to page.
@@ -110,7 +112,8 @@ impl Ledger {
         let sent = clock::unix_ms();
         let outcome = Outcome::Maybe;
         let life = page.lives.1;
-        page.publications.push(Publication { outcome, sent, answered: sent, position: None, life, replicas: None });
+        let (position, replicas, apart) = (None, None, false);
+        page.publications.push(Publication { outcome, sent, answered: sent, position, life, replicas, apart });
         page.first + page.publications.len() as u64 - 1
     }
 
@@ -161,21 +164,17 @@ impl Ledger {
         lost
     }
 
-    /// Between these moments two masters took publications, each for its own listeners: of what no history of the
-    /// one that stays holds, nothing is owed. How many that were acknowledged are not.
+    /// Between these moments two masters took publications. How many of them there are.
     pub fn split(&self, from: Millis, until: Millis) -> usize {
-        let mut released = 0;
-        for (topic, page) in self.topics.iter().zip(&self.pages) {
+        let mut apart = 0;
+        for page in &self.pages {
             let within = |one: &&mut Publication| from <= one.answered && one.sent <= until;
             for one in page.lock().publications.iter_mut().filter(within) {
-                let owed = topic.keeps == Keeps::History && one.outcome == Outcome::Acknowledged;
-                if !owed && one.outcome != Outcome::Maybe {
-                    one.outcome = Outcome::Maybe;
-                    released += 1;
-                }
+                one.apart = true;
+                apart += 1;
             }
         }
-        released
+        apart
     }
 
     /// Everything has settled and was judged: a new page.

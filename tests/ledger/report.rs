@@ -144,7 +144,7 @@ const READING: &str = "## How to read it
 - *announced*: missing at a client, in a time that a `gap` or its own lost socket has told. Counted per client.
 - *lost unannounced* and *twice, out of order* must be 0; so must *closed* unless a replica was killed.
 - *noticed*: from the fault until the replica says so in `/readyz`, where nothing else shows the fault, or from the Sentinels' agreement
-  until the old master is left; at most 10 s.
+  until everybody listens to the new master; at most 10 s.
 - *healed*: from when Redis could be reached again until every client listens and every replica takes publications; at most 3 s. Where a
   master is replaced, from the Sentinels' agreement or the old master's death; at most 15 s.
 - *longest publish*: the longest that a replica let a publisher wait for a yes or a no; at most 2.5 s.

@@ -278,11 +278,24 @@ impl Desired {
     #[must_use]
     pub fn live(&self, generation: Generation, name: &str) -> Heard<'_> {
         match self.entries.get_key_value(name) {
-            _ if self.link != Some(generation) => Heard::Unwanted,
+            _ if self.link != Some(generation) => Heard::Retired,
             None => Heard::Stranger,
             Some((topic, Entry { want: Want::Yes, wire: Wire::Held, .. })) => Heard::Live(topic),
             Some(_) => Heard::Unwanted,
         }
+    }
+
+    /// The connection that there is.
+    #[must_use]
+    pub fn current(&self) -> Option<Generation> {
+        self.link
+    }
+
+    /// Those of these topics that are live and wanted.
+    #[must_use]
+    pub fn live_of(&self, topics: &[Topic]) -> Vec<Topic> {
+        let live = |entry: &Entry| entry.want == Want::Yes && entry.wire == Wire::Held;
+        topics.iter().filter(|topic| self.entries.get(*topic).is_some_and(live)).cloned().collect()
     }
 
     /// How many wanted topics are not live.
@@ -358,8 +371,10 @@ impl Desired {
 pub enum Heard<'d> {
     /// Somebody listens.
     Live(&'d Topic),
-    /// Nobody listens (any more, or yet), or the connection is a retired one.
+    /// Nobody listens (any more, or yet).
     Unwanted,
+    /// The connection is a retired one.
+    Retired,
     /// Not a topic that was ever asked for on this link.
     Stranger,
 }

@@ -267,7 +267,7 @@ fn a_retired_connection_confirms_nothing() {
     let new = connect(&mut desired);
     assert_eq!(desired.take(10).subscribe, [topic(1)]);
     assert_eq!(desired.confirm(old, "t1"), None);
-    assert_eq!(desired.live(old, "t1"), Heard::Unwanted);
+    assert_eq!(desired.live(old, "t1"), Heard::Retired);
     assert_eq!(desired.confirm(new, "t1"), Some(topic(1)));
     assert_eq!(desired.lost(), [topic(1)]);
     assert!(desired.lost().is_empty(), "once per outage");

@@ -3,12 +3,13 @@
 //!
 //! In reading order: what a link should carry ([`desired`]), how it is doing ([`status`], [`canary`],
 //! [`canaries`]), what its task and the hub share (`state`), what comes in (`pushes`), who keeps it alive
-//! (`supervisor`, with `voyage` over `wires`), who proves it (`pulse`, by a `road` for each canary), and how commands leave (`publisher` over
+//! (`supervisor`, with `voyage` over `wires`, and `ebbing`), who proves it (`pulse`, by a `road` for each canary), and how commands leave (`publisher` over
 //! `lanes`).
 
 pub mod canaries;
 pub mod canary;
 pub mod desired;
+mod ebbing;
 mod history;
 mod lanes;
 mod library;
@@ -19,6 +20,7 @@ mod road;
 pub mod script;
 mod state;
 pub mod status;
+mod succession;
 mod supervisor;
 mod voyage;
 mod wires;

@@ -14,6 +14,14 @@ use crate::metrics::Dropped;
 use crate::publication::{Header, Publication};
 use crate::topic::Topic;
 
+/// Who listens to a channel.
+enum Listened {
+    By(Topic),
+    Nobody,
+    /// Nobody on this connection, which is one that was left.
+    Late,
+}
+
 impl LinkState {
     /// Takes one push of connection `generation`; of a retired one it is ignored.
     pub(super) fn pushed(&self, generation: Generation, push: PushInfo) {
@@ -32,9 +40,13 @@ impl LinkState {
 
     fn message(&self, generation: Generation, channel: &[u8], payload: Vec<u8>, now: Instant) {
         if self.is_canary(channel) {
-            return self.canary_came(channel, &payload, now);
+            return self.canary_came(generation, channel, &payload, now);
         }
-        let Some(topic) = self.listened(generation, channel) else { return };
+        let topic = match self.listened(generation, channel) {
+            Listened::By(topic) => topic,
+            Listened::Nobody => return,
+            Listened::Late => return self.late.lock().message(generation, channel, payload),
+        };
         // `Bytes` takes the vector over: the payload is not copied.
         match Header::split(Bytes::from(payload)) {
             Ok((header, payload)) => {
@@ -49,21 +61,40 @@ impl LinkState {
     }
 
     /// The topic of a channel, where somebody listens. The table's own copy: nothing is allocated.
-    fn listened(&self, generation: Generation, channel: &[u8]) -> Option<Topic> {
+    fn listened(&self, generation: Generation, channel: &[u8]) -> Listened {
         let desired = self.desired.lock();
         match self.keys.name(channel).map_or(Heard::Stranger, |name| desired.live(generation, name)) {
-            Heard::Live(topic) => Some(topic.clone()),
-            Heard::Unwanted => None,
+            Heard::Live(topic) => Listened::By(topic.clone()),
+            Heard::Unwanted => Listened::Nobody,
+            Heard::Retired => Listened::Late,
             Heard::Stranger => {
                 self.strangers.fetch_add(1, Ordering::Relaxed);
-                None
+                Listened::Nobody
             }
+        }
+    }
+
+    /// A publication of a master that was left. What it put into a history stands in that master's alone.
+    pub(super) fn late_came(&self, generation: Generation, channel: &[u8], payload: Vec<u8>) {
+        match Header::split(Bytes::from(payload.clone())) {
+            Ok((Some(header), _)) if header.pos.is_some() => self.late_missed(generation, channel),
+            _ => self.message(generation, channel, payload, Instant::now()),
+        }
+    }
+
+    /// The same, and it cannot be delivered.
+    pub(super) fn late_missed(&self, generation: Generation, channel: &[u8]) {
+        if let Listened::By(topic) = self.listened(generation, channel) {
+            self.deliver.gap(&topic, GapReason::Reconnected);
         }
     }
 
     fn subscribed(&self, generation: Generation, channel: &[u8], now: Instant) {
         let Ok(channel) = std::str::from_utf8(channel) else { return };
         if self.is_canary(channel.as_bytes()) {
+            if self.desired.lock().current() != Some(generation) {
+                return;
+            }
             let whole = self.canaries.lock().fly(channel, now);
             self.whole_until(whole);
             self.fly.notify_one();
@@ -80,8 +111,11 @@ impl LinkState {
     fn unsubscribed(&self, generation: Generation, channel: &[u8]) {
         let Ok(channel) = std::str::from_utf8(channel) else { return };
         if self.is_canary(channel.as_bytes()) {
-            self.canaries.lock().lose(channel);
-            return self.wake.notify_one();
+            if self.desired.lock().current() == Some(generation) {
+                self.canaries.lock().lose(channel);
+                self.wake.notify_one();
+            }
+            return;
         }
         let Some(name) = self.keys.name(channel.as_bytes()) else { return };
         let lost = self.desired.lock().left(generation, name);
@@ -96,7 +130,10 @@ impl LinkState {
         channel.starts_with(self.canary_base.as_bytes()) && self.canaries.lock().has(channel)
     }
 
-    fn canary_came(&self, channel: &[u8], payload: &[u8], now: Instant) {
+    fn canary_came(&self, generation: Generation, channel: &[u8], payload: &[u8], now: Instant) {
+        if self.desired.lock().current() != Some(generation) {
+            return self.late.lock().canary(generation);
+        }
         let number = std::str::from_utf8(payload).ok().and_then(|text| text.parse().ok());
         let Some(proof) = number.and_then(|number| self.canaries.lock().came(channel, number, now)) else { return };
         self.whole_until(proof.whole);

@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 
 use crate::broker::redis::canaries::Canaries;
 use crate::broker::redis::desired::Desired;
+use crate::broker::redis::ebbing::Late;
 use crate::broker::redis::lanes::Lanes;
 use crate::broker::redis::status::{Commands, Condition};
 use crate::broker::{Deliver, Health, Liveness};
@@ -44,6 +45,8 @@ pub struct LinkState {
     pub(super) lanes: Arc<Lanes>,
     pub(super) deliver: Arc<dyn Deliver>,
     pub(super) metrics: Metrics,
+    /// What comes from a master that was left.
+    pub(super) late: Mutex<Late>,
     /// What was said of this link's troubles.
     pub(super) repeats: Repeats,
     clock: Clock,
@@ -87,6 +90,7 @@ impl LinkState {
             lanes,
             deliver,
             metrics,
+            late: Mutex::default(),
             repeats: Repeats::new(),
             clock,
             strangers: AtomicU64::new(0),

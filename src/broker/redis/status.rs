@@ -132,6 +132,12 @@ impl Condition {
         self.cut = Some(why);
     }
 
+    /// Whether a canary has come back on this connection.
+    #[must_use]
+    pub fn is_heard(&self) -> bool {
+        self.row > 0
+    }
+
     /// What the command connection met last.
     #[must_use]
     pub fn met(&self) -> Commands {

@@ -16,8 +16,10 @@ use tokio::time::sleep;
 
 use crate::broker::redis::canary::OVERDUE;
 use crate::broker::redis::desired::Generation;
+use crate::broker::redis::ebbing::Ebbing;
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::status::End;
+use crate::broker::redis::succession::{Heir, Left, Over};
 use crate::broker::redis::voyage::Voyage;
 use crate::broker::redis::wires::{Routing, Wires};
 use crate::link::address::Place;
@@ -27,9 +29,14 @@ use crate::link::connect::{Role, Wire};
 use crate::link::endpoint::Endpoint;
 use crate::link::failure::ConnectError;
 use crate::link::placement::slot;
+use crate::topic::Topic;
 
 /// The longest that Redis may take to answer a SUBSCRIBE; a deaf link is noticed by its canary long before.
 const ANSWER: Duration = Duration::from_secs(10);
+
+/// How much later than others a replica may hear of a new master, in ms: Sentinels tell one another within two seconds,
+/// and are asked every two.
+const HEARSAY: u64 = 5_000;
 
 /// One link's keeper.
 pub(super) struct Supervisor {
@@ -64,15 +71,20 @@ impl Supervisor {
     /// Keeps the link for ever; ends only by being dropped.
     pub(super) async fn run(&self) {
         let mut backoff = Backoff::default();
-        let mut outages = Outages::default();
+        let (mut outages, mut heir) = (Outages::default(), None);
         loop {
             self.state.tick();
-            let lost = self.live(&mut outages).await;
-            outages.tell(self, &lost);
-            if self.down(&lost) {
-                backoff.reset();
+            match self.live(&mut outages, heir.take()).await {
+                Over::Lost(lost) => {
+                    outages.tell(self, &lost);
+                    let (proven, _) = self.down(&lost);
+                    if proven {
+                        backoff.reset();
+                    }
+                    sleep(backoff.next_wait()).await;
+                }
+                Over::Succeeded(next, left) => heir = Some(self.hand_over(next, left)),
             }
-            sleep(backoff.next_wait()).await;
         }
     }
 
@@ -82,17 +94,33 @@ impl Supervisor {
     }
 
     /// One connection's life. When this returns its socket is closed.
-    async fn live(&self, outages: &mut Outages) -> Lost {
-        let generation = self.state.desired.lock().next_generation();
-        let wires = match self.connect(generation).await {
-            Ok(wires) => wires,
-            Err(lost) => return lost,
+    async fn live(&self, outages: &mut Outages, heir: Option<Heir>) -> Over {
+        let heir = match heir {
+            Some(heir) => heir,
+            None => {
+                let generation = self.state.desired.lock().next_generation();
+                match self.connect(generation).await {
+                    Ok(wires) => Heir::new(wires, generation),
+                    Err(lost) => return lost.into(),
+                }
+            }
         };
         self.state.condition.lock().answered();
         self.state.lanes.bar(None);
         let _up = Up::new(self, outages);
         tracing::debug!(link = %self.state.link, "link connected");
-        Voyage::new(self, wires, generation).until_lost().await
+        Voyage::new(self, heir).until_over().await
+    }
+
+    /// The new master's connection takes the place of the old one's, which is heard on where that master goes on.
+    fn hand_over(&self, heir: Heir, left: Left) -> Heir {
+        let place = heir.wires.place().map(ToString::to_string).unwrap_or_default();
+        let (state, Left { wires, generation }) = (self.state.clone(), left);
+        tracing::info!(link = %state.link, master = %place, "Sentinel names another master; the link goes there");
+        let (_, topics) = self.down(&Lost::Superseded(place));
+        let former = heir.whole.map(|whole| Ebbing { state, wires, generation, topics, whole });
+        former.iter().for_each(Ebbing::hold);
+        Heir { former, ..heir }
     }
 
     async fn connect(&self, generation: Generation) -> Result<Wires, Lost> {
@@ -146,13 +174,15 @@ impl Supervisor {
         async move { endpoint.connect(&place, &name, ANSWER, pushed).await }.boxed()
     }
 
-    /// Tells the hub what is lost. Whether the connection had been proven.
-    fn down(&self, lost: &Lost) -> bool {
+    /// Tells the hub what is lost. Whether the connection had been proven, and the topics that were live.
+    fn down(&self, lost: &Lost) -> (bool, Vec<Topic>) {
         let state = &self.state;
-        // Whatever ended it may concern commands, too: a name that leads elsewhere by now, say.
-        match lost.is_of_the_master() {
-            true => state.lanes.leave(),
-            false => state.lanes.renew(),
+        match lost {
+            // Who named the other master has seen to the publishers.
+            Lost::Superseded(_) => {}
+            Lost::Replica | Lost::Demoted => state.lanes.leave(),
+            // Whatever ended it may concern commands, too: a name that leads elsewhere by now, say.
+            _ => state.lanes.renew(),
         }
         state.canaries.lock().ground();
         let proven = {
@@ -164,18 +194,16 @@ impl Supervisor {
         state.fly.notify_one();
         let topics = state.desired.lock().lost();
         if !topics.is_empty() {
-            state.deliver.lost(&topics, state.last_whole());
+            // Others may have heard of a new master before we have, and published there while a canary still came
+            // back from the old one.
+            let earlier = if self.endpoint.sentinels().is_some() { HEARSAY } else { 0 };
+            state.deliver.lost(&topics, state.last_whole().saturating_sub(earlier));
         }
-        proven
+        (proven, topics)
     }
 }
 
 impl Lost {
-    /// Whether it is the server that is left, because it is no master, or not the one.
-    fn is_of_the_master(&self) -> bool {
-        matches!(self, Self::Replica | Self::Superseded(_) | Self::Demoted)
-    }
-
     fn end(&self) -> End {
         match self {
             Self::Deaf | Self::Unanswered(_) | Self::Replica => End::Deaf,

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::{BoxFuture, FutureExt};
+use futures_util::future::{BoxFuture, FutureExt, pending};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{RedisError, RedisResult};
 use tokio::time::sleep_until;
@@ -12,6 +12,7 @@ use crate::broker::redis::desired::{Generation, Work};
 use crate::broker::redis::pulse;
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::status::Commands;
+use crate::broker::redis::succession::{Heir, Left, Over, Succession};
 use crate::broker::redis::supervisor::{Lost, Supervisor};
 use crate::broker::redis::wires::{Verb, Wires, is_elsewhere};
 use crate::link::address::Place;
@@ -54,7 +55,11 @@ pub(super) struct Voyage<'s> {
     dialling: FuturesUnordered<Dialling>,
     dial_at: Instant,
     /// Questions to the link itself, while nobody can be dialled who would send a canary.
-    asked: FuturesUnordered<BoxFuture<'static, Result<Vec<Role>, ()>>>,
+    /// Who takes this link's place, once Sentinel names another master.
+    succession: Succession,
+    /// The master before, while it is heard.
+    ebbing: BoxFuture<'s, ()>,
+    asked: FuturesUnordered<BoxFuture<'static, Option<Vec<Role>>>>,
     ask_at: Instant,
     /// The cluster's map as of the last look.
     version: u64,
@@ -65,7 +70,9 @@ pub(super) struct Voyage<'s> {
 }
 
 impl<'s> Voyage<'s> {
-    pub(super) fn new(supervisor: &'s Supervisor, wires: Wires, generation: Generation) -> Self {
+    pub(super) fn new(supervisor: &'s Supervisor, heir: Heir) -> Self {
+        let Heir { wires, generation, former, .. } = heir;
+        let ebbing = former.map_or_else(|| pending().boxed(), |former| former.run().boxed());
         let (state, began) = (&*supervisor.state, Instant::now());
         let map = supervisor.endpoint.cluster().map(|cluster| cluster.map());
         if let Some(map) = &map {
@@ -80,6 +87,8 @@ impl<'s> Voyage<'s> {
             under_way: FuturesUnordered::new(),
             dialling: FuturesUnordered::new(),
             dial_at: began,
+            succession: Succession::default(),
+            ebbing,
             asked: FuturesUnordered::new(),
             ask_at: began,
             version: map.map_or(0, |map| map.version()),
@@ -93,20 +102,21 @@ impl<'s> Voyage<'s> {
         voyage
     }
 
-    pub(super) async fn until_lost(mut self) -> Lost {
+    pub(super) async fn until_over(mut self) -> Over {
         loop {
             let now = Instant::now();
             self.state.tick();
             if let Some(lost) = self.verdict(now) {
                 // After a pause of this whole process the canary may be back, unread: the driver reads first.
                 if futures_util::poll!(std::pin::pin!(self.wires.ended())).is_ready() {
-                    return Lost::Closed;
+                    return Lost::Closed.into();
                 }
                 if self.verdict(now).is_some() {
-                    return lost;
+                    return lost.into();
                 }
             }
             self.follow_the_map(now);
+            self.succession.follow(self.supervisor, &self.wires, now);
             self.ask_itself(now);
             self.work(now);
             self.settle(now);
@@ -118,18 +128,24 @@ impl<'s> Voyage<'s> {
                 biased;
                 Some((errand, answer)) = self.under_way.next() => {
                     if let Some(lost) = self.landed(errand, answer) {
-                        return lost;
+                        return lost.into();
                     }
                 }
                 Some((place, dialled)) = self.dialling.next() => self.dialled(&place, dialled),
                 Some(roles) = self.asked.next() => {
                     if let Some(lost) = self.itself(roles) {
-                        return lost;
+                        return lost.into();
                     }
                 }
                 () = self.state.wake.notified(), if self.under_way.len() < UNDER_WAY => {}
                 () = sleep_until(alarm.into()) => {}
-                () = self.wires.ended() => return Lost::Closed,
+                Some(greeted) = self.succession.greeted() => {
+                    if let Some(heir) = self.succession.settle(self.supervisor, greeted) {
+                        return Over::Succeeded(heir, Left { wires: self.wires, generation: self.generation });
+                    }
+                }
+                () = &mut self.ebbing => self.ebbing = pending().boxed(),
+                () = self.wires.ended() => return Lost::Closed.into(),
             }
         }
     }
@@ -137,9 +153,6 @@ impl<'s> Voyage<'s> {
     fn verdict(&self, now: Instant) -> Option<Lost> {
         if self.state.condition.lock().met() == Commands::Replica {
             return Some(Lost::Replica);
-        }
-        if let Some(named) = self.state.named.lock().as_ref().filter(|named| !self.wires.leads_to(named)) {
-            return Some(Lost::Superseded(named.to_string()));
         }
         let cluster = self.supervisor.endpoint.cluster().filter(|_| self.wires.is_sharded());
         if cluster.is_some_and(|cluster| !self.wires.all_lead_to(&cluster.map())) {
@@ -158,14 +171,14 @@ impl<'s> Voyage<'s> {
         }
     }
 
-    fn itself(&self, roles: Result<Vec<Role>, ()>) -> Option<Lost> {
+    fn itself(&self, roles: Option<Vec<Role>>) -> Option<Lost> {
         match roles {
-            Err(()) => Some(Lost::Deaf),
+            None => Some(Lost::Deaf),
             // The map of a cluster decides who is master of what.
-            Ok(roles) if self.supervisor.endpoint.cluster().is_none() && roles.contains(&Role::Replica) => {
+            Some(roles) if self.supervisor.endpoint.cluster().is_none() && roles.contains(&Role::Replica) => {
                 Some(Lost::Replica)
             }
-            Ok(_) => None,
+            Some(_) => None,
         }
     }
 

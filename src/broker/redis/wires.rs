@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt, try_join_all};
+use futures_util::future::{BoxFuture, FutureExt, join_all};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::aio::MultiplexedConnection;
 use redis::{ErrorKind, RedisError, RedisResult, Value};
@@ -66,6 +66,11 @@ impl Wires {
         matches!(self.routing, Routing::Sharded(_))
     }
 
+    /// Where the first of them leads.
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.all.first().map(|one| &one.place)
+    }
+
     pub(super) fn leads_to(&self, place: &Place) -> bool {
         self.all.iter().any(|one| one.place == *place)
     }
@@ -97,21 +102,19 @@ impl Wires {
         }
     }
 
-    /// Asks every connection for a sign of life: what role each server says it has.
-    ///
-    /// # Errors
-    /// One did not answer in time.
-    pub(super) fn ask(&self, within: Duration) -> BoxFuture<'static, Result<Vec<Role>, ()>> {
+    /// Asks every connection for a sign of life: what role each server says it has; none where one does not answer in
+    /// time.
+    pub(super) fn ask(&self, within: Duration) -> BoxFuture<'static, Option<Vec<Role>>> {
         let each = self.all.iter().map(|one| {
             let mut connection = one.connection.clone();
             async move {
                 let mut hello = redis::cmd("HELLO");
                 hello.arg(3);
                 let answer = timeout(within, hello.query_async::<Value>(&mut connection)).await;
-                answer.ok().and_then(Result::ok).map(|hello| Server::of(&hello).role).ok_or(())
+                answer.ok()?.ok().map(|hello| Server::of(&hello).role)
             }
         });
-        try_join_all(each).boxed()
+        join_all(each).map(|roles| roles.into_iter().collect()).boxed()
     }
 
     /// Says something about channels of one connection's share, and waits for the answer.

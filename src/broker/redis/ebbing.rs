@@ -1,0 +1,153 @@
+//! A master that Sentinel has replaced and that goes on answering: whoever has not heard of the new one publishes there
+//! still. So it is heard for a while beside the new one, and what comes is delivered, or its loss is told.
+//!
+//! What it says may be an echo, too: as a replica it repeats what is published at the new master, and so it does from the
+//! beginning where both are one server by two names. Hence nothing is delivered before the old master has said, after it
+//! came, that it is a master; and not before a canary has come back from the new one that was not heard here.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::broker::redis::desired::Generation;
+use crate::broker::redis::state::LinkState;
+use crate::broker::redis::wires::Wires;
+use crate::clock;
+use crate::link::connect::{CONNECT_WAIT, Role};
+use crate::topic::Topic;
+
+/// How long an old master is heard at most: every replica asks the Sentinels every two seconds.
+const HEARD: Duration = Duration::from_secs(10);
+
+/// How often it is asked what it is; what it says comes so much later at most, and twice that while it answers at once.
+const ROUND: Duration = Duration::from_millis(100);
+
+/// The longest that it may take to answer.
+const ANSWER: Duration = CONNECT_WAIT;
+
+/// The most that waits for its word, in bytes of payload and channels.
+const HELD: usize = 8 * 1024 * 1024;
+
+/// The connection to a master that was left.
+pub(super) struct Ebbing {
+    pub state: Arc<LinkState>,
+    pub wires: Wires,
+    pub generation: Generation,
+    /// What it held when it was left.
+    pub topics: Vec<Topic>,
+    /// Until when all that was published there has come, in ms since 1970.
+    pub whole: u64,
+}
+
+/// What came on it and may be an echo.
+#[derive(Debug, Default)]
+pub(super) struct Late {
+    of: Option<Generation>,
+    held: VecDeque<(Vec<u8>, Vec<u8>)>,
+    bytes: usize,
+    /// It cannot be trusted any more: a canary came that flew at the new master, or more than is held.
+    spoilt: bool,
+}
+
+impl Late {
+    /// A message on a connection that was left.
+    pub(super) fn message(&mut self, of: Generation, channel: &[u8], payload: Vec<u8>) {
+        if self.of != Some(of) || self.spoilt {
+            return;
+        }
+        self.bytes += channel.len() + payload.len();
+        self.spoilt = self.bytes > HELD;
+        self.held.push_back((channel.to_vec(), payload));
+    }
+
+    /// A canary, which flies at the new master.
+    pub(super) fn canary(&mut self, of: Generation) {
+        self.spoilt |= self.of == Some(of);
+    }
+
+    fn take(&mut self, count: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
+        let taken: Vec<_> = self.held.drain(..count).collect();
+        self.bytes -= taken.iter().map(|(channel, payload)| channel.len() + payload.len()).sum::<usize>();
+        taken
+    }
+}
+
+impl Ebbing {
+    /// Begins at once to hold what comes. Resolves when the old master is left for good.
+    pub(super) async fn run(mut self) {
+        let as_planned = self.listen().await;
+        let rest = std::mem::take(&mut self.state.late.lock().held);
+        if !as_planned || !rest.is_empty() {
+            self.tell(rest);
+        }
+        tracing::info!(link = %self.state.link, as_planned, "the old master is left for good");
+    }
+
+    /// From now on what comes is held.
+    pub(super) fn hold(&self) {
+        *self.state.late.lock() = Late { of: Some(self.generation), ..Late::default() };
+    }
+
+    /// Hears it to the end. Whether that was ours, and not its own.
+    async fn listen(&mut self) -> bool {
+        let until = Instant::now() + HEARD;
+        loop {
+            // What has come by now has come before the answer.
+            let (asked, count) = (clock::unix_ms(), self.state.late.lock().held.len());
+            let is_heard_anew = self.state.condition.lock().is_heard();
+            let answer = self.wires.ask(ANSWER);
+            let roles = tokio::select! {
+                biased;
+                () = self.wires.ended() => return false,
+                roles = answer => roles,
+            };
+            if roles.is_none_or(|roles| roles.contains(&Role::Replica)) || self.state.late.lock().spoilt {
+                return false;
+            }
+            if is_heard_anew {
+                self.deliver(count);
+                self.whole = asked;
+            }
+            if Instant::now() >= until {
+                return is_heard_anew;
+            }
+            tokio::select! {
+                biased;
+                () = self.wires.ended() => return false,
+                () = sleep(ROUND) => {}
+            }
+        }
+    }
+
+    fn deliver(&self, count: usize) {
+        let taken = self.state.late.lock().take(count);
+        let current = self.state.desired.lock().current();
+        for (channel, payload) in taken {
+            let Some(generation) = current else { return };
+            self.state.late_came(generation, &channel, payload);
+        }
+    }
+
+    /// Something may be missing of what was published there.
+    fn tell(&self, rest: VecDeque<(Vec<u8>, Vec<u8>)>) {
+        let live = self.state.desired.lock().live_of(&self.topics);
+        if live.is_empty() {
+            return;
+        }
+        self.state.deliver.lost(&live, self.whole);
+        live.iter().for_each(|topic| self.state.deliver.live(topic));
+        let current = self.state.desired.lock().current();
+        // Those of histories are read from the new master's, which does not have these.
+        for (channel, _) in rest {
+            current.into_iter().for_each(|generation| self.state.late_missed(generation, &channel));
+        }
+    }
+}
+
+impl Drop for Ebbing {
+    fn drop(&mut self) {
+        *self.state.late.lock() = Late::default();
+    }
+}
