@@ -16,8 +16,12 @@ const LEVEL: u32 = 3;
 /// What ends each message we compress and is cut off it (RFC 7692 §7.2.1).
 const CUT: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
-/// What was cut off, and a last block: only a whole message ends with it.
+/// What was cut off, and a last block: only a whole message without one of its own ends with it.
 const END: [u8; 9] = [0, 0, 0xFF, 0xFF, 1, 0, 0, 0xFF, 0xFF];
+
+/// The most streams, each begun anew behind a last block, in one message: for two bytes of its sender each costs us as
+/// much as some hundred bytes do. Nobody is known to send more than one.
+const STREAMS: usize = 16;
 
 /// How much of its buffer a pooled inflater or deflater keeps: the default of the largest message.
 const KEPT: usize = 64 * 1024;
@@ -110,11 +114,13 @@ struct Inflater {
     filled: usize,
     /// Whether a last block ended. More may follow it, as a stream of its own (RFC 7692 §7.2.3.4).
     ended: bool,
+    /// How many of those were begun.
+    streams: usize,
 }
 
 impl Default for Inflater {
     fn default() -> Self {
-        Self { raw: Decompress::new(false), buffer: Vec::new(), filled: 0, ended: false }
+        Self { raw: Decompress::new(false), buffer: Vec::new(), filled: 0, ended: false, streams: 0 }
     }
 }
 
@@ -122,8 +128,13 @@ impl Inflater {
     fn inflate(&mut self, message: &[u8], limit: usize) -> Result<(), FrameError> {
         // Also forgets the window: nobody can refer to what another client sent.
         self.raw.reset(false);
-        (self.filled, self.ended) = (0, false);
+        (self.filled, self.ended, self.streams) = (0, false, 1);
         self.feed(message, limit)?;
+        // What ends with a last block is whole, also without the octet behind it that RFC 7692 §7.2.3.4 asks for, and
+        // nothing at all is the empty message: peers take both.
+        if message.is_empty() || self.ended {
+            return Ok(());
+        }
         self.feed(&END, limit)?;
         match self.ended {
             true => Ok(()),
@@ -138,6 +149,10 @@ impl Inflater {
                 if input.is_empty() {
                     return Ok(());
                 }
+                if self.streams == STREAMS {
+                    return Err(FrameError::Protocol("a compressed message of more than 16 streams"));
+                }
+                self.streams += 1;
                 self.raw.reset(false);
             }
             let (read, room, made) = self.step(input, limit)?;

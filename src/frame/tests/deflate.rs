@@ -32,6 +32,8 @@ enum End {
     Open,
     Flushed,
     Last,
+    /// As `Last`; where the message ends with it, without the octet that RFC 7692 wants behind it.
+    Bare,
 }
 
 /// The payload of one message as a client may compress it: parts that end in different ways, and nothing that
@@ -53,18 +55,21 @@ fn compressed(parts: &[(Vec<u8>, End)], level: u32) -> Vec<u8> {
         match end {
             End::Open => run(&mut raw, part, FlushCompress::None),
             End::Flushed => run(&mut raw, part, FlushCompress::Sync),
-            End::Last => {
+            End::Last | End::Bare => {
                 run(&mut raw, part, FlushCompress::Finish);
                 raw.reset();
             }
         }
     }
-    if let End::Last = last {
-        out.push(0);
-        return out;
+    match last {
+        End::Last => out.push(0),
+        End::Bare => {}
+        End::Open | End::Flushed => {
+            run(&mut raw, b"", FlushCompress::Sync);
+            out.truncate(out.strip_suffix(&[0, 0, 0xFF, 0xFF]).unwrap().len());
+        }
     }
-    run(&mut raw, b"", FlushCompress::Sync);
-    out.strip_suffix(&[0, 0, 0xFF, 0xFF]).unwrap().to_vec()
+    out
 }
 
 fn whole(payload: &[u8], level: u32) -> Vec<u8> {
@@ -99,6 +104,18 @@ fn the_examples_of_rfc_7692_are_understood() {
     assert_eq!(hear(0, &packed(Opcode::Text, b"\0", true)), text(""));
 }
 
+/// What `ws`, `websockets` and browsers take, though RFC 7692 has other forms for it.
+#[test]
+fn a_last_block_may_end_a_message_and_an_empty_payload_is_the_empty_message() {
+    assert_eq!(hear(5, &packed(Opcode::Text, b"\xf3\x48\xcd\xc9\xc9\x07\x00", true)), text("Hello"));
+    assert_eq!(hear(0, &packed(Opcode::Text, b"\x03\x00", true)), text(""));
+    let twice = b"\xf3\x48\xcd\xc9\xc9\x07\x00\xf3\x48\xcd\xc9\xc9\x07\x00";
+    assert_eq!(hear(10, &packed(Opcode::Text, twice, true)), text("HelloHello"));
+    assert_eq!(hear(0, &packed(Opcode::Text, b"", true)), text(""));
+    let fragments = [packed(Opcode::Text, b"", false), masked(Opcode::Continuation, b"", true)];
+    assert_eq!(hear(0, &fragments.concat()), text(""));
+}
+
 #[test]
 fn a_message_cannot_refer_to_an_earlier_one() {
     let hello = packed(Opcode::Text, b"\xf2\x48\xcd\xc9\xc9\x07\x00", true);
@@ -115,9 +132,8 @@ fn a_message_cannot_refer_to_an_earlier_one() {
 fn each_breach_of_rfc_7692_is_named() {
     let no_deflate = "a compressed message is no DEFLATE data";
     let begins = "a compressed frame that begins no message";
-    let named: [(Vec<u8>, &str); 8] = [
+    let named: [(Vec<u8>, &str); 7] = [
         (packed(Opcode::Text, b"\xff\xff\xff", true), no_deflate),
-        (packed(Opcode::Binary, b"", true), no_deflate),
         (packed(Opcode::Ping, b"", true), begins),
         (packed(Opcode::Close, b"", true), begins),
         ([masked(Opcode::Text, b"a", false), packed(Opcode::Continuation, b"b", true)].concat(), begins),
@@ -135,10 +151,10 @@ fn each_breach_of_rfc_7692_is_named() {
 
 #[test]
 fn a_message_that_breaks_off_is_refused_wherever_it_does() {
-    // At level 0 the first byte alone is the empty message.
+    // At level 0 the first byte alone is the empty message; so is no byte.
     for level in [1, 6, 9] {
         let payload = whole("ein Text, der sich wiederholt, ein Text".repeat(3).as_bytes(), level);
-        for len in 0..payload.len() {
+        for len in 1..payload.len() {
             let (heard, end) = hear(1 << 16, &packed(Opcode::Text, &payload[..len], true));
             assert!(heard.is_empty() && end.is_err(), "level {level}, {len} of {} bytes: {heard:?}", payload.len());
         }
@@ -231,8 +247,17 @@ fn part() -> impl Strategy<Value = Vec<u8>> {
 }
 
 fn parts() -> impl Strategy<Value = Vec<(Vec<u8>, End)>> {
-    let end = prop_oneof![Just(End::Open), Just(End::Flushed), Just(End::Last)];
+    let end = prop_oneof![Just(End::Open), Just(End::Flushed), Just(End::Last), Just(End::Bare)];
     prop::collection::vec((part(), end), 0..5)
+}
+
+/// A last block costs its sender two bytes, and begins a stream anew.
+#[test]
+fn a_message_of_last_blocks_alone_is_refused_soon() {
+    let message = |blocks: usize| inflate(&b"\x03\x00".repeat(blocks), 1 << 16, <[u8]>::len);
+    assert_eq!((message(1), message(16)), (Ok(0), Ok(0)));
+    let refused = Err(FrameError::Protocol("a compressed message of more than 16 streams"));
+    assert_eq!((message(17), message(32 * 1024)), (refused, refused));
 }
 
 proptest! {
