@@ -91,12 +91,6 @@ impl Close {
         text
     }
 
-    /// Whether there is anybody to hear a farewell.
-    #[must_use]
-    pub fn is_heard(&self) -> bool {
-        !matches!(self, Self::Lost | Self::NoPong)
-    }
-
     /// What the client should do next.
     #[must_use]
     pub fn retry(&self) -> Retry {

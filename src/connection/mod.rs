@@ -41,6 +41,9 @@ const READ: usize = 64 * 1024;
 /// How long each half of a farewell may take: our last bytes out, and the peer's end of the socket closed.
 const FAREWELL: Duration = Duration::from_secs(5);
 
+/// How long the last word may take to a peer that has shown no sign of life: a round trip to one that lives after all.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
 thread_local! {
     static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ].into_boxed_slice());
 }
@@ -214,10 +217,14 @@ impl<S: Socket> Connection<S> {
     /// Closes the socket: politely, so that the farewell arrives, unless there is nobody to hear it.
     async fn hang_up(&self, close: Close) -> Close {
         let socket = self.socket.wire();
-        if matches!(close, Close::Lost | Close::NoPong) {
-            socket.abort();
-            return close;
-        }
+        let patience = match close {
+            Close::Lost => {
+                socket.abort();
+                return close;
+            }
+            Close::NoPong => LAST_WORD,
+            _ => FAREWELL,
+        };
         socket.finish();
         // Unread input would turn our close into a reset, and the farewell might be lost.
         let drained = poll_fn(|cx| {
@@ -231,7 +238,7 @@ impl<S: Socket> Connection<S> {
                 }
             }
         });
-        if tokio::time::timeout(FAREWELL, drained).await.is_err() {
+        if tokio::time::timeout(patience, drained).await.is_err() {
             socket.abort();
         }
         close

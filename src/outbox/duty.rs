@@ -18,7 +18,7 @@ pub enum Duty {
     HangUp(Close),
     /// The farewell waits for the socket: write, then hang up.
     WriteAndHangUp(Close),
-    /// A frame is cut for ever: nothing may follow it, not even a farewell.
+    /// What waited is given up, a frame half out perhaps: nothing may follow it, not even a farewell.
     Abort(Close),
 }
 

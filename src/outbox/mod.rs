@@ -115,7 +115,7 @@ enum Phase {
     Open,
     /// The farewell waits or is out; nothing more is taken.
     Closing(Box<Close>),
-    /// A frame half out was given up: nothing may follow it.
+    /// What waits was given up, a frame half out perhaps: nothing may follow it.
     Cut(Box<Close>),
     /// The connection's task has ended.
     Gone,
@@ -366,16 +366,26 @@ impl Outbox {
     }
 
     fn farewell(self: &Arc<Self>, state: &mut State, close: Close) {
-        if close.is_heard() {
+        if close == Close::Lost {
+            state.backlog = None;
+        } else {
             let mut wire = BytesMut::new();
             self.protocol().farewell(&close, &mut wire);
+            if close == Close::NoPong {
+                return self.say_or_cut(state, close, &wire.freeze());
+            }
             if !wire.is_empty() {
                 self.backlog(state).push(Entry::kept(wire.freeze()));
             }
-        } else {
-            state.backlog = None;
         }
         state.phase = Phase::Closing(Box::new(close));
+    }
+
+    /// The farewell of a peer that may be dead: its socket takes all of it now, or nobody waits for it.
+    fn say_or_cut(&self, state: &mut State, close: Close, farewell: &Bytes) {
+        let said = state.backlog.is_none() && self.write_first(state, farewell) == farewell.len();
+        state.backlog = None;
+        state.phase = if said { Phase::Closing(Box::new(close)) } else { Phase::Cut(Box::new(close)) };
     }
 }
 

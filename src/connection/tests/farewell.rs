@@ -110,6 +110,24 @@ async fn a_half_open_peer_is_cut_at_once_though_its_socket_is_full() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_silent_peer_whose_socket_takes_it_is_told_why_and_cut_a_second_later() {
+    let house = House::new(Settings::default());
+    let mut visit = house.visit(usize::MAX, Bytes::new()).await;
+    visit.outbox.close(Close::NoPong);
+    let (close, took) = ended(&mut visit).await;
+    assert_eq!((close, took.as_secs()), (Close::NoPong, 1));
+    assert_eq!(visit.told()[2..], ["goodbye", "close:4201"]);
+    assert!(visit.line().is_aborted(), "nobody waits for the dead");
+
+    let mut alive = house.visit(usize::MAX, Bytes::new()).await;
+    alive.line().hang_up_when_told();
+    alive.outbox.close(Close::NoPong);
+    assert_eq!(ended(&mut alive).await.1, Duration::ZERO);
+    assert!(is_polite(alive.line()));
+    house.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_broken_socket_ends_its_connection_and_frees_what_it_held() {
     let house = House::new(Settings::default());
     let mut visit = house.visit(3, Bytes::new()).await;

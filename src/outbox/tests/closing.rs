@@ -74,13 +74,28 @@ fn a_drained_client_gets_all_that_waits_first() {
 
 #[test]
 fn a_peer_that_is_gone_is_owed_nothing_and_frees_its_room_at_once() {
-    for close in [Close::NoPong, Close::Lost] {
+    let cases = [(Close::NoPong, Duty::Abort(Close::NoPong)), (Close::Lost, Duty::HangUp(Close::Lost))];
+    for (close, duty) in cases {
         let client = Client::json(3, 1000, 100);
         client.offer_one(RULE, "t", None, "x");
         client.outbox.send(&Bytes::from_static(b"\x89\0"));
-        client.outbox.close(close.clone());
-        assert_eq!(client.outbox.poll_duty(Waker::noop()), Duty::HangUp(close));
+        client.outbox.close(close);
+        assert_eq!(client.outbox.poll_duty(Waker::noop()), duty);
         assert_eq!((client.total.used(), client.total.waiting.lock().len()), (0, 0));
+    }
+}
+
+#[test]
+fn a_silent_peer_is_told_where_its_socket_takes_all_of_the_farewell_and_else_cut() {
+    let told = Client::json(usize::MAX, 1000, 100);
+    told.outbox.close(Close::NoPong);
+    assert_eq!(told.outbox.poll_duty(Waker::noop()), Duty::HangUp(Close::NoPong));
+    assert_eq!(told.drained(), ["goodbye", "close:4201"]);
+    for room in [0, 1, 20] {
+        let full = Client::json(room, 1000, 100);
+        full.outbox.close(Close::NoPong);
+        assert_eq!(full.outbox.poll_duty(Waker::noop()), Duty::Abort(Close::NoPong), "room for {room} bytes");
+        assert_eq!(full.total.used(), 0);
     }
 }
 
