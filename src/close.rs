@@ -23,6 +23,9 @@ pub enum Close {
     RateLimited(u32),
     /// All outboxes together are too full and this one was the fullest: 4102.
     Overloaded(u32),
+    /// A message of the client took longer than `inbound.timeout` to be all here, or all those that are not hold too much
+    /// together and this one was the oldest: 4104.
+    Unfinished(u32),
     /// The operator sends some of this replica's clients to the others: 4200, come back after this many ms.
     Shed(u32),
     /// No sign of life within the heartbeat's timeout: 4201.
@@ -61,6 +64,7 @@ impl Close {
             Self::Slow(_) => 4100,
             Self::RateLimited(_) => 4101,
             Self::Overloaded(_) => 4102,
+            Self::Unfinished(_) => 4104,
             Self::Shed(_) => 4200,
             Self::NoPong => 4201,
             Self::Gap => 4202,
@@ -82,6 +86,7 @@ impl Close {
             | Self::Slow(ms)
             | Self::RateLimited(ms)
             | Self::Overloaded(ms)
+            | Self::Unfinished(ms)
             | Self::Shed(ms)
             | Self::MaxAge(ms) => format!("{{\"retry_ms\":{ms}}}"),
             Self::NoPong => "no pong".to_owned(),
@@ -99,6 +104,7 @@ impl Close {
             | Self::Slow(ms)
             | Self::RateLimited(ms)
             | Self::Overloaded(ms)
+            | Self::Unfinished(ms)
             | Self::Shed(ms)
             | Self::MaxAge(ms) => Retry::After(*ms),
             Self::NoPong | Self::Gap | Self::Lost => Retry::Now,
@@ -120,6 +126,7 @@ impl Close {
             Self::Slow(_) => "slow",
             Self::RateLimited(_) => "rate_limited",
             Self::Overloaded(_) => "overloaded",
+            Self::Unfinished(_) => "unfinished",
             Self::Shed(_) => "shed",
             Self::NoPong => "no_pong",
             Self::Gap => "gap",
@@ -145,6 +152,7 @@ mod tests {
         assert_eq!((Close::Slow(9).code(), Close::Slow(9).reason()), (4100, r#"{"retry_ms":9}"#.into()));
         assert_eq!(Close::RateLimited(1).code(), 4101);
         assert_eq!(Close::Overloaded(1).code(), 4102);
+        assert_eq!((Close::Unfinished(7).code(), Close::Unfinished(7).reason()), (4104, r#"{"retry_ms":7}"#.into()));
         assert_eq!(Close::NoPong.code(), 4201);
         assert_eq!((Close::Shed(7).code(), Close::Shed(7).reason()), (4200, r#"{"retry_ms":7}"#.into()));
         assert_eq!(Close::Gap.code(), 4202);

@@ -27,6 +27,7 @@ pub const CLOSE_REASONS: &[&str] = &[
     "slow",
     "rate_limited",
     "overloaded",
+    "unfinished",
     "shed",
     "no_pong",
     "gap",
@@ -35,7 +36,7 @@ pub const CLOSE_REASONS: &[&str] = &[
 ];
 
 /// The labels of `fanline_limit{name}`.
-const LIMITS: [&str; 7] = [
+const LIMITS: [&str; 8] = [
     "connections",
     "descriptors",
     "drain_seconds",
@@ -43,6 +44,7 @@ const LIMITS: [&str; 7] = [
     "memory_bytes",
     "outbox_total_bytes",
     "redis_links",
+    "unfinished_bytes",
 ];
 
 /// All metrics of the process. One per server; every child is made once, here, so that a stranger can
@@ -75,6 +77,8 @@ pub struct Metrics {
     pub inbox_publications: IntGauge,
     /// Bytes waiting for clients.
     pub outbox_bytes: IntGauge,
+    /// What messages of clients hold that are not all here yet.
+    pub unfinished_bytes: IntGauge,
     dropped: [IntCounter; Dropped::ALL.len()],
     gaps: [IntCounter; GapReason::ALL.len()],
     recovered: [IntCounter; Recovered::ALL.len()],
@@ -158,6 +162,8 @@ impl Metrics {
             ),
             inbox_publications: page.gauge("inbox_publications", "Publications waiting for a shard."),
             outbox_bytes: page.gauge("outbox_bytes", "Bytes waiting for clients."),
+            unfinished_bytes: page
+                .gauge("unfinished_bytes", "Bytes held for messages of clients that are not all here yet."),
             dropped: page.children(
                 "dropped_total",
                 "Deliveries not made, and publications where `malformed`, `overflow` or `too_large`; told as a gap where the client's protocol has a word for it.",

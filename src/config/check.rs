@@ -21,6 +21,7 @@ pub(super) fn check(settings: &Settings, origins: &Origins, limits: Limits, repo
     descriptors(settings, origins, limits, report);
     api_keys(settings, origins, report);
     redis(settings, origins, report);
+    inbound(settings, origins, report);
     outbox(settings, origins, report);
     publishing(settings, origins, report);
 }
@@ -134,6 +135,17 @@ fn credentials(redis: &Redis, addresses: &[Address], origins: &Origins, report: 
             let word = key.rsplit('.').next().unwrap_or(key);
             report.mistake(origins.of(key), format!("{key}: redis.url ({other}) holds a {word} too; take one away"));
         }
+    }
+}
+
+fn inbound(settings: &Settings, origins: &Origins, report: &mut Report) {
+    let (Auto::Value(total), least) = (settings.inbound.total, settings.largest_message().twice()) else { return };
+    if total < least {
+        let (total, least) = (write_size(total), write_size(least));
+        report.mistake(
+            origins.of("inbound.total"),
+            format!("inbound.total = \"{total}\" has no room for two messages of the largest size; write at least \"{least}\", or lower limits.message"),
+        );
     }
 }
 

@@ -7,8 +7,8 @@ use super::kinds::{
     Text, Whole, Words, any_text, log_level, prefix, replica_name,
 };
 use crate::settings::{
-    ByteSize, Deflate, Drain, Handshake, Heartbeat, Internal, Limits, Log, LogFormat, Outbox, Public, Readiness, Redis,
-    RedisReadiness, Replica, Settings,
+    ByteSize, Deflate, Drain, Handshake, Heartbeat, Inbound, Internal, Limits, Log, LogFormat, Outbox, Public,
+    Readiness, Redis, RedisReadiness, Replica, Settings,
 };
 
 /// A key and the setting behind it.
@@ -56,6 +56,7 @@ pub(super) fn keys(settings: &mut Settings) -> Vec<Key<'_>> {
         redis,
         handshake,
         limits,
+        inbound,
         outbox,
         heartbeat,
         deflate,
@@ -70,6 +71,7 @@ pub(super) fn keys(settings: &mut Settings) -> Vec<Key<'_>> {
     all.extend(redis_keys(redis));
     all.extend(handshake_keys(handshake));
     all.extend(limits_keys(limits));
+    all.extend(inbound_keys(inbound));
     all.extend(outbox_keys(outbox));
     all.extend(heartbeat_keys(heartbeat));
     all.extend(deflate_keys(deflate));
@@ -201,7 +203,7 @@ fn limits_keys(limits: &mut Limits) -> Vec<Key<'_>> {
             "limits.messages_per_second",
             rate(),
             messages_per_second,
-            "How many messages a second a client may send in the long run; pings and pongs count.",
+            "How many messages a second a client may send in the long run; pings, pongs and fragments below 512 bytes count.",
         )
         .live(),
         key("limits.burst", rate(), burst, "How many it may send at once, after a rest.").live(),
@@ -219,6 +221,24 @@ pub(super) fn rate() -> Whole {
 
 pub(super) fn topic_count() -> Whole {
     Whole(1, 1_000_000)
+}
+
+fn inbound_keys(inbound: &mut Inbound) -> Vec<Key<'_>> {
+    let Inbound { total, timeout } = inbound;
+    vec![
+        key(
+            "inbound.total",
+            OrAuto(Size(ByteSize::kib(1), ByteSize::mib(1 << 20))),
+            total,
+            "The most that messages of all clients hold while they are not all here; \"auto\": a sixteenth of the memory limit, or two of the largest messages.",
+        ),
+        key(
+            "inbound.timeout",
+            Span::AboveZero,
+            timeout,
+            "How long a message may take, from its first byte to its last (4104 beyond).",
+        ),
+    ]
 }
 
 fn outbox_keys(outbox: &mut Outbox) -> Vec<Key<'_>> {

@@ -25,8 +25,8 @@ use crate::metrics::Metrics;
 use crate::outbox::fake::{Pipe, terms, topic};
 use crate::outbox::{Outbox, Total, Wire};
 use crate::protocol::{Json, Protocol};
-use crate::session::{Greeting, Rooms, Slots, Wish};
-use crate::settings::{Live, Route, Settings};
+use crate::session::{Greeting, Rooms, Slots, Unfinished, Wish};
+use crate::settings::{Inbound, Live, Route, Settings};
 
 /// The socket's other end.
 #[derive(Default)]
@@ -199,7 +199,10 @@ impl House {
             least_deflated: 1,
         };
         let hub = Hub::start(&parts, &tasks, &stop);
-        let rooms = Arc::new(Rooms { hub, broker, live, replica, metrics, slots: Slots::new(1 << 20) });
+        let Inbound { total, timeout } = live.get().inbound.clone();
+        let unfinished = Unfinished::new(total.value().map_or(1 << 20, |total| total.0), timeout);
+        let slots = Slots::new(1 << 20);
+        let rooms = Arc::new(Rooms { hub, broker, live, replica, metrics, slots, unfinished });
         Self { rooms, roster: Arc::default(), total: Total::new(usize::MAX), tasks, stop }
     }
 

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::close::{Close, retry_hint};
 use crate::frame::{self, Opcode};
 use crate::outbox::{Heard, Outbox, Total};
+use crate::session::Unfinished;
 use crate::settings::{Heartbeat, OffOr};
 
 /// How long those whose time is over should stay away at least, in ms: they leave apart already.
@@ -152,18 +153,21 @@ impl Act {
     }
 }
 
-/// Beats until told to stop: pings who is due, evicts who stayed silent, closes whose socket has stalled.
+/// Beats until told to stop: pings who is due, evicts who stayed silent, closes whose socket has stalled and whose
+/// message does not end.
 pub async fn sweep(
     roster: Arc<Roster>,
     interval: Duration,
     outboxes: Arc<Total>,
     stall: Option<Duration>,
+    unfinished: Arc<Unfinished>,
     stop: CancellationToken,
 ) {
     let mut tick = tokio::time::interval(interval);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     while stop.run_until_cancelled(tick.tick()).await.is_some() {
         roster.beat(clock::now_ms).await;
+        unfinished.close_late(clock::now_ms());
         if let Some(stall) = stall {
             outboxes.close_stalled(stall);
         }

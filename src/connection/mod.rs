@@ -68,7 +68,6 @@ pub trait Socket: Wire + 'static {
 /// One connection's byte pump.
 pub struct Connection<S: Socket> {
     socket: Arc<Outbox<S>>,
-    outbox: Arc<Outbox>,
     session: Session,
     inbound: Inbound,
 }
@@ -85,12 +84,12 @@ impl<S: Socket> Connection<S> {
     /// A pump for a socket whose outbox the session already has.
     pub fn new(socket: Arc<Outbox<S>>, session: Session) -> Self {
         let inbound = Inbound::of(socket.protocol().hears(), session.max_message(), socket.extension());
-        Self { outbox: socket.clone(), socket, session, inbound }
+        Self { socket, session, inbound }
     }
 
     /// Takes what came with the handshake.
     pub async fn begin(&mut self, early: Bytes) {
-        self.outbox.heard().note(clock::now_ms());
+        self.outbox().heard().note(clock::now_ms());
         let mut asked = Vec::new();
         let heard = self.understand(&mut early.to_vec(), &mut asked);
         self.act(heard, asked).await;
@@ -111,13 +110,17 @@ impl<S: Socket> Connection<S> {
                     }
                 }
                 // What a failed write means is the next step.
-                Step::Write => drop(self.outbox.flush()),
+                Step::Write => drop(self.outbox().flush()),
                 Step::Part(close) => {
+                    self.inbound = Inbound::Over;
                     if Box::pin(self.write_farewell()).await.is_err() {
                         return close;
                     }
                 }
-                Step::HangUp(close) => return Box::pin(self.hang_up(close)).await,
+                Step::HangUp(close) => {
+                    self.inbound = Inbound::Over;
+                    return Box::pin(self.hang_up(close)).await;
+                }
                 Step::Abort(close) => {
                     self.socket.wire().abort();
                     return close;
@@ -129,7 +132,7 @@ impl<S: Socket> Connection<S> {
     async fn next_step(&self) -> Step {
         let socket = self.socket.wire();
         poll_fn(|cx| {
-            match self.outbox.poll_duty(cx.waker()) {
+            match self.outbox().poll_duty(cx.waker()) {
                 Duty::HangUp(close) => return Poll::Ready(Step::HangUp(close)),
                 Duty::WriteAndHangUp(close) => return Poll::Ready(Step::Part(close)),
                 Duty::Abort(close) => return Poll::Ready(Step::Abort(close)),
@@ -146,7 +149,7 @@ impl<S: Socket> Connection<S> {
         SCRATCH.with_borrow_mut(|scratch| match self.socket.wire().try_read(scratch) {
             Ok(0) => Err(self.inbound.end()),
             Ok(read) => {
-                self.outbox.heard().note(clock::now_ms());
+                self.outbox().heard().note(clock::now_ms());
                 self.understand(&mut scratch[..read], asked)
             }
             Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
@@ -157,8 +160,8 @@ impl<S: Socket> Connection<S> {
     fn understand(&mut self, bytes: &mut [u8], asked: &mut Vec<Result<Command, Refusal>>) -> Result<(), Close> {
         let mut end = None;
         let max_message = self.session.max_message();
-        let (session, outbox) = (&mut self.session, &self.outbox);
-        let fed = self.inbound.feed(bytes, max_message, &mut |message| match take(session, outbox, message, asked) {
+        let session = &mut self.session;
+        let fed = self.inbound.feed(bytes, max_message, &mut |message| match take(session, message, asked) {
             Ok(()) => ControlFlow::Continue(()),
             Err(close) => {
                 end = Some(close);
@@ -167,27 +170,29 @@ impl<S: Socket> Connection<S> {
         });
         match end {
             Some(close) => Err(close),
-            None => fed,
+            None => fed.and_then(|()| self.inbound.settle(|| self.session.claim())),
         }
     }
 
     /// Carries out what was asked before the end, if it is one.
     async fn act(&mut self, heard: Result<(), Close>, asked: Vec<Result<Command, Refusal>>) {
+        let outbox = self.outbox().clone();
         for command in asked {
-            if !self.outbox.is_open() {
+            if !outbox.is_open() {
                 return;
             }
             let obeyed = std::pin::pin!(self.session.obey(command));
-            if let Err(close) = writing_on(&self.socket, &self.outbox, obeyed).await {
-                return self.outbox.close(close);
+            if let Err(close) = writing_on(&self.socket, &outbox, obeyed).await {
+                return outbox.close(close);
             }
             // Whoever waits for our work on what it sent is not silent.
-            self.outbox.heard().note(clock::now_ms());
+            outbox.heard().note(clock::now_ms());
+            self.inbound.excuse();
         }
         match heard {
             Ok(()) => {}
-            Err(Close::Client(code)) => self.outbox.close_after_writing(Close::Client(code)),
-            Err(close) => self.outbox.close(close),
+            Err(Close::Client(code)) => outbox.close_after_writing(Close::Client(code)),
+            Err(close) => outbox.close(close),
         }
     }
 
@@ -199,18 +204,18 @@ impl<S: Socket> Connection<S> {
         let socket = self.socket.wire();
         let written = poll_fn(|cx| {
             loop {
-                if !matches!(self.outbox.poll_duty(cx.waker()), Duty::WriteAndHangUp(_)) {
+                if !matches!(self.outbox().poll_duty(cx.waker()), Duty::WriteAndHangUp(_)) {
                     return Poll::Ready(());
                 }
                 std::task::ready!(socket.poll_writable(cx));
-                if self.outbox.flush().is_err() {
+                if self.outbox().flush().is_err() {
                     return Poll::Ready(());
                 }
             }
         });
         tokio::time::timeout(FAREWELL, written).await.inspect_err(|_| {
             socket.abort();
-            self.outbox.give_up();
+            self.outbox().give_up();
         })
     }
 
@@ -253,7 +258,7 @@ impl<S: Socket> Connection<S> {
     /// Its outbox.
     #[must_use]
     pub fn outbox(&self) -> &Arc<Outbox> {
-        &self.outbox
+        self.session.outbox()
     }
 }
 
@@ -277,13 +282,8 @@ async fn writing_on<S: Socket, T>(
     .await
 }
 
-/// Takes one frame's message: control frames are answered here, the rest is the session's.
-fn take(
-    session: &mut Session,
-    outbox: &Arc<Outbox>,
-    message: Message<'_>,
-    asked: &mut Vec<Result<Command, Refusal>>,
-) -> Result<(), Close> {
+/// Takes one message, or a part of one: control frames are answered here, the rest is the session's.
+fn take(session: &mut Session, message: Message<'_>, asked: &mut Vec<Result<Command, Refusal>>) -> Result<(), Close> {
     match message {
         Message::Text(text) => session.take(Payload::Text(Bytes::copy_from_slice(text.as_bytes())), asked),
         Message::Binary(bytes) => session.take(Payload::Binary(Bytes::copy_from_slice(bytes)), asked),
@@ -291,10 +291,11 @@ fn take(
             session.count_in()?;
             let mut pong = BytesMut::new();
             frame::encode(frame::Opcode::Pong, body, &mut pong);
-            outbox.send(&pong.freeze());
+            session.outbox().send(&pong.freeze());
             Ok(())
         }
         Message::Pong(_) => session.count_in(),
+        Message::Fragment(bytes) => session.count_fragment(bytes),
         Message::Close(reason) => Err(Close::Client(reason.map_or(1000, |(code, _)| code))),
     }
 }

@@ -61,7 +61,7 @@ impl Decoder {
     }
 
     /// Takes the bytes that were read, unmasks them in place and calls `on` with each message that they
-    /// complete. After an error, a close frame or a `Break` nothing more is understood, in this call or later.
+    /// complete, and with each frame whose message goes on. After an error, a close frame or a `Break` nothing more is understood, in this call or later.
     ///
     /// # Errors
     /// What a client may not send, as soon as its header shows it; the messages before it were delivered.
@@ -176,7 +176,10 @@ impl Decoder {
             return GO_ON;
         }
         message.judge()?;
-        match self.partial.take_if(|_| head.kind.fin).and_then(|partial| partial.message) {
+        if !head.kind.fin {
+            return Ok(on(Message::Fragment(head.len)));
+        }
+        match self.partial.take().and_then(|partial| partial.message) {
             Some(message) => self.whole(message.kind(), message.bytes(), on),
             None => GO_ON,
         }
@@ -213,9 +216,9 @@ impl Decoder {
         cut.unwrap_or_default()
     }
 
-    /// The memory it holds beyond itself, in bytes.
-    #[cfg(test)]
-    pub(super) fn held(&self) -> usize {
+    /// The memory that it holds for what is not all here yet, in bytes.
+    #[must_use]
+    pub fn held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
             let control = if let Cut::Control(_, bytes) = &partial.cut { bytes.capacity() } else { 0 };
             size_of::<Partial>() + control + partial.message.as_ref().map_or(0, Gathering::held)

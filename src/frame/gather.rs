@@ -62,7 +62,6 @@ impl Gathering {
     }
 
     /// The memory it holds, in bytes.
-    #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         self.bytes.capacity()
     }

@@ -62,6 +62,8 @@ pub enum Message<'a> {
     Pong(&'a [u8]),
     /// The peer says goodbye, with its code and reason if it gave one.
     Close(Option<(u16, &'a str)>),
+    /// No message yet: a frame of this many bytes, as they came, whose message goes on in the next one.
+    Fragment(usize),
 }
 
 /// Why a stream of bytes is not what a client may send. Nothing after it can be understood.

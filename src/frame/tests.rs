@@ -19,15 +19,17 @@ pub(super) enum Heard {
     Close(Option<(u16, String)>),
 }
 
-impl From<Message<'_>> for Heard {
-    fn from(message: Message<'_>) -> Self {
-        match message {
+impl Heard {
+    /// A whole message; how one is cut is none of its meaning.
+    fn of(message: Message<'_>) -> Option<Self> {
+        Some(match message {
             Message::Text(text) => Self::Text(text.into()),
             Message::Binary(bytes) => Self::Binary(bytes.into()),
             Message::Ping(bytes) => Self::Ping(bytes.into()),
             Message::Pong(bytes) => Self::Pong(bytes.into()),
             Message::Close(close) => Self::Close(close.map(|(code, reason)| (code, reason.into()))),
-        }
+            Message::Fragment(_) => return None,
+        })
     }
 }
 
@@ -49,7 +51,7 @@ pub(super) fn hear_as<'a>(
     let mut heard = Vec::new();
     for piece in pieces {
         let fed = decoder.feed(&mut piece.to_vec(), &mut |message| {
-            heard.push(message.into());
+            heard.extend(Heard::of(message));
             ControlFlow::Continue(())
         });
         if fed.is_err() {

@@ -43,6 +43,7 @@ async fn metrics(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, uri: Uri,
     }
     let metrics = &desk.rooms.metrics;
     metrics.outbox_bytes.set(i64::try_from(desk.outboxes.used()).unwrap_or(i64::MAX));
+    metrics.unfinished_bytes.set(i64::try_from(desk.rooms.unfinished.used()).unwrap_or(i64::MAX));
     metrics.inbox_publications.set(i64::try_from(desk.interest.held()).unwrap_or(i64::MAX));
     metrics.ready.set(i64::from(health::Health::of(&desk).is_ready()));
     let mut page = Vec::new();

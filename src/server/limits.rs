@@ -47,6 +47,14 @@ pub(super) fn outbox_total(settings: &Settings) -> usize {
     }
 }
 
+/// The most that unfinished messages hold: as set, or a sixteenth of the memory limit. Two of the largest always fit.
+pub(super) fn inbound_total(settings: &Settings) -> usize {
+    match settings.inbound.total {
+        Auto::Value(chosen) => chosen.0,
+        Auto::Auto => (memory_limit() / 16).max(settings.largest_message().twice().0),
+    }
+}
+
 /// The number of shards: as set, or one per core that this process may use.
 pub(super) fn shards(settings: &Settings) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);

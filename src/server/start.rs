@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::outbox::{Terms, Total};
 use crate::protocol::{Json, Plain, Protocol, Sse};
 use crate::repeat::Repeats;
-use crate::session::{Rooms, Slots};
+use crate::session::{Rooms, Slots, Unfinished};
 use crate::settings::{Auto, Heartbeat, Live, OffOr, ProtocolChoice, Route, Settings};
 use crate::transport::gate::Gate;
 use crate::transport::house::{House, Threshold};
@@ -35,6 +35,8 @@ pub(super) async fn start(settings: Settings, descriptors: usize, metrics: Arc<M
     let replica = Replica::new(&limits::replica_name(&settings.replica.name));
     let max_connections = limits::max_connections(&settings, descriptors);
     let outboxes = Total::new(limits::outbox_total(&settings));
+    let unfinished = Unfinished::new(limits::inbound_total(&settings), settings.inbound.timeout);
+    metrics.limit("unfinished_bytes", unfinished.limit());
     show_limits(&metrics, &settings, descriptors, max_connections, &outboxes);
 
     let live = Live::new(settings);
@@ -51,11 +53,19 @@ pub(super) async fn start(settings: Settings, descriptors: usize, metrics: Arc<M
     };
     let hub = Hub::start(&parts, &tasks, &stop);
     let slots = Slots::new(max_connections);
-    let rooms = Arc::new(Rooms { hub, broker, live: live.clone(), replica, metrics: metrics.clone(), slots });
+    let rooms = Arc::new(Rooms {
+        hub,
+        broker,
+        live: live.clone(),
+        replica,
+        metrics: metrics.clone(),
+        slots,
+        unfinished: unfinished.clone(),
+    });
     let roster = Arc::new(Roster::default());
     let interval = Roster::interval(beats(&settings));
     let stall = settings.outbox.stall.value();
-    tasks.spawn(sweep(roster.clone(), interval, outboxes.clone(), stall, stop.clone()));
+    tasks.spawn(sweep(roster.clone(), interval, outboxes.clone(), stall, unfinished, stop.clone()));
     let gate = Gate::new(settings.handshake.in_flight, settings.handshake.per_second);
     let house = Arc::new(House {
         rooms: rooms.clone(),
@@ -133,7 +143,7 @@ fn beats(settings: &Settings) -> impl Iterator<Item = Duration> {
         OffOr::Value(every) => Some(every.min(heartbeat.timeout)),
         OffOr::Off => None,
     });
-    on.chain(settings.outbox.stall.value())
+    on.chain(settings.outbox.stall.value()).chain([settings.inbound.timeout])
 }
 
 fn show_limits(metrics: &Metrics, settings: &Settings, descriptors: usize, max_connections: usize, outboxes: &Total) {

@@ -6,6 +6,7 @@
 mod commands;
 mod greeting;
 mod limits;
+mod unfinished;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -18,14 +19,20 @@ use crate::event::Refusal;
 use crate::hub::{Hub, Member};
 use crate::identity::{ConnectionId, ConnectionNumber, Replica};
 use crate::metrics::{Inbound, Metrics};
+use crate::outbox::Outbox;
 use crate::settings::Live;
 use crate::topic::Topic;
 
 pub use greeting::{Greeting, Wish};
 use limits::Bucket;
+pub use unfinished::{Claim, Unfinished};
 
 /// How long a client that sent too much should stay away at least, in ms.
 const RATE_RETRY: u32 = 2000;
+
+/// A fragment of so many bytes is no message to the limit: the largest message holds only so many of them, and each
+/// pays for itself as much as a message cut by the network does. What honest clients cut a message into is larger.
+const FRAGMENT: usize = 512;
 
 /// What every session uses: handles, made once.
 pub struct Rooms {
@@ -41,6 +48,8 @@ pub struct Rooms {
     pub metrics: Arc<Metrics>,
     /// Room for connections.
     pub slots: Arc<Slots>,
+    /// Room for messages that are not all here yet.
+    pub unfinished: Arc<Unfinished>,
 }
 
 /// Room for connections: a bound, and the numbers they get.
@@ -126,6 +135,25 @@ impl Session {
                 Err(Close::RateLimited(retry_hint(RATE_RETRY)))
             }
         }
+    }
+
+    /// Counts a frame whose message goes on: as a message where it carries so little that frames would come for nothing.
+    ///
+    /// # Errors
+    /// It has sent too many.
+    pub fn count_fragment(&mut self, bytes: usize) -> Result<(), Close> {
+        if bytes < FRAGMENT { self.count_in() } else { Ok(()) }
+    }
+
+    /// What waits for its client.
+    #[must_use]
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        self.member.outbox()
+    }
+
+    /// Asks for room for a message that is not all here.
+    pub fn claim(&self) -> Box<Claim> {
+        Unfinished::claim(&self.rooms.unfinished, self.outbox(), clock::now_ms())
     }
 
     /// The largest message it may send, in bytes.

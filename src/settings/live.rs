@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arc_swap::{ArcSwap, Guard};
 
-use super::{Limits, Route, Settings, TopicRules};
+use super::{ByteSize, Limits, Route, Settings, TopicRules};
 
 /// The settings in force.
 pub struct Live {
@@ -61,6 +61,13 @@ impl Settings {
     #[must_use]
     pub fn limits_on<'a>(&'a self, route: &'a Route) -> &'a Limits {
         route.limits.as_ref().unwrap_or(&self.limits)
+    }
+
+    /// The largest message that a client may send on any route.
+    #[must_use]
+    pub fn largest_message(&self) -> ByteSize {
+        let on_routes = self.routes.iter().filter_map(|route| route.limits.as_ref());
+        on_routes.map(|limits| limits.message).fold(self.limits.message, ByteSize::max)
     }
 
     /// Whether a client of a route that offers permessage-deflate gets it.

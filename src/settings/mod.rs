@@ -29,6 +29,8 @@ pub struct Settings {
     pub handshake: Handshake,
     /// What one connection may do; a route may set its own.
     pub limits: Limits,
+    /// The bytes of clients' messages that are not all here yet.
+    pub inbound: Inbound,
     /// The bytes waiting for clients.
     pub outbox: Outbox,
     /// Signs of life; a route may set its own.
@@ -126,6 +128,15 @@ pub struct Limits {
     pub burst: u32,
     /// How many topics a client may listen to.
     pub topics: usize,
+}
+
+/// `[inbound]`
+#[derive(Debug, Clone, PartialEq)]
+pub struct Inbound {
+    /// The most that unfinished messages of all clients hold; `auto`: a sixteenth of the memory limit.
+    pub total: Auto<ByteSize>,
+    /// How long a message may take until all of it is here.
+    pub timeout: Duration,
 }
 
 /// `[outbox]`
@@ -266,6 +277,12 @@ impl Default for Handshake {
 impl Default for Limits {
     fn default() -> Self {
         Self { message: ByteSize::kib(64), messages_per_second: 50, burst: 300, topics: 200 }
+    }
+}
+
+impl Default for Inbound {
+    fn default() -> Self {
+        Self { total: Auto::Auto, timeout: Duration::from_secs(30) }
     }
 }
 

@@ -22,6 +22,16 @@ pub enum OffOr<T> {
     Value(T),
 }
 
+impl<T> Auto<T> {
+    /// What the operator chose, if anything.
+    pub fn value(self) -> Option<T> {
+        match self {
+            Self::Auto => None,
+            Self::Value(value) => Some(value),
+        }
+    }
+}
+
 impl<T> OffOr<T> {
     /// The value where it is on.
     pub fn value(self) -> Option<T> {
@@ -47,6 +57,12 @@ impl ByteSize {
     #[must_use]
     pub const fn mib(n: usize) -> Self {
         Self(n * 1024 * 1024)
+    }
+
+    /// Twice as many.
+    #[must_use]
+    pub const fn twice(self) -> Self {
+        Self(self.0.saturating_mul(2))
     }
 }
 

@@ -86,7 +86,7 @@ fn hear<'a>(
     let (mut decoder, mut all) = (Decoder::new(limit, extension), Vec::new());
     for piece in pieces {
         let fed = decoder.feed(&mut piece.to_vec(), &mut |message| {
-            all.push(sent(message));
+            all.extend(sent(message));
             ControlFlow::Continue(())
         });
         if fed.is_err() {
@@ -96,15 +96,17 @@ fn hear<'a>(
     (all, Ok(()))
 }
 
-fn sent(message: Message<'_>) -> Heard {
-    match message {
+/// A whole message; how one is cut is none of its meaning.
+fn sent(message: Message<'_>) -> Option<Heard> {
+    Some(match message {
         Message::Text(text) => (Opcode::Text, text.into()),
         Message::Binary(bytes) => (Opcode::Binary, bytes.into()),
         Message::Ping(bytes) => (Opcode::Ping, bytes.into()),
         Message::Pong(bytes) => (Opcode::Pong, bytes.into()),
         Message::Close(None) => (Opcode::Close, Vec::new()),
         Message::Close(Some((code, reason))) => (Opcode::Close, [&code.to_be_bytes(), reason.as_bytes()].concat()),
-    }
+        Message::Fragment(_) => return None,
+    })
 }
 
 /// Any bytes as a message of the JSON language, and as a payload it delivers: both are answered in valid JSON.

@@ -280,3 +280,43 @@ fn random_topics_paths_and_subprotocols_add_no_series_and_leave_no_topic() {
     });
     assert_eq!(names(&gateway), before);
 }
+
+#[test]
+fn fragments_are_no_way_around_the_limit_and_an_unfinished_message_ends() {
+    let config = "[limits]\nmessages_per_second = 1\nburst = 5\n[inbound]\ntimeout = \"1s\"\n";
+    let gateway = Gateway::with_toml(config, &[]).ready();
+    let mut flood = Client::json_open(&gateway);
+    // It is hung up on before all was said.
+    let _ = flood.raw().write_all(&[masked(0x01, b""), masked(0x00, b"").repeat(10_000)].concat());
+    assert_eq!(flood.rest().1, 4101, "empty continuations count");
+
+    let (mut slow, mut half) = (Client::json_open(&gateway), Client::json_open(&gateway));
+    slow.raw().write_all(&masked(0x01, &[b'x'; 60_000])).unwrap();
+    half.raw().write_all(&[0x81]).unwrap();
+    eventually("it is counted", || (gateway.metric("fanline_unfinished_bytes") > 60_000.0).then_some(()));
+    let (told, code, reason) = slow.rest();
+    assert_eq!((code, half.rest().1), (4104, 4104), "{told:?}");
+    assert!(reason.contains("retry_ms"), "{reason}");
+    eventually("nothing is held", || (gateway.metric("fanline_unfinished_bytes") as u64 == 0).then_some(()));
+    drop((slow, half));
+    eventually("both are counted", || (closed(&gateway, "unfinished") == 2).then_some(()));
+}
+
+#[test]
+fn unfinished_messages_of_all_clients_have_a_bound_and_the_oldest_makes_room() {
+    let gateway = Gateway::with_toml("[inbound]\ntotal = \"1MiB\"\n", &[]).ready();
+    let mut held: Vec<_> = (0..40).map(|_| Client::json_open(&gateway)).collect();
+    for client in &mut held {
+        // One that is hung up on meanwhile takes no more.
+        let _ = client.raw().write_all(&masked(0x01, &[b'x'; 60_000]));
+        assert!(gateway.metric("fanline_unfinished_bytes") <= 1_048_576.0);
+    }
+    eventually("those that waited longest are gone", || (closed(&gateway, "unfinished") >= 20).then_some(()));
+    assert_eq!(held[0].rest().1, 4104);
+    let mut honest = Client::json_open(&gateway);
+    let text = "x".repeat(40_000);
+    let ping = format!(r#"{{"type":"ping","id":1,"text":"{text}"}}"#);
+    let (first, rest) = ping.as_bytes().split_at(20_000);
+    honest.raw().write_all(&[masked(0x01, first), masked(0x80, rest)].concat()).unwrap();
+    assert_eq!(honest.until("pong")["id"], 1, "a message that does end gets its room");
+}

@@ -65,12 +65,18 @@ fn plain(text: &str) -> String {
 }
 
 /// Every close that this version may send, each once.
-fn all_closes() -> [(Close, &'static str); 15] {
+fn all_closes() -> [(Close, &'static str); 16] {
     // A new kind of close does not compile here until it has its place in the list below.
     let _ = |close: Close| match close {
         Close::Client(_) | Close::Protocol(_) | Close::NotUtf8 | Close::TooBig(_) | Close::Drain(_) => {}
         Close::Forbidden(_) | Close::BadRequest(_) | Close::Slow(_) | Close::RateLimited(_) => {}
-        Close::Overloaded(_) | Close::Shed(_) | Close::NoPong | Close::Gap | Close::MaxAge(_) | Close::Lost => {}
+        Close::Overloaded(_)
+        | Close::Unfinished(_)
+        | Close::Shed(_)
+        | Close::NoPong
+        | Close::Gap
+        | Close::MaxAge(_)
+        | Close::Lost => {}
     };
     [
         (Close::Client(1000), "the client closed; its own code is answered"),
@@ -82,8 +88,15 @@ fn all_closes() -> [(Close, &'static str); 15] {
         (Close::Forbidden("…".into()), "the route or the topic's rule does not allow it; the reason says what"),
         (Close::BadRequest("…".into()), "messages that make no sense here"),
         (Close::Slow(1500), "the client reads too slowly: its outbox was full, or it took nothing for `outbox.stall`"),
-        (Close::RateLimited(1500), "the client sent more than `limits.messages_per_second` and `limits.burst`"),
+        (
+            Close::RateLimited(1500),
+            "the client sent more messages, control frames or tiny fragments than `limits.messages_per_second` and `limits.burst`",
+        ),
         (Close::Overloaded(1500), "all outboxes together passed `outbox.total`, and this was the fullest"),
+        (
+            Close::Unfinished(1500),
+            "a message was not all here within `inbound.timeout`, or all such messages passed `inbound.total` and this was the oldest",
+        ),
         (Close::Shed(1500), "the operator sends some of this replica's clients to the others"),
         (Close::NoPong, "no sign of life within `heartbeat.timeout`"),
         (Close::Gap, "something was missed, and the route says `on_gap = \"close\"`"),

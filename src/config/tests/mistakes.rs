@@ -80,7 +80,7 @@ fn an_unknown_key_is_told_with_what_was_probably_meant() {
     }
     let all = "[public], [readiness], [redis], [replica], [[routes]] or [[topics]]";
     let sections = format!(
-        "unknown section [x-files]; there is [deflate], [drain], [handshake], [heartbeat], [internal], [limits], [log], [outbox], {all}"
+        "unknown section [x-files]; there is [deflate], [drain], [handshake], [heartbeat], [inbound], [internal], [limits], [log], [outbox], {all}"
     );
     assert_eq!(in_file("x-files", "a = 1"), format!("fanline.toml:1: {sections}"));
 }

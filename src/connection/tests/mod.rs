@@ -4,3 +4,4 @@ mod farewell;
 mod heartbeat;
 mod pump;
 mod stream;
+mod unfinished;

@@ -8,7 +8,8 @@ use futures_util::future::{BoxFuture, FutureExt};
 
 use crate::broker::{Broker, Health, Liveness, PublishError, Receipt};
 use crate::close::Close;
-use crate::connection::fake::{House, masked};
+use crate::connection::Connection;
+use crate::connection::fake::{House, Line, masked};
 use crate::frame::Opcode;
 use crate::publication::Header;
 use crate::settings::{Grant, OnMessage, Route, Settings, TopicRule, TopicRules};
@@ -62,6 +63,8 @@ async fn a_connections_task_stays_small() {
     let house = House::new(Settings::default());
     let visit = house.visit(usize::MAX, Bytes::new()).await;
     assert!(visit.size <= 192, "{} bytes", visit.size);
+    // What its task holds for it, beside the outbox.
+    assert!(size_of::<Connection<Line>>() <= 128, "{} bytes", size_of::<Connection<Line>>());
     visit.outbox.close(Close::Lost);
     house.close().await;
 }

@@ -70,7 +70,14 @@ async fn it_gets_a_comment_at_its_pace_and_its_silence_is_borne() {
     assert!(!pace.as_ref().unwrap().finds_the_dead(), "the kernel has to");
     let visit = listener(&house, pace).await;
     let stop = CancellationToken::new();
-    let beats = sweep(house.roster.clone(), Duration::from_millis(5), house.total.clone(), None, stop.clone());
+    let beats = sweep(
+        house.roster.clone(),
+        Duration::from_millis(5),
+        house.total.clone(),
+        None,
+        house.rooms.unfinished.clone(),
+        stop.clone(),
+    );
     let heard = async {
         while told(&visit).len() < 10 * comment.len() {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -7,10 +7,10 @@ from grafana_foundation_sdk.cog.encoder import JSONEncoder
 from grafana_foundation_sdk.models.dashboard import DashboardCursorSync, VariableOption, VariableRefresh, VariableSort
 
 from dashboard.look import CHOSEN, SOURCE
-from dashboard.panels_house import ADMISSION, DRAIN, PROCESS, REDIS, SLOW
+from dashboard.panels_house import ADMISSION, DRAIN, PROCESS, REDIS, SLOW, UNFINISHED
 from dashboard.panels_work import CONNECTIONS, FANOUT, FLEET, LOSS, OURS
 
-ROWS = [FLEET, CONNECTIONS, FANOUT, LOSS, REDIS, SLOW, DRAIN, ADMISSION, PROCESS]
+ROWS = [FLEET, CONNECTIONS, FANOUT, LOSS, REDIS, SLOW, UNFINISHED, DRAIN, ADMISSION, PROCESS]
 
 # What the SDK's type of an annotation does not have and Grafana reads there.
 MARKS = {

@@ -49,6 +49,18 @@ SLOW = Row("Slow consumers", [
     }, stack=True),
 ])
 
+UNFINISHED = Row("Unfinished messages", [
+    graph("Bytes held for messages that are not all here", "bytes", "Fragments and slow senders. Whole messages hold none.", {
+        "sum by (instance) (fanline_unfinished_bytes{@})": "{{instance}}",
+    }, stack=True),
+    graph("Share of inbound.total", "percentunit", "From 87 % on the message that waits longest makes room: its client is closed (4104).", {
+        share("fanline_unfinished_bytes{@}", "unfinished_bytes"): "{{instance}}",
+    }, at=(0.7, 1)),
+    graph("Closed for an unfinished message", "eps", "unfinished: a message took longer than inbound.timeout, or made room for others.", {
+        'sum by (instance) (rate(fanline_connections_closed_total{reason="unfinished", @}[$__rate_interval]))': "{{instance}}",
+    }, stack=True),
+])
+
 DRAIN = Row("Drain and shed", [
     graph("Replicas that drain", "short", "From SIGTERM on, through drain.delay. A rolling restart has one at a time.", {
         "sum by (instance) (fanline_draining{@})": "{{instance}}",
