@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::accept::Acceptor;
 use crate::config::{Loaded, Sources};
+use crate::connection::Roster;
 use crate::drain;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
@@ -53,6 +54,22 @@ pub struct Server {
     /// Ends everything else, when the last connection is gone.
     stop: CancellationToken,
     max_sockets: usize,
+}
+
+/// Who stops a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// Whoever runs it for clients: load balancers need a while to notice.
+    Supervisor,
+    /// Somebody at its terminal.
+    Terminal,
+}
+
+impl Stop {
+    /// How long clients still come in. A terminal does not wait for the load balancers of nobody.
+    fn delay(self, delay: Duration, roster: &Roster) -> Duration {
+        if self == Self::Terminal && roster.is_empty() { Duration::ZERO } else { delay }
+    }
 }
 
 /// Why a server does not start.
@@ -113,7 +130,7 @@ impl Server {
     }
 
     /// Serves until `shutdown` resolves, then drains: resolves when the house is empty.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+    pub async fn run(self, shutdown: impl Future<Output = Stop>) {
         let Self { public, internal, doors, house, desk, live, tasks, closing, stop, max_sockets } = self;
         let settings = live.get().clone();
         let metrics = house.rooms.metrics.clone();
@@ -135,12 +152,17 @@ impl Server {
         // The internal listener stays until the end: `/readyz` and `/metrics` tell how the drain goes.
         tasks.spawn(back.run(tasks.clone(), stop.clone()));
 
-        shutdown.await;
+        let asked = shutdown.await;
         desk.draining.store(true, Ordering::Relaxed);
         metrics.ready.set(0);
         metrics.draining.set(1);
-        info!(delay = ?settings.drain.delay, "shutting down: not ready any more, still accepting");
-        tokio::time::sleep(settings.drain.delay).await;
+        let delay = asked.delay(settings.drain.delay, &house.roster);
+        info!(
+            connections = house.roster.len(), ?delay, window = ?settings.drain.window,
+            "shutting down: not ready any more, and clients still come in for the delay, so that load balancers notice; \
+             then they are closed within the window. A second signal (Ctrl-C) ends at once"
+        );
+        tokio::time::sleep(delay).await;
         closing.cancel();
         drain::see_out(&house.roster, &settings.drain, &metrics).await;
         stop.cancel();

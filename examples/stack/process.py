@@ -41,11 +41,16 @@ class Process:
         """Notes how it is; answers whether that changed."""
         before = self.state
         if not self.is_there():
-            code = self.child.returncode
-            self.state = f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
+            self.state = self.end_of(self.child.returncode)
         elif self.state == "starting" and self.is_ready():
             self.state = "ready"
         return self.state != before
+
+    def end_of(self, code):
+        # HAProxy ends by the signal that it is sent, which is no accident then.
+        if self.was_asked and code == -signal.SIGTERM:
+            return "ended"
+        return f"killed by {signal.Signals(-code).name}" if code < 0 else f"ended with {code}"
 
     def said(self):
         """The end of what it has logged, not of what those before it have."""

@@ -9,10 +9,10 @@ use anyhow::Context;
 use fanline::config::{Loaded, Sources};
 use fanline::link;
 use fanline::metrics::Metrics;
-use fanline::server::{Reload, Server, StartError};
+use fanline::server::{Reload, Server, StartError, Stop};
 use fanline::settings::{self, Settings};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio_util::sync::CancellationToken;
+use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::logging::{self, Logs, Writer};
@@ -52,13 +52,13 @@ async fn run(server: Server, loaded: &Loaded, sources: &Sources, logs: &Logs) ->
     let signals = Signals::listen()?;
     let (public, internal) = (server.public_address()?, server.internal_address()?);
     let _said = announce(&loaded.settings, public, internal)?;
-    let shutdown = CancellationToken::new();
+    let (stop, stopped) = oneshot::channel();
     let (reload, vitals) = (server.reload(sources, loaded), server.vitals());
-    let serving = server.run(shutdown.clone().cancelled_owned());
+    let serving = server.run(async { stopped.await.unwrap_or(Stop::Supervisor) });
     notify::ready(&format!("public {public}, internal {internal}"));
     tokio::select! {
         () = serving => Ok(ExitCode::SUCCESS),
-        code = signals.obey(&shutdown, reload, logs, &loaded.settings.drain) => Ok(code),
+        code = signals.obey(stop, reload, logs, &loaded.settings.drain) => Ok(code),
         never = notify::watchdog(vitals) => match never {},
     }
 }
@@ -137,15 +137,16 @@ impl Signals {
     /// The first SIGTERM or SIGINT drains, the second ends at once; SIGHUP reloads.
     async fn obey(
         mut self,
-        shutdown: &CancellationToken,
+        stop: oneshot::Sender<Stop>,
         mut reload: Reload,
         logs: &Logs,
         drain: &settings::Drain,
     ) -> ExitCode {
+        let mut stop = Some(stop);
         loop {
-            tokio::select! {
+            let by = tokio::select! {
                 _ = self.hup.recv() => {
-                    if shutdown.is_cancelled() {
+                    if stop.is_none() {
                         info!("SIGHUP while draining: nothing is read again");
                         continue;
                     }
@@ -154,14 +155,15 @@ impl Signals {
                     notify::reloaded();
                     continue;
                 }
-                _ = self.term.recv() => {}
-                _ = self.int.recv() => {}
-            }
-            if shutdown.is_cancelled() {
+                _ = self.term.recv() => Stop::Supervisor,
+                _ = self.int.recv() => Stop::Terminal,
+            };
+            let Some(stop) = stop.take() else {
                 warn!("second signal: ending at once");
                 return ExitCode::FAILURE;
-            }
-            shutdown.cancel();
+            };
+            // Nobody hears it only where the server has ended by itself.
+            let _ = stop.send(by);
             notify::stopping(drain);
         }
     }

@@ -143,3 +143,26 @@ fn a_client_that_comes_in_as_the_door_closes_is_told_too_and_nobody_waits_for_th
         assert!(begin.elapsed() < Duration::from_secs(10), "round {round}: {:?}: {log}", begin.elapsed());
     }
 }
+
+/// At a terminal nobody waits for the load balancers of nobody; where somebody listens, or a supervisor asks, they are.
+#[test]
+fn ctrl_c_without_clients_ends_at_once_and_else_the_delay_holds_and_is_told() {
+    let idle = gateway("60s", "20s");
+    let begin = Instant::now();
+    idle.signal("INT");
+    let (status, log) = idle.ended();
+    assert!(status.success() && begin.elapsed() < Duration::from_secs(30), "{status}: {log}");
+
+    for (signal, clients) in [("INT", 1), ("TERM", 0)] {
+        let gateway = gateway("60s", "20s");
+        let clients: Vec<_> = (0..clients).map(|_| Client::open(&gateway.ws_url("/ws?topic=a"))).collect();
+        gateway.signal(signal);
+        eventually("it drains", || (gateway.readyz() == 503).then_some(()));
+        let late = Client::open(&gateway.ws_url("/ws?topic=a"));
+        gateway.signal(signal);
+        let (status, log) = gateway.ended();
+        assert_eq!(status.code(), Some(1), "a second signal ends at once: {log}");
+        assert!(log.contains("A second signal (Ctrl-C) ends at once"), "{log}");
+        drop((clients, late));
+    }
+}

@@ -11,7 +11,7 @@ use fanline::config::{self, Override, Sources};
 use fanline::frame;
 use fanline::metrics::Metrics;
 use fanline::protocol::Form;
-use fanline::server::{Server, raise_descriptors};
+use fanline::server::{Server, Stop, raise_descriptors};
 use tokio::runtime::Builder;
 use tokio::sync::oneshot;
 
@@ -77,7 +77,12 @@ impl Gateway {
         let server = runtime.block_on(Server::bind(settings, raise_descriptors(), metrics.clone()))?;
         let public = server.public_address()?;
         let (stop, stopped) = oneshot::channel();
-        let thread = thread::spawn(move || runtime.block_on(server.run(async move { drop(stopped.await) })));
+        let thread = thread::spawn(move || {
+            runtime.block_on(server.run(async move {
+                drop(stopped.await);
+                Stop::Supervisor
+            }));
+        });
         Ok(Self { public, metrics, witness: Client::connect(public, "all", 0)?, stop, thread })
     }
 
