@@ -94,6 +94,8 @@ pub enum Command {
     },
     /// A message in a protocol without commands; the route says what it means.
     Message(Payload),
+    /// Nothing, but something in the client's message is ignored, and it should know.
+    Warn(String),
     /// Is anybody there?
     Ping {
         /// Repeated in the answer.

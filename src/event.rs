@@ -68,6 +68,8 @@ pub enum Event<'a> {
     },
     /// A command was not carried out.
     Error(&'a Refusal),
+    /// Something in a command of the client is ignored.
+    Warning(&'a str),
     /// A plain client's message comes back, as its route says.
     Echo(&'a Payload),
     /// We hang up.

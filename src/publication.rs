@@ -188,6 +188,13 @@ impl Publication {
         self.header.as_ref()?.pos
     }
 
+    /// Takes its place away: what keeps no history has none, whatever a producer wrote.
+    pub fn displace(&mut self) {
+        if let Some(header) = &mut self.header {
+            (header.pos, header.prev) = (None, None);
+        }
+    }
+
     /// The place of the publication before it, and its own.
     #[must_use]
     pub fn step(&self) -> Option<(Position, Position)> {

@@ -1,6 +1,8 @@
 //! What a request to `POST /api/publish` asks for: JSON that names topics and a payload, or a raw body with
 //! `?topic=`.
 
+use std::collections::HashSet;
+
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -12,6 +14,7 @@ use serde_json::value::RawValue;
 use super::Desk;
 use super::body::unmarked;
 use super::problem::Problem;
+use crate::protocol::{MAX_DEPTH, is_shallow};
 use crate::publication::{Header, MAX_NAME};
 use crate::topic::Topic;
 use crate::transport::template::Query;
@@ -79,6 +82,11 @@ impl Order {
             _ => return Err(Problem::field(StatusCode::BAD_REQUEST, "topic", "give either topic or topics")),
         };
         let payload = match (form.data, form.text, form.b64) {
+            (Some(data), None, None) if !is_shallow(data.get()) => {
+                let detail =
+                    format!("data nests more than {MAX_DEPTH} arrays and objects: nest less, or give it as text");
+                return Err(Problem::field(StatusCode::BAD_REQUEST, "data", detail));
+            }
             (Some(data), None, None) => Bytes::from(data.get().to_owned()),
             (None, Some(text), None) => Bytes::from(text),
             (None, None, Some(b64)) => STANDARD
@@ -126,7 +134,9 @@ impl Order {
             Topic::parse_client(name)
                 .map_err(|why| Problem::field(StatusCode::BAD_REQUEST, "topic", format!("{name:?}: {why}")))
         };
-        let topics = names.iter().map(parse).collect::<Result<_, _>>()?;
+        let mut topics = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
+        let mut seen = HashSet::new();
+        topics.retain(|topic| seen.insert(topic.clone()));
         check_name("event", header.event.as_deref())?;
         check_name("key", header.key.as_deref())?;
         check_name("idempotency_key", header.id.as_deref())?;
@@ -201,6 +211,22 @@ mod tests {
         assert_eq!(json(r#"{"topic":"a","b64":"AP8="}"#).unwrap().payload, &b"\x00\xff"[..]);
         let order = json(r#"{"topic":"a","text":"","event":"e","key":"k","except":["r.1"]}"#).unwrap();
         assert_eq!((order.header.event.as_deref(), order.header.except.len()), (Some("e"), 1));
+    }
+
+    #[test]
+    fn a_topic_named_often_is_published_to_once() {
+        let names = |order: Order| order.topics.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(names(json(r#"{"topics":["b","a","b","a"],"text":"hi"}"#).unwrap()), ["b", "a"]);
+        assert_eq!(names(Order::from_query("topic=a&topic=a", Bytes::new()).unwrap()), ["a"]);
+    }
+
+    #[test]
+    fn data_that_nests_deeper_than_listeners_read_is_refused() {
+        let data = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+        assert!(json(&format!(r#"{{"topic":"a","data":{}}}"#, data(60))).is_ok());
+        let refused = json(&format!(r#"{{"topic":"a","data":{}}}"#, data(61))).unwrap_err();
+        assert!(refused.contains("more than 60 arrays and objects"), "{refused}");
+        assert!(json(&format!(r#"{{"topic":"a","text":"{}"}}"#, data(61))).is_ok(), "text is what it is");
     }
 
     #[test]

@@ -196,14 +196,18 @@ impl Interest {
 }
 
 impl Deliver for Interest {
-    fn deliver(&self, publication: Publication) {
+    fn deliver(&self, mut publication: Publication) {
         self.metrics.publications(Source::Broker).inc();
         let mut stripe = self.stripe(&publication.topic).lock();
         let Some(entry) = stripe.get_mut(&publication.topic) else { return };
         match &mut entry.past {
-            None => self.hand_out(entry.shards, &Arc::new(publication)),
+            None => {
+                publication.displace();
+                self.hand_out(entry.shards, &Arc::new(publication));
+            }
             Some(past) => {
                 if publication.step().is_none() {
+                    publication.displace();
                     past.has_strays = true;
                     self.stray(&publication.topic);
                 }

@@ -199,9 +199,12 @@ impl Shard {
             let key = self.names.get(&topic).copied();
             let places = self.members.entry(outbox.number()).or_insert_with(|| Vec::with_capacity(asked));
             if let Some(place) = key.and_then(|key| places.iter().find(|place| place.topic == key)) {
-                self.topics[place.topic].confirm_again(place.seat, &mut replies, answer);
+                match resume {
+                    None => self.topics[place.topic].confirm_again(place.seat, &mut replies, answer),
+                    Some(_) => refuse(&mut replies, answer, RefusalCode::BadMessage, already_here(&topic)),
+                }
             } else if places.len() >= limit {
-                refuse_topic(&mut replies, &topic, limit, answer);
+                refuse(&mut replies, answer, RefusalCode::TooManyTopics, too_many(&topic, limit));
             } else {
                 self.seat(&mut replies, topic, (resume, answer));
             }
@@ -370,11 +373,18 @@ fn compact(state: &mut TopicState, key: usize, members: &mut HashMap<ConnectionN
     });
 }
 
-fn refuse_topic(replies: &mut Replies<'_>, topic: &Topic, limit: usize, answer: &Answer) {
-    let message = format!("not subscribed to {topic}: a connection listens to at most {limit} topics here");
-    let refusal = Refusal { id: answer.id.clone(), code: RefusalCode::TooManyTopics, message };
-    replies.say(&Event::Error(&refusal));
+fn refuse(replies: &mut Replies<'_>, answer: &Answer, code: RefusalCode, message: String) {
+    replies.say(&Event::Error(&Refusal { id: answer.id.clone(), code, message }));
     if let Some(arrivals) = &answer.arrivals {
         arrivals.arrived();
     }
+}
+
+fn too_many(topic: &Topic, limit: usize) -> String {
+    format!("not subscribed to {topic}: a connection listens to at most {limit} topics here")
+}
+
+/// What is asked for would stand among what has been delivered since.
+fn already_here(topic: &Topic) -> String {
+    format!("you listen to {topic} already, so there is nothing to resume; unsubscribe first")
 }

@@ -6,7 +6,7 @@ mod sse;
 
 use bytes::{BufMut, BytesMut};
 
-pub use json::Json;
+pub use json::{Json, MAX_DEPTH, is_shallow};
 pub use plain::Plain;
 pub use sse::Sse;
 

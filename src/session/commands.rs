@@ -40,6 +40,10 @@ impl Session {
             }
             Ok(Command::History { topic, question, id }) => self.history(topic, question, id).await,
             Ok(Command::Message(payload)) => self.message(payload).await?,
+            Ok(Command::Warn(message)) => {
+                self.warn(&message);
+                return Ok(());
+            }
             Ok(Command::Ping { id }) => {
                 self.member.outbox().say(&Event::Pong { id: id.as_ref() });
                 Inbound::Accepted
@@ -193,6 +197,13 @@ impl Session {
 
     fn too_big(&self, topic: &Topic) -> Close {
         Close::TooBig(self.rooms.live.get().topics.rule(topic.as_str()).publication.0)
+    }
+
+    /// Says what is ignored, the first time: a program that writes it once writes it always.
+    fn warn(&mut self, message: &str) {
+        if !std::mem::replace(&mut self.warned, true) {
+            self.member.outbox().say(&Event::Warning(message));
+        }
     }
 
     fn refuse(&self, refusal: &Refusal) -> Inbound {

@@ -34,8 +34,15 @@ impl Greeting {
         let answer = Answer { arrivals: Some(arrivals.clone()), ..Answer::default() };
         member.subscribe(wish.topics.clone(), limit, answer).await;
         let topics = wish.topics.into_iter().map(|wanted| wanted.topic).collect();
-        let session =
-            Session { rooms: rooms.clone(), member, slot, route: wish.route, topics, bucket: Bucket::default() };
+        let session = Session {
+            rooms: rooms.clone(),
+            member,
+            slot,
+            route: wish.route,
+            topics,
+            bucket: Bucket::default(),
+            warned: false,
+        };
         Self { session, arrivals }
     }
 

@@ -100,6 +100,8 @@ pub struct Session {
     /// What the route made it listen to; where a plain client's messages go.
     topics: Box<[Topic]>,
     bucket: Bucket,
+    /// Whether it was told that something in its commands is ignored.
+    warned: bool,
 }
 
 impl Session {
@@ -112,7 +114,11 @@ impl Session {
         self.count_in()?;
         let understood = self.member.outbox().protocol().commands(message, asked);
         // Several commands in one message count as several, and those above the limit are not carried out.
-        for admitted in before + 1..asked.len() {
+        let mut is_paid = true;
+        for admitted in before..asked.len() {
+            if matches!(asked[admitted], Ok(Command::Warn(_))) || std::mem::take(&mut is_paid) {
+                continue;
+            }
             if let Err(close) = self.count_in() {
                 asked.truncate(admitted);
                 return Err(close);

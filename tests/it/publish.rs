@@ -36,6 +36,50 @@ include_sender = true
 query_topics = "topic"
 "#;
 
+#[test]
+fn what_is_ignored_in_a_command_is_named_once_and_counts_for_nothing() {
+    let gateway = Gateway::with_toml("[limits]\nmessages_per_second = 1\nburst = 6\n", &[]).ready();
+    let mut client = Client::json_open(&gateway);
+    client.say(&json!({"type": "subscribe", "topic": "a", "lats": 5, "id": 1}));
+    let warning = client.told();
+    assert_eq!(warning["type"], "warning");
+    assert!(warning["message"].as_str().unwrap().starts_with("\"lats\" means nothing"), "{warning}");
+    assert_eq!((client.told()["type"].clone(), client.told_so_far().len()), ("subscribed".into(), 0));
+    client.say(&json!({"type": "subscribe", "topic": "b", "lats": 5, "id": 2}));
+    client.say(&json!({"type": "ping", "x": 1, "id": 3}));
+    client.say(&json!({"type": "subscribe", "topic": "a", "last": 1, "id": 4}));
+    let mut told: Vec<_> = (0..3).map(|_| client.told()).collect();
+    // A pong does not wait for the topics.
+    told.sort_by_key(|told| told["id"].as_u64());
+    assert_eq!(told.iter().map(|told| told["id"].as_u64()).collect::<Vec<_>>(), [Some(2), Some(3), Some(4)]);
+    assert_eq!(told[2]["code"], "bad_message", "it listens already: {}", told[2]);
+}
+
+#[test]
+fn data_nests_only_as_deep_as_listeners_read_and_deeper_text_comes_as_text() {
+    let gateway = Gateway::with_toml(OPEN, &[]).ready();
+    let (mut client, mut listener) = (Client::json_open(&gateway), Client::json(&gateway, &["t"]));
+    let deep = |depth: usize| "[".repeat(depth) + &"]".repeat(depth);
+    let publish = |data: &str| format!(r#"{{"type":"publish","topic":"t","data":{data},"id":1}}"#);
+    client.send(publish(&deep(32_000 / 2)).into());
+    assert_eq!(client.told()["code"], "bad_message");
+    assert_eq!(gateway.post("/api/publish", &format!(r#"{{"topic":"t","data":{}}}"#, deep(61))).status, 400);
+    client.send(publish(&deep(60)).into());
+    assert_eq!(client.told()["type"], "published");
+    assert!(listener.told()["data"].is_array());
+    gateway.publish("t", &deep(20_000));
+    assert_eq!(listener.told()["text"], deep(20_000), "what a producer publishes raw is its own");
+}
+
+#[test]
+fn a_topic_named_twice_is_published_to_once() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let mut listener = Client::json(&gateway, &["t"]);
+    assert_eq!(gateway.post("/api/publish", r#"{"topics":["t","t"],"text":"once"}"#).status, 200);
+    gateway.publish("t", "next");
+    assert_eq!([listener.told(), listener.told()].map(|told| told["text"].clone()), ["once", "next"]);
+}
+
 fn post(gateway: &Gateway, head: &str, path: &str, body: &[u8]) -> Answer {
     let mut request =
         format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{head}Content-Length: {}\r\n\r\n", body.len()).into_bytes();

@@ -72,6 +72,7 @@ pub fn events() -> String {
         | Event::Gap(_)
         | Event::Live { .. }
         | Event::Error(_)
+        | Event::Warning(_)
         | Event::Echo(_)
         | Event::Goodbye(_) => {}
         Event::Pong { .. } => {}
@@ -108,6 +109,9 @@ pub fn events() -> String {
             more: false,
         }),
         said(&Event::Error(&refusal)),
+        said(&Event::Warning(
+            "\"lats\" means nothing in a command of type \"subscribe\" and is ignored; it has topic, topics, since, last, id",
+        )),
         said(&Event::Live { topics: std::slice::from_ref(&room), live: false }),
         said(&Event::Gap(&gap())),
         said(&Event::Unsubscribed { topic: &room, id: None }),

@@ -1,6 +1,8 @@
 //! Who gets what, in which order, in how many writes.
 
 use super::*;
+use crate::command::Resume;
+use crate::position::Position;
 
 #[test]
 fn a_subscription_is_answered_before_its_first_message_and_ends_with_its_last() {
@@ -18,6 +20,43 @@ fn a_subscription_is_answered_before_its_first_message_and_ends_with_its_last() 
     assert_eq!(client.told(), ["subscribed:true", "m1", "unsubscribed"]);
     house.leave(&client);
     house.assert_empty();
+}
+
+#[test]
+fn who_listens_already_cannot_resume_and_is_told_in_its_place() {
+    let mut house = House::new(true);
+    let client = house.json(1);
+    house.subscribe(&client, &["t"]);
+    house.publish("t", "m1");
+    house.settle();
+    for resume in [Resume::Last(5), Resume::Since(0)] {
+        let topics = vec![Wanted { topic: topic("t"), resume: Some(resume) }];
+        let answer = Answer { id: Some(MessageId("7".into())), ..Answer::default() };
+        house.shard.obey(Order::Subscribe { outbox: client.outbox.clone(), topics, limit: 3, answer });
+    }
+    house.ask(&client, &["t"], Some("8"));
+    house.publish("t", "m2");
+    house.settle();
+    let told = ["subscribed:true", "m1", "error:bad_message#7", "error:bad_message#7", "subscribed:true#8", "m2"];
+    assert_eq!(client.told(), told);
+    let refused = client.pipe.wire().frames()[2].json()["message"].as_str().unwrap().to_owned();
+    assert!(refused.contains("unsubscribe first"), "{refused}");
+    house.leave(&client);
+    house.assert_empty();
+}
+
+#[test]
+fn a_position_that_a_producer_writes_where_no_history_is_kept_is_not_shown() {
+    let mut house = House::new(true);
+    let client = house.json(1);
+    house.subscribe(&client, &["t"]);
+    let place = Some(Position { ms: 9, number: 9 });
+    let header = Header { pos: place, prev: place, event: Some("e".into()), ..Header::default() };
+    let publication = Publication::new(topic("t"), Some(Box::new(header)), Bytes::from_static(b"hi"), Instant::now());
+    house.interest.deliver(publication);
+    house.settle();
+    let told = client.pipe.wire().frames()[1].json();
+    assert_eq!((&told["event"], &told["position"]), (&"e".into(), &serde_json::Value::Null));
 }
 
 #[test]

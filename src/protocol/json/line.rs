@@ -1,5 +1,8 @@
 //! One object of a client, its members still JSON text, and the words for what is wrong with one.
 
+use std::fmt;
+
+use serde::de::{Error, IgnoredAny, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
@@ -14,40 +17,121 @@ const MAX_ID: usize = 64;
 /// How much of what was found is repeated, in characters.
 const MAX_QUOTE: usize = 40;
 
-/// The members that have a meaning; others are ignored. `null` is as good as absent, but for `data`.
-#[derive(Deserialize)]
+/// The members that have a meaning. `null` is as good as absent, but for `data`.
+#[derive(Debug, Default)]
 pub(super) struct Line<'a> {
-    #[serde(borrow, rename = "type")]
     pub(super) kind: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) id: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) topic: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) topics: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) since: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) last: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) before: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) limit: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "even_null")]
     pub(super) data: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) text: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) b64: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) event: Option<&'a RawValue>,
-    #[serde(borrow)]
     pub(super) key: Option<&'a RawValue>,
+    /// The first member that has none.
+    other: Option<String>,
 }
 
-/// `null` is a value like others where it is data.
-fn even_null<'de: 'a, 'a, D: Deserializer<'de>>(data: D) -> Result<Option<&'a RawValue>, D::Error> {
-    <&RawValue>::deserialize(data).map(Some)
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Name {
+    Type,
+    Id,
+    Topic,
+    Topics,
+    Since,
+    Last,
+    Before,
+    Limit,
+    Data,
+    Text,
+    B64,
+    Event,
+    Key,
+    Other(String),
+}
+
+impl<'a> Line<'a> {
+    /// The first member, with its name in quotes, that is none of these nor `type` nor `id`.
+    pub(super) fn stranger(&self, members: &[&str]) -> Option<String> {
+        let here = [
+            ("topic", self.topic),
+            ("topics", self.topics),
+            ("since", self.since),
+            ("last", self.last),
+            ("before", self.before),
+            ("limit", self.limit),
+            ("data", self.data),
+            ("text", self.text),
+            ("b64", self.b64),
+            ("event", self.event),
+            ("key", self.key),
+        ];
+        let misplaced = here.iter().find(|(name, found)| found.is_some() && !members.contains(name));
+        let name = self.other.as_deref().or_else(|| misplaced.map(|(name, _)| *name));
+        name.map(|name| quote(&format!("{name:?}")))
+    }
+
+    /// The name and place of a member; none for one without a meaning, which is noted.
+    fn place(&mut self, name: Name) -> Option<(&'static str, &mut Option<&'a RawValue>)> {
+        Some(match name {
+            Name::Type => ("type", &mut self.kind),
+            Name::Id => ("id", &mut self.id),
+            Name::Topic => ("topic", &mut self.topic),
+            Name::Topics => ("topics", &mut self.topics),
+            Name::Since => ("since", &mut self.since),
+            Name::Last => ("last", &mut self.last),
+            Name::Before => ("before", &mut self.before),
+            Name::Limit => ("limit", &mut self.limit),
+            Name::Data => ("data", &mut self.data),
+            Name::Text => ("text", &mut self.text),
+            Name::B64 => ("b64", &mut self.b64),
+            Name::Event => ("event", &mut self.event),
+            Name::Key => ("key", &mut self.key),
+            Name::Other(name) => {
+                self.other.get_or_insert(name);
+                return None;
+            }
+        })
+    }
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Line<'a> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        from.deserialize_map(Members)
+    }
+}
+
+/// Reads an object into a [`Line`].
+struct Members;
+
+impl<'de> Visitor<'de> for Members {
+    type Value = Line<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Line<'de>, A::Error> {
+        let mut line = Line::default();
+        while let Some(name) = map.next_key::<Name>()? {
+            let is_data = matches!(name, Name::Data);
+            match line.place(name) {
+                None => drop(map.next_value::<IgnoredAny>()?),
+                Some((name, Some(_))) => return Err(A::Error::duplicate_field(name)),
+                Some((_, place)) => {
+                    let value = map.next_value::<&RawValue>()?;
+                    *place = Some(value).filter(|value| is_data || value.get() != "null");
+                }
+            }
+        }
+        Ok(line)
+    }
 }
 
 /// What is wrong with a line, before it is known which command that is.
@@ -88,8 +172,13 @@ impl Fault {
 
 /// A member that must be a string.
 pub(super) fn string(member: &str, raw: &RawValue) -> Result<String, Fault> {
-    serde_json::from_str(raw.get())
-        .map_err(|_| Fault::message(format!("{member} is {}; write a string", quote(raw.get()))))
+    serde_json::from_str(raw.get()).map_err(|error| match raw.get().starts_with('"') {
+        // It is one by its form: what can be wrong with it is an escape.
+        true => Fault::message(format!(
+            "{member} holds half of a surrogate pair, which is no character ({error}); write both halves, as in \"\\ud83d\\ude00\", or the character itself"
+        )),
+        false => Fault::message(format!("{member} is {}; write a string", quote(raw.get()))),
+    })
 }
 
 /// A member that must be the name of a topic for clients.

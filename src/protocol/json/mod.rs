@@ -1,5 +1,6 @@
 //! One JSON object a frame, both ways; its bytes are a contract.
 
+mod depth;
 mod line;
 mod read;
 mod write;
@@ -12,6 +13,7 @@ use crate::command::{Command, Payload};
 use crate::event::{Event, Refusal};
 use crate::publication::Publication;
 
+pub use depth::{MAX_DEPTH, is_shallow};
 pub(super) use write::event as write_event;
 pub(super) use write::object as write_object;
 

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::line::{self, Fault, Line};
+use super::{MAX_DEPTH, is_shallow};
 use crate::close::Close;
 use crate::command::{Command, From, MOST_TOLD, MessageId, Question, Resume, Wanted};
 use crate::event::Refusal;
@@ -22,6 +23,13 @@ const EXAMPLE: &str = r#"write one object a line, such as {"type":"subscribe","t
 
 /// What this version understands.
 const TYPES: &str = "subscribe, unsubscribe, publish, history, ping";
+
+/// What each command may have beside `type` and `id`.
+const SUBSCRIBE: &[&str] = &["topic", "topics", "since", "last"];
+const UNSUBSCRIBE: &[&str] = &["topic", "topics"];
+const PUBLISH: &[&str] = &["topic", "data", "text", "b64", "event", "key"];
+const HISTORY: &[&str] = &["topic", "since", "before", "limit"];
+const PING: &[&str] = &[];
 
 /// Appends what each line of `message` asks for, or why it is refused. An object alone may span lines.
 ///
@@ -90,18 +98,26 @@ fn command(
     commands: &mut Vec<Result<Command, Refusal>>,
 ) -> Result<(), Fault> {
     let kind = line.kind.ok_or_else(|| Fault::message(format!("the object has no \"type\"; write one of {TYPES}")))?;
-    match line::string("\"type\"", kind)?.as_str() {
-        "subscribe" => commands.push(Ok(Command::Subscribe { topics: subscribe(line)?, id })),
-        "unsubscribe" => commands.push(Ok(Command::Unsubscribe { topics: listed(line)?, id })),
-        "publish" => commands.push(Ok(publish(line, id, message)?)),
-        "ping" => commands.push(Ok(Command::Ping { id })),
-        "history" => commands.push(Ok(history(line, id)?)),
+    let (command, members) = match line::string("\"type\"", kind)?.as_str() {
+        "subscribe" => (Command::Subscribe { topics: subscribe(line)?, id }, SUBSCRIBE),
+        "unsubscribe" => (Command::Unsubscribe { topics: listed(line)?, id }, UNSUBSCRIBE),
+        "publish" => (publish(line, id, message)?, PUBLISH),
+        "ping" => (Command::Ping { id }, PING),
+        "history" => (history(line, id)?, HISTORY),
         later @ ("presence" | "auth" | "send") => {
             return Err(Fault::kind(format!("this version does not have \"type\":{later:?}; it has {TYPES}")));
         }
         _ => return Err(Fault::kind(format!("\"type\" is {}; write one of {TYPES}", line::quote(kind.get())))),
-    }
+    };
+    commands.extend(line.stranger(members).map(|name| Ok(Command::Warn(ignored(&name, kind.get(), members)))));
+    commands.push(Ok(command));
     Ok(())
+}
+
+/// What a newer client may mean and an older replica does not know is no reason to refuse the rest.
+fn ignored(name: &str, kind: &str, members: &[&str]) -> String {
+    let members = members.iter().fold(String::new(), |all, member| all + member + ", ");
+    format!("{name} means nothing in a command of type {kind} and is ignored; it has {members}id")
 }
 
 fn subscribe(line: &Line<'_>) -> Result<Vec<Wanted>, Fault> {
@@ -212,6 +228,9 @@ fn part(message: &Bytes, part: &str) -> Bytes {
 /// What subscribers receive: `data` byte for byte as it stands in `message`.
 fn payload(line: &Line<'_>, message: &Bytes) -> Result<Bytes, Fault> {
     match (line.data, line.text, line.b64) {
+        (Some(data), None, None) if !is_shallow(data.get()) => Err(Fault::message(format!(
+            "\"data\" nests more than {MAX_DEPTH} arrays and objects, which not every listener can read; nest less, or write it as \"text\""
+        ))),
         (Some(data), None, None) => Ok(part(message, data.get())),
         (None, Some(text), None) => Ok(line::string("\"text\"", text)?.into()),
         (None, None, Some(b64)) => match STANDARD.decode(line::string("\"b64\"", b64)?) {

@@ -8,6 +8,7 @@ use bytes::{BufMut, BytesMut};
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
+use super::is_shallow;
 use crate::close::{Close, Retry};
 use crate::command::MessageId;
 use crate::event::{Event, Gap, Refusal};
@@ -63,6 +64,7 @@ pub(in super::super) fn object(event: &Event<'_>, wire: &mut BytesMut) {
         Event::Gap(told) => gap(told, wire),
         Event::Live { topics, live } => Object::begin("live", wire).topics(topics).flag("live", live).end(),
         Event::Error(refusal) => error(refusal, wire),
+        Event::Warning(message) => Object::begin("warning", wire).text("message", message).end(),
         Event::Goodbye(close) => goodbye(close, wire),
         Event::Echo(_) => {}
         Event::Pong { id } => Object::begin("pong", wire).id(id).end(),
@@ -214,10 +216,10 @@ impl<'w> Object<'w> {
         object
     }
 
-    /// JSON as it is, other text as a string, other bytes in base64. An empty payload is empty text.
+    /// JSON as it is unless it nests so deep that parsers die of it, other text as a string, other bytes in base64. An empty payload is empty text.
     fn payload(self, payload: &[u8]) -> Self {
         match std::str::from_utf8(payload) {
-            Ok(text) if is_json(text) => self.raw("data", payload),
+            Ok(text) if is_json(text) && is_shallow(text) => self.raw("data", payload),
             Ok(text) => self.text("text", text),
             Err(_) => self.base64(payload),
         }

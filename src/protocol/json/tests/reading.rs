@@ -71,7 +71,7 @@ fn topics_are_named_alone_in_a_list_or_each_with_where_to_resume() {
             &[subscribe(&["a"], Some(Resume::Since(1_700_000_000_000)), None)],
         ),
         (r#"{"type":"subscribe","topics":["a"],"last":10}"#, &[subscribe(&["a"], Some(Resume::Last(10)), None)]),
-        (r#"{"type":"subscribe","topic":"a","since":null,"token":"t"}"#, &[subscribe(&["a"], None, None)]),
+        (r#"{"type":"subscribe","topic":"a","since":null,"last":null}"#, &[subscribe(&["a"], None, None)]),
         (r#"{"type":"subscribe","id":2,"topics":{"a":null,"b":"1-0","c":5,"d":null}}"#, &[each]),
         (r#"{"type":"unsubscribe","topic":"a"}"#, &[Command::Unsubscribe { topics: topics(&["a"]), id: None }]),
         (
@@ -121,9 +121,42 @@ fn a_page_of_a_history_lies_behind_or_before_a_position_or_at_the_end() {
 }
 
 #[test]
-fn a_ping_keeps_its_id_and_members_of_a_newer_client_are_ignored() {
-    assert_eq!(read(r#"{"type":"ping","id":"\u00e4","x":[{}]}"#), [Ok(Command::Ping { id: id(r#""\u00e4""#) })]);
+fn a_ping_keeps_its_id_and_members_of_a_newer_client_are_ignored_with_a_word() {
+    let asked = read(r#"{"type":"ping","id":"\u00e4","x":[{}]}"#);
+    assert!(matches!(asked[0], Ok(Command::Warn(_))));
+    assert_eq!(asked[1..], [Ok(Command::Ping { id: id(r#""\u00e4""#) })]);
     assert_eq!(read(r#" {"type":"ping"} "#), [Ok(Command::Ping { id: None })]);
+}
+
+#[test]
+fn what_means_nothing_is_named_with_what_there_is() {
+    let warnings: [(&str, &str); 6] = [
+        (
+            r#"{"type":"subscribe","topic":"a","lats":5}"#,
+            "\"lats\" means nothing in a command of type \"subscribe\" and is ignored; it has topic, topics, since, last, id",
+        ),
+        (
+            r#"{"type":"publish","topic":"a","data":1,"topics":["b"]}"#,
+            "\"topics\" means nothing in a command of type \"publish\"",
+        ),
+        (
+            r#"{"type":"history","topic":"a","last":5}"#,
+            "\"last\" means nothing in a command of type \"history\" and is ignored; it has topic, since, before, limit, id",
+        ),
+        (r#"{"type":"unsubscribe","topic":"a","since":5}"#, "\"since\" means nothing"),
+        (
+            r#"{"type":"ping","data":null}"#,
+            "\"data\" means nothing in a command of type \"ping\" and is ignored; it has id",
+        ),
+        (r#"{"n\n":1,"m":2,"type":"ping"}"#, "\"n\\n\" means nothing"),
+    ];
+    for (text, warning) in warnings {
+        let asked = read(text);
+        let [Ok(Command::Warn(found)), Ok(_)] = &asked[..] else { panic!("{text} is understood as {asked:?}") };
+        assert!(found.starts_with(warning), "{text}: {found}");
+    }
+    assert!(matches!(&read(r#"{"type":"ping","last":null}"#)[..], [Ok(Command::Ping { .. })]), "null is absent");
+    assert!(read(r#"{"type":"x","lats":5}"#)[0].is_err(), "what is refused is refused");
 }
 
 #[test]
@@ -162,7 +195,7 @@ const U: RefusalCode = RefusalCode::UnknownType;
 
 #[test]
 fn a_refusal_says_what_was_found_where_and_what_to_write() {
-    let told: [(&str, RefusalCode, &str); 44] = [
+    let told: [(&str, RefusalCode, &str); 46] = [
         ("", M, "an empty message; write one object a line, such as {\"type\":\"subscribe\",\"topic\":\"room:42\"}"),
         ("[\"ping\"]", M, "found [\"ping\"] where an object should begin; write one object a line"),
         ("{\"type\":\"ping\"", M, "no JSON object: EOF while parsing an object at line 1 column 14; write"),
@@ -215,6 +248,16 @@ fn a_refusal_says_what_was_found_where_and_what_to_write() {
             "more than one of \"data\", \"text\" and \"b64\";",
         ),
         (r#"{"type":"publish","topic":"a","text":1}"#, M, "\"text\" is 1; write a string"),
+        (
+            r#"{"type":"publish","topic":"a","text":"\ud800!"}"#,
+            M,
+            "\"text\" holds half of a surrogate pair, which is no character (",
+        ),
+        (
+            r#"{"type":"subscribe","topics":["\udc00"]}"#,
+            M,
+            "\"topics\"[0] holds half of a surrogate pair, which is no character (",
+        ),
         (r#"{"type":"publish","topic":"a","b64":"/wA"}"#, M, "\"b64\" is no standard base64 with padding: "),
         (r#"{"type":"publish","topic":"a","data":1,"event":2}"#, M, "\"event\" is 2; write a string"),
         (r#"{"type":"publish","topic":"a","data":1,"key":[]}"#, M, "\"key\" is []; write a string"),
@@ -260,10 +303,14 @@ fn a_binary_message_is_refused() {
 }
 
 #[test]
-fn json_that_nests_deeply_takes_no_stack() {
+fn json_that_nests_deeply_takes_no_stack_and_is_refused() {
     let deep = "[".repeat(200_000) + &"]".repeat(200_000);
-    let asked = read(&format!(r#"{{"type":"publish","topic":"a","data":{deep}}}"#));
-    assert!(matches!(&asked[..], [Ok(Command::Publish { payload, .. })] if payload == deep.as_bytes()));
+    let publish = |data: &str| format!(r#"{{"type":"publish","topic":"a","data":{data}}}"#);
+    let refused = refusal(&publish(&deep));
+    assert_eq!(refused.code, M);
+    assert!(refused.message.starts_with("\"data\" nests more than 60 arrays and objects"), "{refused:?}");
+    let most = "[".repeat(60) + &"]".repeat(60);
+    assert!(matches!(&read(&publish(&most))[..], [Ok(Command::Publish { payload, .. })] if payload == most.as_bytes()));
     for member in ["type", "id", "topic", "topics", "since", "text", "unknown"] {
         for value in [deep.as_str(), &deep[..200_000], &"{\"a\":".repeat(200_000)] {
             assert!(read(&format!(r#"{{"{member}":{value}}}"#))[0].is_err());

@@ -70,7 +70,8 @@ fn the_bytes_of_every_event_are_a_contract() {
     let nameless = Refusal { id: None, code: RefusalCode::BadMessage, message: "?".into() };
     let topics = [room.clone(), topic("all")];
     let gap = Gap { topics: topics.to_vec(), reason: GapReason::TooLarge, since: 1, until: 2, spread_ms: 3 };
-    let contract: [(Event<'_>, &str); 19] = [
+    let contract: [(Event<'_>, &str); 20] = [
+        (Event::Warning("\"x\" means nothing"), r#"{"type":"warning","message":"\"x\" means nothing"}"#),
         (
             Event::Welcome { connection: &connection, heartbeat_ms: 25_000 },
             concat!(
@@ -153,10 +154,12 @@ fn the_bytes_of_a_message_are_a_contract() {
 }
 
 #[test]
-fn json_that_nests_deeply_takes_no_stack() {
+fn json_that_nests_deeply_takes_no_stack_and_goes_out_as_text() {
     let deep = "[".repeat(200_000) + &"]".repeat(200_000);
     let message = published(deep.as_bytes(), None);
-    assert!(message.contains(&format!("\"data\":{deep}")));
+    assert!(message.contains(&format!("\"text\":\"{deep}\"")));
+    let most = "[".repeat(60) + &"]".repeat(60);
+    assert!(published(most.as_bytes(), None).contains(&format!("\"data\":{most}")));
     assert!(published("[".repeat(200_000).as_bytes(), None).contains("\"text\""));
 }
 
