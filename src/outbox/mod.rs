@@ -13,7 +13,9 @@ mod heard;
 mod journal;
 mod overflow;
 mod prefetch;
+mod row;
 mod run;
+mod spare;
 mod sync;
 mod total;
 

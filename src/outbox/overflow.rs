@@ -4,14 +4,17 @@
 //! A drop is told by one gap per topic, where the first dropped entry stood. One is enough however many
 //! follow: it has not left yet, so whoever reads it and looks up what was missed looks later than all
 //! the drops it stands for.
-
-use std::collections::{HashSet, VecDeque};
+//!
+//! An arrival costs the same however much waits: it would else be paid for by all whose turn comes after it. What is
+//! dropped is found by the rule's [`Spare`], and gaps by their topics.
 
 use bytes::BytesMut;
 
 use super::Terms;
 use super::backlog::{Backlog, Entry, Kind};
+use super::row::Place;
 use super::run::Origin;
+use super::spare::Spare;
 use crate::clock;
 use crate::close::{Close, retry_hint};
 use crate::event::{Event, Gap, GapReason};
@@ -22,13 +25,20 @@ use crate::settings::{OnFull, RuleIndex};
 /// How long a client that was too slow should stay away at least, in ms.
 const SLOW_RETRY: u32 = 1000;
 
+/// Whether a client hears of what is dropped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Word {
+    Silent,
+    Told,
+}
+
 impl Backlog {
     /// Takes an entry, making room by its rule where there is none. Answers whether it was taken.
     ///
     /// # Errors
     /// The client must be closed.
     pub(super) fn admit(&mut self, entry: Entry, terms: &Terms) -> Result<bool, Close> {
-        let Kind::Publication { rule, on_full, .. } = entry.kind else {
+        let Kind::Publication { rule, on_full, ref origin } = entry.kind else {
             self.push(entry);
             return Ok(true);
         };
@@ -38,7 +48,7 @@ impl Backlog {
         }
         match on_full {
             OnFull::Disconnect => Err(slow()),
-            OnFull::DropNewest => self.dropped(self.entries.len(), &entry, terms).map(|()| false),
+            OnFull::DropNewest => self.drop_newest(origin, terms).map(|()| false),
             OnFull::DropOldest => self.drop_oldest(entry, rule, terms),
             OnFull::Conflate => self.conflate(entry, rule, terms),
         }
@@ -50,12 +60,19 @@ impl Backlog {
         fits || self.is_empty()
     }
 
+    fn drop_newest(&mut self, arriving: &Origin, terms: &Terms) -> Result<(), Close> {
+        if self.count_drops(1, terms)? == Word::Told && !self.gaps.contains_key(&arriving.topic) {
+            terms.metrics.gaps(GapReason::Slow).inc();
+            self.stand_gap(None, arriving, terms);
+        }
+        Ok(())
+    }
+
     fn drop_oldest(&mut self, entry: Entry, rule: RuleIndex, terms: &Terms) -> Result<bool, Close> {
         while !self.has_room(&entry, terms) {
-            let place = self.entries.iter().position(|entry| entry.is_under(rule)).ok_or_else(slow)?;
-            if let Some(oldest) = self.remove(place) {
-                self.dropped(place, &oldest, terms)?;
-            }
+            let oldest = self.spare(rule, Spare::oldest).first().ok_or_else(slow)?;
+            let word = self.count_drops(1, terms)?;
+            self.drop_at(oldest, word, terms);
         }
         self.push(entry);
         Ok(true)
@@ -64,7 +81,10 @@ impl Backlog {
     /// Keeps the newest per topic and key of all entries under the rule, the arriving one being the newest.
     fn conflate(&mut self, entry: Entry, rule: RuleIndex, terms: &Terms) -> Result<bool, Close> {
         let superseded = self.superseded(&entry, rule);
-        self.drop_all(&superseded, terms)?;
+        if !superseded.is_empty() {
+            let word = self.count_drops(superseded.len(), terms)?;
+            superseded.into_iter().for_each(|place| self.drop_at(place, word, terms));
+        }
         match self.has_room_beside_gaps(&entry, terms) {
             true => {
                 self.push(entry);
@@ -77,112 +97,69 @@ impl Backlog {
     /// As [`Backlog::has_room`], but a gap does not count: else it would take the room of the one entry that was
     /// dropped for the newer one's sake. They are as many as topics at most.
     fn has_room_beside_gaps(&self, entry: &Entry, terms: &Terms) -> bool {
-        let gaps = self.entries.iter().filter(|entry| matches!(entry.kind, Kind::Gap(_)));
-        let gap_bytes: usize = gaps.map(Entry::cost).sum();
-        let fits = self.bytes() - gap_bytes + entry.cost() <= terms.bytes;
-        fits && self.entries.len() - self.told.len() < terms.messages || self.is_empty()
+        let fits = self.bytes() - self.gap_bytes + entry.cost() <= terms.bytes;
+        fits && self.entries.len() - self.gaps.len() < terms.messages || self.is_empty()
     }
 
     /// The places under the rule of which a newer one stands behind, or arrives; in order.
-    fn superseded(&self, arriving: &Entry, rule: RuleIndex) -> Vec<usize> {
-        let mut newer: HashSet<_> = arriving.subject().into_iter().collect();
-        let waiting = self.entries.iter().enumerate().rev().filter(|(_, entry)| entry.is_under(rule));
-        let old = waiting.filter(|(_, entry)| entry.subject().is_some_and(|subject| !newer.insert(subject)));
-        let mut places: Vec<_> = old.map(|(place, _)| place).collect();
-        places.reverse();
+    fn superseded(&mut self, arriving: &Entry, rule: RuleIndex) -> Vec<Place> {
+        let Some((_, origin)) = arriving.droppable() else { return Vec::new() };
+        let mut places = self.spare(rule, Spare::superseded).stale(origin);
+        places.sort_unstable_by_key(|place| self.entries.number(*place));
         places
     }
 
-    /// Drops what stands at `places`, in one walk however many they are.
-    fn drop_all(&mut self, places: &[usize], terms: &Terms) -> Result<(), Close> {
-        if places.is_empty() {
-            return Ok(());
-        }
-        terms.metrics.dropped(Dropped::Slow).inc_by(places.len() as u64);
-        let word = terms.protocol.on_gap();
-        if word == GapWord::Close {
-            return Err(Close::Gap);
-        }
-        let mut places = places.iter().copied().peekable();
-        let told_before = std::mem::take(&mut self.told).len();
-        let kept = VecDeque::with_capacity(self.entries.len());
-        for (place, entry) in std::mem::replace(&mut self.entries, kept).into_iter().enumerate() {
-            let drops = places.next_if_eq(&place).is_some();
-            match &entry.kind {
-                Kind::Publication { origin, .. } if drops => {
-                    self.refund(entry.cost());
-                    if word == GapWord::Told && !self.told.contains(&origin.topic) {
-                        self.stand_gap(self.entries.len(), origin, terms);
-                    }
-                }
-                // It stands earlier now.
-                Kind::Gap(topic) if self.told.contains(topic) => self.refund(entry.cost()),
-                kind => {
-                    if let Kind::Gap(topic) = kind {
-                        self.told.push(topic.clone());
-                    }
-                    self.entries.push_back(entry);
+    /// What may be dropped under a rule. It is of another kind where the rule was another one when it was made.
+    fn spare(&mut self, rule: RuleIndex, empty: impl FnOnce() -> Spare) -> &Spare {
+        let empty = empty();
+        let is_known = self.spares.get(&rule).is_some_and(|known| known.is_like(&empty));
+        if !is_known {
+            let mut spare = empty;
+            for (place, entry) in self.entries.iter() {
+                if let Some((_, origin)) = entry.droppable().filter(|(of, _)| *of == rule) {
+                    spare.came(origin, place);
                 }
             }
+            self.spares.insert(rule, spare);
         }
-        terms.metrics.gaps(GapReason::Slow).inc_by((self.told.len() - told_before) as u64);
-        Ok(())
+        &self.spares[&rule]
     }
 
-    /// Counts a dropped publication and sees that its topic has one gap, at `place` or before.
-    fn dropped(&mut self, place: usize, entry: &Entry, terms: &Terms) -> Result<(), Close> {
-        let Kind::Publication { origin, .. } = &entry.kind else {
-            return Ok(());
-        };
-        terms.metrics.dropped(Dropped::Slow).inc();
+    /// Counts drops, and answers how they are told.
+    fn count_drops(&self, drops: usize, terms: &Terms) -> Result<Word, Close> {
+        terms.metrics.dropped(Dropped::Slow).inc_by(drops as u64);
         match terms.protocol.on_gap() {
-            GapWord::Silent => Ok(()),
+            GapWord::Silent => Ok(Word::Silent),
+            GapWord::Told => Ok(Word::Told),
             GapWord::Close => Err(Close::Gap),
-            GapWord::Told => {
-                self.tell(place, origin, terms);
-                Ok(())
+        }
+    }
+
+    /// Drops the publication at a place, and sees that its topic has one gap there or before.
+    fn drop_at(&mut self, place: Place, word: Word, terms: &Terms) {
+        let known = self.entries.get(place).and_then(Entry::droppable).map(|(_, origin)| origin.clone());
+        let Some(origin) = known.filter(|_| word == Word::Told) else { return drop(self.take(place)) };
+        match self.gaps.get(&origin.topic).copied() {
+            Some(gap) if self.entries.number(gap) < self.entries.number(place) => drop(self.take(place)),
+            // It stands earlier from now on.
+            Some(later) => {
+                self.take(later);
+                self.stand_gap(Some(place), &origin, terms);
+            }
+            None => {
+                terms.metrics.gaps(GapReason::Slow).inc();
+                self.stand_gap(Some(place), &origin, terms);
             }
         }
     }
 
-    fn tell(&mut self, place: usize, dropped: &Origin, terms: &Terms) {
-        let topic = &dropped.topic;
-        if !self.told.contains(topic) {
-            terms.metrics.gaps(GapReason::Slow).inc();
-            return self.stand_gap(place, dropped, terms);
-        }
-        let is_told = |entry: &Entry| matches!(&entry.kind, Kind::Gap(told) if told == topic);
-        let before = place >= self.entries.len() || self.entries.iter().take(place + 1).any(is_told);
-        if !before {
-            // Its topic's rule has changed since: what is dropped now stood before what was dropped then.
-            let later = self.entries.iter().position(is_told);
-            later.and_then(|later| self.remove(later));
-            self.stand_gap(place, dropped, terms);
-        }
-    }
-
-    fn stand_gap(&mut self, place: usize, dropped: &Origin, terms: &Terms) {
+    fn stand_gap(&mut self, place: Option<Place>, dropped: &Origin, terms: &Terms) {
         let (topic, until) = (&dropped.topic, clock::unix_ms());
         let since = clock::unix_ms_at(dropped.received);
         let gap = Gap { topics: vec![topic.clone()], reason: GapReason::Slow, since, until, spread_ms: 0 };
         let mut wire = BytesMut::new();
         terms.protocol.event(&Event::Gap(&gap), &mut wire);
-        self.insert(place, Entry { bytes: wire.freeze(), kind: Kind::Gap(topic.clone()) });
-        self.told.push(topic.clone());
-    }
-}
-
-impl Entry {
-    fn is_under(&self, wanted: RuleIndex) -> bool {
-        matches!(self.kind, Kind::Publication { rule, .. } if rule == wanted)
-    }
-
-    /// What `conflate` keeps the newest of: a topic, and the key its producer gave.
-    fn subject(&self) -> Option<(&str, Option<&str>)> {
-        match &self.kind {
-            Kind::Publication { origin, .. } => Some((origin.topic.as_str(), origin.key.as_deref())),
-            Kind::Kept | Kind::Begun | Kind::Gap(_) => None,
-        }
+        self.put_gap(topic.clone(), wire.freeze(), place);
     }
 }
 

@@ -1,8 +1,10 @@
 //! The outbox's promises, over a socket that takes as much as a test allows.
 
+mod books;
 mod closing;
 mod model;
 mod rules;
+mod steps;
 mod writing;
 
 use std::sync::Arc;
