@@ -45,6 +45,8 @@ enum Item {
         live: bool,
     },
     Gap(Gap),
+    /// Publications of its topics flow again, after what may be missed of them.
+    Back(Gap),
     /// Says nothing: an outage lay between two gaps, in a language without a word for it.
     Outage,
 }
@@ -80,6 +82,23 @@ impl News {
             _ => {
                 sheet.names += gap.topics.len();
                 sheet.items.push(Item::Gap(gap.clone()));
+            }
+        }
+        told
+    }
+
+    /// Notes that publications flow again to a client that was told that they do not, and that some may be missed. Whether
+    /// it was told something, to make room.
+    pub fn back(&mut self, outbox: &Arc<Outbox>, gap: &Gap) -> bool {
+        if !outbox.protocol().says_live() {
+            return self.gap(outbox, gap);
+        }
+        let (sheet, told) = self.sheet(outbox);
+        match sheet.items.last_mut() {
+            Some(Item::Back(before)) if before.reason == gap.reason => sheet.names += widen(before, gap),
+            _ => {
+                sheet.names += gap.topics.len();
+                sheet.items.push(Item::Back(gap.clone()));
             }
         }
         told
@@ -149,6 +168,10 @@ impl Sheet {
             match item {
                 Item::Live { topics, live } => replies.say(&Event::Live { topics, live: *live }),
                 Item::Gap(gap) => replies.say(&Event::Gap(gap)),
+                Item::Back(gap) => {
+                    replies.say(&Event::Gap(gap));
+                    replies.say(&Event::Live { topics: &gap.topics, live: true });
+                }
                 Item::Outage => {}
             }
         }

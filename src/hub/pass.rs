@@ -4,14 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::encode;
-use super::news::SPREAD;
+use super::news::{News, SPREAD};
 use super::replies::Replies;
 use super::topic::{Seat, Told, Tools};
 use crate::event::{Gap, GapReason};
 use crate::frame::Extension;
 use crate::identity::ConnectionNumber;
 use crate::metrics::Metrics;
-use crate::outbox::Run;
+use crate::outbox::{Outbox, Run};
 use crate::position::Position;
 use crate::protocol::{Form, GapWord};
 use crate::publication::Publication;
@@ -217,7 +217,7 @@ impl Pass {
             Load::Gap { gap, through } => {
                 // Who never was live cannot have missed it.
                 if seat.from <= *through && matches!(seat.told, Told::Live | Told::Lost) {
-                    tell_gap(seat, gap, turn, tools);
+                    tell_gap(seat, gap, turn, tools, News::gap);
                 }
             }
             // Joined after this was noted: it knows already.
@@ -253,8 +253,8 @@ fn some(run: &Run, first: u64, seat: &Seat, excluded: &[(usize, ConnectionNumber
     }
 }
 
-/// Tells one subscriber that publications flow: by a gap if they flowed before. Who still waits for its
-/// `subscribed` is answered by the topic.
+/// Tells one subscriber that publications flow, if it was told that they do not, and before that of what may be missed. Who
+/// still waits for its `subscribed` is answered by the topic.
 fn tell_live(
     topic: &Topic,
     seat: &mut Seat,
@@ -267,17 +267,24 @@ fn tell_live(
     }
     match (seat.told, gap) {
         // Who was told nothing of the loss is told of what it may have cost all the same.
-        (Told::Lost | Told::Live, Some(gap)) => tell_gap(seat, gap, turn, tools),
+        (Told::Live, Some(gap)) => tell_gap(seat, gap, turn, tools, News::gap),
+        (Told::Lost, Some(gap)) => tell_gap(seat, gap, turn, tools, News::back),
         (Told::Lost | Told::Pending, _) if tools.news.live(&seat.outbox, topic, true) => turn.spend(),
         _ => {}
     }
     seat.told = Told::Live;
 }
 
-fn tell_gap(seat: &Seat, gap: &Gap, turn: &mut Turn, tools: &mut Tools<'_>) {
+fn tell_gap(
+    seat: &Seat,
+    gap: &Gap,
+    turn: &mut Turn,
+    tools: &mut Tools<'_>,
+    note: fn(&mut News, &Arc<Outbox>, &Gap) -> bool,
+) {
     match seat.outbox.protocol().on_gap() {
         GapWord::Silent => return,
-        GapWord::Told if tools.news.gap(&seat.outbox, gap) => turn.spend(),
+        GapWord::Told if note(tools.news, &seat.outbox, gap) => turn.spend(),
         GapWord::Told => {}
         GapWord::Close => {
             seat.outbox.close_after_writing(crate::close::Close::Gap);

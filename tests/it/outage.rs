@@ -33,12 +33,14 @@ fn until_readiness(gateway: &Gateway, status: u16, redis: &str) -> Duration {
     begin.elapsed()
 }
 
-/// What must follow an outage: `live:false`, then one gap, and nothing else.
+/// What must come of an outage: `live:false`, then one gap, then `live:true`, and nothing else.
 #[track_caller]
-fn assert_one_gap(told: &[Value], topic: &str) {
+fn assert_one_gap(client: &mut Client, before: Vec<Value>, topic: &str) {
+    let told = [before, client.all_until("gap"), client.all_until("live")].concat();
     let kinds: Vec<_> = told.iter().map(|event| event["type"].as_str().unwrap()).collect();
-    assert_eq!(kinds, ["live", "gap"], "{told:?}");
+    assert_eq!(kinds, ["live", "gap", "live"], "{told:?}");
     assert_eq!(told[0], json!({"type": "live", "topics": [topic], "live": false}));
+    assert_eq!(told[2], json!({"type": "live", "topics": [topic], "live": true}));
     assert_eq!((&told[1]["topics"], &told[1]["reason"]), (&json!([topic]), &json!("reconnected")));
     assert!(told[1]["since"].as_u64().unwrap() <= told[1]["until"].as_u64().unwrap(), "{told:?}");
 }
@@ -55,11 +57,10 @@ fn a_restart_of_redis_closes_no_socket_and_each_json_client_is_told_exactly_one_
         assert_eq!(client.told()["text"], "before");
     }
     redis.restart();
-    let outages: Vec<_> = json.iter_mut().map(|client| client.all_until("gap")).collect();
+    json.iter_mut().for_each(|client| assert_one_gap(client, Vec::new(), "room:1"));
     assert_eq!(redis.cli(&["PUBLISH", "fanline:room:1", "after"]), "2");
-    for (client, outage) in json.iter_mut().zip(outages) {
-        assert_one_gap(&outage, "room:1");
-        assert_eq!(client.told()["text"], "after", "nothing stands between the gap and what follows");
+    for client in &mut json {
+        assert_eq!(client.told()["text"], "after", "nothing stands between what was told and what follows");
     }
     for client in &plain {
         assert_eq!(client.text(), "after");
@@ -104,10 +105,9 @@ fn a_frozen_redis_is_degraded_within_six_seconds_and_healed_after() {
     assert_eq!(gateway.get("/livez").status, 200);
     publishing_fails_at_once(&gateway);
     // A shorter freeze loses nothing, and nothing is told.
-    let mut outage = client.all_until("live");
+    let outage = client.all_until("live");
     redis.thaw();
-    outage.extend(client.all_until("gap"));
-    assert_one_gap(&outage, "room:1");
+    assert_one_gap(&mut client, outage, "room:1");
     until_readiness(&gateway, 200, "open");
     until_readiness(&strict, 200, "open");
     assert_eq!(gateway.publish("room:1", "healed"), 1);
@@ -162,7 +162,7 @@ fn a_link_that_hears_nothing_while_redis_answers_takes_its_replica_out_until_it_
     assert_eq!(gateway.get("/livez").status, 200, "a restart would not help");
     assert_eq!(gateway.post("/api/publish", r#"{"topic":"elsewhere","text":"x"}"#).status, 200);
     proxy.rule(Class::Subscribers, Rule::default());
-    assert_one_gap(&client.all_until("gap"), "room:1");
+    assert_one_gap(&mut client, Vec::new(), "room:1");
     until_readiness(&gateway, 200, "open");
     assert_eq!(redis.cli(&["PUBLISH", "fanline:room:1", "heard"]), "1");
     assert_eq!(client.told()["text"], "heard");

@@ -84,7 +84,10 @@ fn who_joined_while_the_road_was_down_hears_of_a_drop_after_it_though_an_earlier
     house.interest.gap(&topic("t"), GapReason::Overflow);
     house.settle();
     assert_eq!(late.told(), ["subscribed:true", "gap:overflow"]);
-    assert_eq!(old.told(), ["subscribed:true", "gap:overflow", "live:false", "gap:reconnected", "gap:overflow"]);
+    assert_eq!(
+        old.told(),
+        ["subscribed:true", "gap:overflow", "live:false", "gap:reconnected", "live:true", "gap:overflow"]
+    );
 }
 
 #[test]

@@ -51,7 +51,7 @@ fn an_outage_is_told_once_by_live_false_and_once_by_a_gap_however_often_it_flapp
     }
     house.publish("t", "m");
     house.settle();
-    assert_eq!(here.told(), ["subscribed:true", "live:false", "gap:reconnected", "m"]);
+    assert_eq!(here.told(), ["subscribed:true", "live:false", "gap:reconnected", "live:true", "m"]);
     assert_eq!(late.told(), ["subscribed:false", "live:true", "m"], "it never was live, so it missed nothing");
     assert_eq!(house.metrics.gaps(GapReason::Reconnected).get(), 1);
     assert_eq!(house.metrics.live_topics.get(), 1);

@@ -106,14 +106,14 @@ impl Stay {
     }
 
     fn flip(&mut self, up: bool) {
-        let word = match (up, self.knows) {
-            (true, Knows::Nothing) => "subscribed:true",
-            (true, Knows::Pending) => "live:true",
-            (true, Knows::Lost) => "gap:reconnected",
-            (false, Knows::Live) => "live:false",
+        let words: &[&str] = match (up, self.knows) {
+            (true, Knows::Nothing) => &["subscribed:true"],
+            (true, Knows::Pending) => &["live:true"],
+            (true, Knows::Lost) => &["gap:reconnected", "live:true"],
+            (false, Knows::Live) => &["live:false"],
             (true, Knows::Live) | (false, _) => return,
         };
-        self.due.push(word.into());
+        self.due.extend(words.iter().map(|&word| word.into()));
         self.knows = if up { Knows::Live } else { Knows::Lost };
     }
 }

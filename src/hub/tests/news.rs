@@ -12,14 +12,14 @@ fn reader(house: &mut House, number: u64, topics: usize) -> (Client, Vec<String>
     (client, names)
 }
 
-/// The last frames it got, of so many writes since the first `before`.
-fn since(client: &Client, before: usize) -> (Vec<serde_json::Value>, usize) {
+/// The last so many frames it got, of so many writes since the first `before`.
+fn since(client: &Client, before: usize, last: usize) -> (Vec<serde_json::Value>, usize) {
     let frames = client.pipe.wire().frames();
-    (frames[frames.len() - 2..].iter().map(Frame::json).collect(), client.pipe.wire().writes() - before)
+    (frames[frames.len() - last..].iter().map(Frame::json).collect(), client.pipe.wire().writes() - before)
 }
 
 #[test]
-fn a_client_of_many_topics_is_told_of_an_outage_by_two_events_that_name_them_all() {
+fn a_client_of_many_topics_is_told_of_an_outage_by_three_events_that_name_them_all() {
     let mut house = House::new(true);
     let (client, names) = reader(&mut house, 1, 200);
     let before = client.pipe.wire().writes();
@@ -28,10 +28,11 @@ fn a_client_of_many_topics_is_told_of_an_outage_by_two_events_that_name_them_all
         house.road(up, &topics);
         house.settle();
     }
-    let (told, writes) = since(&client, before);
+    let (told, writes) = since(&client, before, 3);
     assert_eq!(writes, 2);
     assert_eq!(told[0], serde_json::json!({ "type": "live", "topics": names, "live": false }));
     assert_eq!((&told[1]["type"], &told[1]["topics"]), (&"gap".into(), &serde_json::json!(names)));
+    assert_eq!(told[2], serde_json::json!({ "type": "live", "topics": names, "live": true }));
     assert_eq!((&told[1]["since"], &told[1]["spread_ms"]), (&7.into(), &200.into()), "1 ms per subscriber");
     assert_eq!(house.metrics.gaps(GapReason::Reconnected).get(), 200);
 }
@@ -42,7 +43,7 @@ fn an_event_names_so_many_topics_at_most_and_the_next_one_the_rest() {
     let (client, names) = reader(&mut house, 1, 300);
     house.road(false, &names.iter().map(String::as_str).collect::<Vec<_>>());
     house.settle();
-    let (told, _) = since(&client, 0);
+    let (told, _) = since(&client, 0, 2);
     let named = told.iter().map(|event| event["topics"].as_array().unwrap().len());
     assert_eq!(named.collect::<Vec<_>>(), [256, 44]);
 }
@@ -59,7 +60,9 @@ fn many_clients_of_the_same_topics_are_told_by_few_events_too() {
         house.settle();
     }
     for name in &names {
-        assert!(clients.iter().all(|client| client.told_of(name)[1..] == ["live:false", "gap:reconnected"]));
+        assert!(
+            clients.iter().all(|client| client.told_of(name)[1..] == ["live:false", "gap:reconnected", "live:true"])
+        );
     }
     let writes = clients.iter().map(|client| client.pipe.wire().writes()).sum::<usize>() - before;
     assert!((400..=800).contains(&writes), "{writes} writes for 4,000 pieces of news");
@@ -110,8 +113,8 @@ fn what_happened_before_a_publication_is_told_before_it() {
     house.publish("t0", "m");
     // All of it in one turn.
     house.turn(64);
-    assert_eq!(client.told_of("t0"), ["subscribed:true", "live:false", "gap:reconnected", "m"]);
-    assert_eq!(client.told_of("t1"), ["subscribed:true", "live:false", "gap:reconnected"]);
+    assert_eq!(client.told_of("t0"), ["subscribed:true", "live:false", "gap:reconnected", "live:true", "m"]);
+    assert_eq!(client.told_of("t1"), ["subscribed:true", "live:false", "gap:reconnected", "live:true"]);
 }
 
 #[test]
