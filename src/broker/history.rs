@@ -120,7 +120,12 @@ impl Part {
 
     /// What is left of it behind a publication.
     fn behind(self, publication: &Publication) -> Self {
-        let position = publication.position().unwrap_or_default();
+        self.beyond(publication.position().unwrap_or_default())
+    }
+
+    /// What is left of it behind what stands at a position.
+    #[must_use]
+    pub fn beyond(self, position: Position) -> Self {
         match self {
             Self::After(_) => Self::After(position),
             Self::Until(_) => Self::Until(position.before()),

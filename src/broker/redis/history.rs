@@ -18,6 +18,14 @@ use crate::publication::{Header, Publication};
 use crate::settings::TopicRules;
 use crate::topic::Topic;
 
+/// How many entries of a stream that are not ours one read passes over …
+const PASSED: usize = 5_000;
+/// … so many at a time.
+const PASSED_AT_ONCE: usize = 250;
+
+/// An entry of a stream, as Redis gives it: its place, and names and values.
+type Raw = (String, Vec<Bytes>);
+
 /// What Redis says while it cannot answer, though it soon may.
 const FOR_NOW: [&str; 12] = [
     "LOADING",
@@ -136,22 +144,48 @@ impl Histories {
         Ok(positions.into_iter().map(last).collect())
     }
 
-    /// A part of a topic's history.
+    /// A part of a topic's history. Entries that others put into its stream are passed over, up to a bound.
     pub async fn read(&self, publisher: &Publisher, topic: &Topic, read: Read) -> Result<Page, HistoryError> {
-        // The position first: what is published in between is then among the entries, and not missing from them.
+        let (newest, mut raw) = self.ask(publisher, topic, read).await?;
+        let (mut page, mut passed) = (Page { entries: Vec::new(), newest: last(newest) }, 0);
+        let (now, mut asked) = (Instant::now(), read);
+        loop {
+            let (count, end) = (raw.len(), raw.last().and_then(|(id, _)| id.parse().ok()));
+            let known = page.entries.len();
+            page.entries.extend(raw.into_iter().filter_map(|entry| publication(topic, entry, now)));
+            passed += count - (page.entries.len() - known);
+            page.entries.truncate(read.most);
+            let Some(end) = end.filter(|_| count == asked.most && page.entries.len() < read.most) else { break };
+            if passed > PASSED {
+                return Err(HistoryError::Refused(format!(
+                    "{} holds more than {PASSED} entries in a row that no gateway wrote: only `fanline_publish` may write there",
+                    self.keys.stream(topic)
+                )));
+            }
+            asked = Read { part: read.part.beyond(end), most: (read.most - page.entries.len()).max(PASSED_AT_ONCE) };
+            raw = self.ask(publisher, topic, asked).await?.1;
+        }
+        if matches!(read.part, Part::Until(_)) {
+            page.entries.reverse();
+        }
+        Ok(page)
+    }
+
+    /// A topic's last position and a part of its stream, whoever wrote it. The position first: what is published in between
+    /// is then among the entries, and not missing from them.
+    async fn ask(
+        &self,
+        publisher: &Publisher,
+        topic: &Topic,
+        read: Read,
+    ) -> Result<(Option<String>, Vec<Raw>), HistoryError> {
         let mut newest = redis::cmd("GET");
         newest.arg(self.keys.last(topic));
         let answers = publisher.ask_all(&self.keys.channel(topic), &[newest, self.range(topic, read)]).await?;
         let mut answers = answers.into_iter().map(|answer| answer.map_err(Failure::Refused));
         let mut next = || answers.next().unwrap_or(Ok(Value::Nil));
-        let newest: Option<String> = redis::from_redis_value(next()?).map_err(|error| unread(&error))?;
-        let entries: Vec<(String, Vec<Bytes>)> = redis::from_redis_value(next()?).map_err(|error| unread(&error))?;
-        let now = Instant::now();
-        let mut entries: Vec<_> = entries.into_iter().filter_map(|entry| publication(topic, entry, now)).collect();
-        if matches!(read.part, Part::Until(_)) {
-            entries.reverse();
-        }
-        Ok(Page { entries, newest: last(newest) })
+        let newest = redis::from_redis_value(next()?).map_err(|error| unread(&error))?;
+        Ok((newest, redis::from_redis_value(next()?).map_err(|error| unread(&error))?))
     }
 
     fn range(&self, topic: &Topic, read: Read) -> Cmd {
@@ -188,7 +222,7 @@ fn options(header: &Header, call: &mut Cmd) {
 }
 
 /// A stream's entry; none where it is not of ours.
-fn publication(topic: &Topic, (id, fields): (String, Vec<Bytes>), now: Instant) -> Option<Publication> {
+fn publication(topic: &Topic, (id, fields): Raw, now: Instant) -> Option<Publication> {
     let field = |name: &[u8]| {
         let pairs = fields.chunks_exact(2);
         pairs.into_iter().find(|pair| pair[0] == name).map(|pair| pair[1].clone())
