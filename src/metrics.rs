@@ -178,7 +178,7 @@ impl Metrics {
             ),
             recovered: page.children(
                 "recovered_total",
-                "What was missed on topics with history: clients that resumed or were refused, topics healed or lost.",
+                "What was missed on topics with history: clients that resumed, were refused, or read again what had made room; topics healed or lost.",
                 "outcome",
                 Recovered::ALL.map(Recovered::label),
             ),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use super::asks::{Errand, What};
 use super::inbox::{Item, Word};
 use super::interest::{Entry, Interest};
-use super::log::{LOGS, Stretch};
+use super::log::Stretch;
 use super::past::{Cursor, Past, Resumed, Told};
 use super::sequence::{Ask, Outcome, Sequence};
 use crate::broker::{Page, Part, Read};
@@ -23,7 +23,7 @@ impl Interest {
         let past = stripe.get_mut(&errand.topic).and_then(|entry| entry.past.as_mut());
         past.is_some_and(|past| match errand.what {
             What::Heal { epoch, .. } => past.epoch == epoch,
-            What::Log(id) => past.log(id).is_some(),
+            What::Log { id, .. } => past.log(id).is_some(),
         })
     }
 
@@ -133,17 +133,24 @@ impl Interest {
         Some(Read { part: Part::After(position), most })
     }
 
-    /// Lets a log go where nobody has had use for it since `unused`; else answers what it holds, in bytes.
-    pub(super) fn forget_log(&self, topic: &Topic, unused: Instant) -> Option<usize> {
+    /// Lets a log go where nobody has had use for it since `unused`; else answers when somebody last had.
+    pub(super) fn forget_log(&self, topic: &Topic, unused: Instant) -> Option<Instant> {
         let mut stripe = self.stripe(topic).lock();
-        let past = stripe.get_mut(topic)?.past.as_mut()?;
-        past.forget(unused);
-        past.held()
+        stripe.get_mut(topic)?.past.as_mut()?.forget(unused)
     }
 
-    /// Whether so much is kept for those who resume that nothing more should be read for them.
-    pub(super) fn logs_are_full(&self) -> bool {
-        self.logs.load(Ordering::Relaxed) > LOGS
+    /// Lets a log go, so that there is room for others. All who had a place in it look again.
+    pub(super) fn evict_log(&self, topic: &Topic) {
+        let mut stripe = self.stripe(topic).lock();
+        let Some(entry) = stripe.get_mut(topic) else { return };
+        if entry.past.as_mut().is_some_and(|past| past.evict()) {
+            self.stir(topic, entry);
+        }
+    }
+
+    /// What is kept for those who resume, in bytes.
+    pub(super) fn logs_hold(&self) -> usize {
+        self.logs.load(Ordering::Relaxed)
     }
 
     /// What an errand asks for was too much: less the next time.
@@ -153,7 +160,7 @@ impl Interest {
         let Some(past) = past else { return };
         match errand.what {
             What::Heal { .. } => past.page = (past.page / 4).max(1),
-            What::Log(id) => past.log(id).into_iter().for_each(super::log::Log::ask_less),
+            What::Log { id, .. } => past.log(id).into_iter().for_each(super::log::Log::ask_less),
         }
     }
 
@@ -168,10 +175,10 @@ impl Interest {
         let mut stripe = self.stripe(topic).lock();
         let Some(entry) = stripe.get_mut(topic) else { return };
         let Some(log) = entry.past.as_mut().and_then(|past| past.log(id)) else { return };
-        log.asked = false;
+        (log.asked, log.used) = (false, Instant::now());
         match page {
             Some(page) => log.lengthen(page),
-            None => log.give_up(),
+            None => log.give_up(Instant::now()),
         }
         self.stir(topic, entry);
     }

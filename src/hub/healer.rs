@@ -24,7 +24,11 @@ const BATCH: usize = 1_000;
 /// How many reads are under way at a time: enough to keep Redis busy, few enough that their pages take little room.
 const UNDER_WAY: usize = 16;
 
-/// How long a topic's log is kept after the last who resumed; where all together hold more than [`LOGS`], a tenth of it.
+/// Of these, how many that go further back than a topic's first read: those bring more, and keep nobody waiting who has
+/// missed little.
+const FURTHER: usize = UNDER_WAY / 4;
+
+/// How long a topic's log is kept after the last who resumed, where all together hold no more than [`LOGS`].
 const KEPT: Duration = Duration::from_secs(10);
 
 /// How long an errand rests that came to nothing because Redis was away.
@@ -39,12 +43,13 @@ const LOOK: Duration = Duration::from_millis(2);
 pub(super) async fn run(interest: Arc<Interest>, broker: Arc<dyn Broker>, stop: CancellationToken) {
     let healer = Healer { interest: &interest, broker: &*broker };
     // Each answers the errands that must be tried again; these rest apart, and take nobody's place meanwhile.
-    let mut under_way: FuturesUnordered<BoxFuture<'_, Vec<Errand>>> = FuturesUnordered::new();
+    let mut under_way: FuturesUnordered<BoxFuture<'_, Done>> = FuturesUnordered::new();
     let mut resting: FuturesUnordered<BoxFuture<'_, Vec<Errand>>> = FuturesUnordered::new();
     let mut waiting = Waiting::default();
     let mut tick = tokio::time::interval(KEPT / 10);
     loop {
         waiting.add(interest.asks.take());
+        waiting.make_room(&interest);
         let crowded = interest.held() > CROWDED;
         while under_way.len() < UNDER_WAY && !crowded {
             match waiting.next() {
@@ -54,7 +59,8 @@ pub(super) async fn run(interest: Arc<Interest>, broker: Arc<dyn Broker>, stop: 
             }
         }
         tokio::select! {
-            Some(again) = under_way.next() => {
+            Some(Done { again, further }) = under_way.next() => {
+                waiting.further_under_way -= usize::from(further);
                 if !again.is_empty() {
                     resting.push(tokio::time::sleep(AGAIN).map(|()| again).boxed());
                 }
@@ -73,6 +79,9 @@ pub(super) async fn run(interest: Arc<Interest>, broker: Arc<dyn Broker>, stop: 
 struct Waiting {
     positions: Vec<Errand>,
     reads: VecDeque<Errand>,
+    /// Reads that go further back, and how many of them are under way.
+    further: VecDeque<Errand>,
+    further_under_way: usize,
     /// Topics that have a log.
     logs: HashSet<Topic>,
 }
@@ -82,43 +91,74 @@ enum Next {
     Read(Errand),
 }
 
+/// What came of errands.
+struct Done {
+    /// Those that nobody answered.
+    again: Vec<Errand>,
+    /// Whether it was a read that goes further back.
+    further: bool,
+}
+
 impl Waiting {
     fn add(&mut self, errands: Vec<Errand>) {
         for errand in errands {
             match errand.what {
                 What::Heal { ask: Ask::Last, .. } => self.positions.push(errand),
                 What::Heal { .. } => self.reads.push_back(errand),
-                What::Log(_) => {
+                What::Log { further, .. } => {
                     self.logs.insert(errand.topic.clone());
-                    self.reads.push_back(errand);
+                    let queue = if further { &mut self.further } else { &mut self.reads };
+                    queue.push_back(errand);
                 }
             }
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.positions.is_empty() && self.reads.is_empty()
+        self.positions.is_empty() && self.reads.is_empty() && self.further.is_empty()
     }
 
     /// Positions first: many topics wait for one answer.
     fn next(&mut self) -> Option<Next> {
         if self.positions.is_empty() {
-            return self.reads.pop_front().map(Next::Read);
+            return self.next_read().map(Next::Read);
         }
         let rest = self.positions.split_off(self.positions.len().min(BATCH));
         Some(Next::Positions(std::mem::replace(&mut self.positions, rest)))
     }
 
+    fn next_read(&mut self) -> Option<Errand> {
+        self.reads.pop_front().or_else(|| {
+            let errand = if self.further_under_way < FURTHER { self.further.pop_front() } else { None };
+            self.further_under_way += usize::from(errand.is_some());
+            errand
+        })
+    }
+
     /// Lets logs go that nobody needs.
     fn forget(&mut self, interest: &Interest) {
         let now = Instant::now();
-        for kept in [KEPT, KEPT / 10] {
-            let unused = now.checked_sub(kept).unwrap_or(now);
-            let mut held = 0;
-            self.logs.retain(|topic| interest.forget_log(topic, unused).inspect(|bytes| held += bytes).is_some());
-            if held <= LOGS {
+        let unused = now.checked_sub(KEPT).unwrap_or(now);
+        self.logs.retain(|topic| interest.forget_log(topic, unused).is_some());
+    }
+
+    /// Where the logs together hold too much, those go that nobody has had use for the longest, until an eighth is free: so
+    /// that the search is not made anew for every read.
+    fn make_room(&mut self, interest: &Interest) {
+        if interest.logs_hold() <= LOGS {
+            return;
+        }
+        let now = Instant::now();
+        let unused = now.checked_sub(KEPT).unwrap_or(now);
+        let used = self.logs.iter().filter_map(|topic| Some((interest.forget_log(topic, unused)?, topic.clone())));
+        let mut oldest_first: Vec<_> = used.collect();
+        oldest_first.sort();
+        for (_, topic) in oldest_first {
+            if interest.logs_hold() <= LOGS - LOGS / 8 {
                 break;
             }
+            interest.evict_log(&topic);
+            self.logs.remove(&topic);
         }
     }
 }
@@ -129,8 +169,8 @@ struct Healer<'h> {
 }
 
 impl Healer<'_> {
-    /// Asks where topics stand. Answers those for which nobody could say.
-    async fn positions(&self, mut errands: Vec<Errand>) -> Vec<Errand> {
+    /// Asks where topics stand.
+    async fn positions(&self, mut errands: Vec<Errand>) -> Done {
         errands.retain(|errand| self.interest.still_wants(errand));
         let topics: Vec<Topic> = errands.iter().map(|errand| errand.topic.clone()).collect();
         let found = self.broker.positions(&topics).await;
@@ -138,38 +178,47 @@ impl Healer<'_> {
         for (errand, found) in errands.into_iter().zip(found) {
             match found {
                 Ok(newest) => self.answer(&errand, newest),
-                Err(HistoryError::Away(_)) => again.push(errand),
-                Err(HistoryError::Refused(why)) => self.give_up(&errand, &why),
+                Err(error) => again.extend(self.failed(errand, &error)),
             }
         }
-        again
+        Done { again, further: false }
     }
 
-    /// Reads what one topic needs. Answers the errand where nobody answered it.
-    async fn read(&self, errand: Errand) -> Vec<Errand> {
-        if matches!(errand.what, What::Log(_)) && self.interest.logs_are_full() {
-            self.give_up(&errand, "too much is kept for those who resume already");
-            return Vec::new();
-        }
+    /// Reads what one topic needs.
+    async fn read(&self, errand: Errand) -> Done {
+        let further = matches!(errand.what, What::Log { further: true, .. });
         let read = if self.interest.still_wants(&errand) { self.what(&errand) } else { None };
-        let Some(read) = read else { return Vec::new() };
-        match self.broker.read(&errand.topic, read).await {
-            Ok(page) => self.bring(&errand, page),
-            Err(HistoryError::Away(_)) => {
+        let Some(read) = read else { return Done { again: Vec::new(), further } };
+        let again = match self.broker.read(&errand.topic, read).await {
+            Ok(page) => {
+                self.bring(&errand, page);
+                None
+            }
+            Err(error) => {
                 // It may have been too much for the time that an answer has.
                 self.interest.ask_less(&errand);
-                return vec![errand];
+                self.failed(errand, &error)
             }
-            Err(HistoryError::Refused(why)) => self.give_up(&errand, &why),
+        };
+        Done { again: again.into_iter().collect(), further }
+    }
+
+    /// Nobody answered an errand: it is tried again, unless that is in vain, or was for too long.
+    fn failed(&self, errand: Errand, error: &HistoryError) -> Option<Errand> {
+        match error {
+            HistoryError::Away(_) if tokio::time::Instant::now() < errand.until => Some(errand),
+            HistoryError::Away(why) | HistoryError::Refused(why) => {
+                self.give_up(&errand, why);
+                None
+            }
         }
-        Vec::new()
     }
 
     fn what(&self, errand: &Errand) -> Option<Read> {
         match errand.what {
             What::Heal { ask: Ask::After(position), .. } => self.interest.missing(&errand.topic, position),
             What::Heal { ask: Ask::Last, .. } => None,
-            What::Log(id) => self.interest.older(&errand.topic, id),
+            What::Log { id, .. } => self.interest.older(&errand.topic, id),
         }
     }
 
@@ -182,7 +231,7 @@ impl Healer<'_> {
     fn bring(&self, errand: &Errand, page: Page) {
         match errand.what {
             What::Heal { epoch, .. } => self.interest.healed(&errand.topic, epoch, page),
-            What::Log(id) => self.interest.logged(&errand.topic, id, Some(page)),
+            What::Log { id, .. } => self.interest.logged(&errand.topic, id, Some(page)),
         }
     }
 
@@ -194,7 +243,7 @@ impl Healer<'_> {
         }
         match errand.what {
             What::Heal { epoch, .. } => self.interest.gave_up(&errand.topic, epoch),
-            What::Log(id) => self.interest.logged(&errand.topic, id, None),
+            What::Log { id, .. } => self.interest.logged(&errand.topic, id, None),
         }
     }
 }

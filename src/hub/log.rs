@@ -22,8 +22,8 @@ pub(super) const RECOVERY_BYTES: usize = 8 * 1024 * 1024;
 /// What all logs of a replica hold, in bytes.
 pub(super) type Held = Arc<AtomicUsize>;
 
-/// While they hold more than this nobody else begins to resume further back than a log reaches: who asks is told so, and
-/// fetches the current state.
+/// Where they hold more than this, those go that nobody has had use for the longest. A client that had not seen all of one
+/// has it read again from where it stands, so what one client asks for is never the end of what another does.
 pub(super) const LOGS: usize = 64 * 1024 * 1024;
 
 /// How many publications the first read brings. The others bring all that may be of use, by the size of these.
@@ -53,8 +53,18 @@ pub(super) struct Log {
     most: usize,
     /// How many it may ask for.
     largest: usize,
-    /// Whether there is nothing older, or nothing that is of use.
-    complete: bool,
+    reach: Reach,
+}
+
+/// What is known of what stands before the first entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// There may be more.
+    Open,
+    /// There is nothing older, or nothing that is of use.
+    All,
+    /// It cannot be read: nothing is known.
+    Unread(Instant),
 }
 
 #[derive(Debug)]
@@ -81,8 +91,10 @@ pub(super) enum Stretch {
     Of(Vec<Arc<Publication>>),
     /// All have been seen.
     End,
-    /// The cursor points at what is not here any more: why.
+    /// The cursor points at what is not here any more, nor to be had elsewhere: why.
     Behind(GapReason),
+    /// The log made room for others: it is to be read again.
+    Away,
 }
 
 impl Log {
@@ -99,7 +111,7 @@ impl Log {
             bytes: 0,
             most: 0,
             largest: MOST_READ,
-            complete: last == Position::START,
+            reach: Reach::Open,
         }
     }
 
@@ -108,9 +120,19 @@ impl Log {
         self.bytes
     }
 
-    /// Whether it has no publications.
-    pub fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+    /// Whether a read has told what it holds, or that there is nothing.
+    pub fn is_read(&self) -> bool {
+        self.reach != Reach::Open || !self.entries.is_empty()
+    }
+
+    /// Whether it could not be read, and that was found out before this moment.
+    pub fn is_unread_since(&self, long_ago: Instant) -> bool {
+        matches!(self.reach, Reach::Unread(at) if at <= long_ago)
+    }
+
+    /// Whether the next read goes further back than the first one.
+    pub fn goes_further(&self) -> bool {
+        !self.entries.is_empty()
     }
 
     /// A publication went out.
@@ -121,7 +143,7 @@ impl Log {
         while self.is_over() {
             let Some(oldest) = self.entries.pop_front() else { break };
             self.shrink(size(&oldest.publication));
-            (self.start, self.complete) = (oldest.at, true);
+            (self.start, self.reach) = (oldest.at, Reach::All);
             self.first += 1;
         }
     }
@@ -137,32 +159,52 @@ impl Log {
 
     fn after(&self, position: Position) -> Found {
         let behind = self.entries.partition_point(|kept| kept.at <= position);
-        let before = behind.checked_sub(1).map_or(self.start, |place| self.entries[place].at);
+        let before = self.before(behind);
         match before == position {
             true => self.at(behind),
-            false if position < self.start && !self.complete => Found::Older,
+            false if position < self.start => self.further(reason(position, Some(before), self.end())),
             false => Found::Gone(reason(position, Some(before), self.end())),
         }
     }
 
+    /// A publication that is older than the moment proves that nothing is missing behind it, and so does the very first one,
+    /// if it is of that moment. That there is none before proves nothing: a history that was flushed begins anew, and so
+    /// does one whose last position was forgotten.
     fn since(&self, ms: u64) -> Found {
-        if self.start.ms >= ms && self.start != Position::START {
-            return if self.complete { Found::Gone(GapReason::Trimmed) } else { Found::Older };
+        let place = self.entries.partition_point(|kept| kept.at.ms < ms);
+        match self.before(place) {
+            Position::START if ms == 0 && self.reach == Reach::All => self.at(0),
+            Position::START if self.entries.front().is_some_and(|first| first.at.ms == ms) => self.at(0),
+            Position::START => self.further(GapReason::Lost),
+            before if before.ms < ms => self.at(place),
+            _ => self.further(GapReason::Trimmed),
         }
-        self.at(self.entries.partition_point(|kept| kept.at.ms < ms))
     }
 
     fn last(&self, most: usize) -> Found {
         match self.entries.len().checked_sub(most) {
             Some(place) => self.at(place),
-            None if self.complete => self.at(0),
-            None => Found::Older,
+            None if self.reach == Reach::All => self.at(0),
+            None => self.further(GapReason::Lost),
         }
     }
 
+    /// What somebody needs stands further back, if it is anywhere.
+    fn further(&self, why_not: GapReason) -> Found {
+        match self.reach {
+            Reach::Open => Found::Older,
+            Reach::All => Found::Gone(why_not),
+            Reach::Unread(_) => Found::Gone(GapReason::Lost),
+        }
+    }
+
+    /// The position before the entry at a place.
+    fn before(&self, place: usize) -> Position {
+        place.checked_sub(1).map_or(self.start, |before| self.entries[before].at)
+    }
+
     fn at(&self, place: usize) -> Found {
-        let position = place.checked_sub(1).map_or(self.start, |before| self.entries[before].at);
-        Found::At { next: self.first + place as u64, position }
+        Found::At { next: self.first + place as u64, position: self.before(place) }
     }
 
     /// The read that makes it longer.
@@ -185,28 +227,31 @@ impl Log {
 
     /// What [`Log::older`] brought is put in front, as far as it leads up to what is here.
     pub fn lengthen(&mut self, page: Page) {
-        self.complete |= page.entries.len() < self.most;
+        let mut ends = page.entries.len() < self.most;
         for entry in page.entries.into_iter().rev() {
-            let Some((prev, pos)) = entry.step().filter(|(_, pos)| *pos == self.start) else {
-                self.complete = true;
+            let bytes = size(&entry);
+            let step = entry.step().filter(|(_, pos)| *pos == self.start);
+            let Some((prev, pos)) = step.filter(|_| self.has_room(bytes)) else {
+                ends = true;
                 break;
             };
-            let bytes = size(&entry);
-            if self.entries.len() >= RECOVERY || self.bytes + bytes > RECOVERY_BYTES {
-                self.complete = true;
-                break;
-            }
             self.grow(bytes);
             self.first -= 1;
             self.start = prev;
             self.entries.push_front(Kept { at: pos, publication: Arc::new(entry) });
         }
-        self.complete |= self.start == Position::START;
+        if ends || self.start == Position::START {
+            self.reach = Reach::All;
+        }
     }
 
-    /// Nothing older can be read.
-    pub fn give_up(&mut self) {
-        self.complete = true;
+    fn has_room(&self, bytes: usize) -> bool {
+        self.entries.len() < RECOVERY && self.bytes + bytes <= RECOVERY_BYTES
+    }
+
+    /// What is older cannot be read.
+    pub fn give_up(&mut self, now: Instant) {
+        self.reach = Reach::Unread(now);
     }
 
     /// The publications from a number on, up to so many and, but for the first, so many bytes. None where that one is

@@ -1,11 +1,10 @@
 //! What a replica knows of the past of one topic whose history is kept.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::asks::What;
-use super::log::{Found, Held, LOGS, Log, Stretch};
+use super::log::{Found, Held, Log, Stretch};
 use super::sequence::{Ask, Outcome, Sequence, Step};
 use crate::broker::Page;
 use crate::command::Resume;
@@ -21,7 +20,7 @@ const PAGES: (usize, usize) = (64, 1_000);
 /// … that it brings about so many bytes.
 const PAGE_BYTES: usize = 1024 * 1024;
 
-/// How long it holds what was found out about who is ahead.
+/// How long it holds what was found out about who is ahead, and that a history cannot be read.
 const DOUBT: Duration = Duration::from_secs(1);
 
 /// One topic's past, shared by all shards.
@@ -158,24 +157,28 @@ impl Past {
         }
         let missed_nothing = match resume {
             Resume::After(position) => position == last,
-            Resume::Since(ms) => last.ms < ms,
+            // Nothing is proven by a topic of which nothing is known.
+            Resume::Since(ms) => last != Position::START && last.ms < ms,
             Resume::Last(most) => most == 0,
         };
         if missed_nothing {
             return (Resumed::Here { next: self.next, position: last }, None);
         }
-        if self.log.is_none() && held.load(Ordering::Relaxed) > LOGS {
-            return (Resumed::Gone(GapReason::Overflow), None);
-        }
+        self.log.take_if(|log| now.checked_sub(DOUBT).is_some_and(|before| log.is_unread_since(before)));
         let mut log = self.log.take().unwrap_or_else(|| Log::new(self.next, last, now, held.clone()));
         log.used = now;
         let found = match log.find(resume) {
+            // All there is has been seen: there is nothing to be brought, from a log or otherwise.
+            Found::At { next, .. } if next == self.next => (Resumed::Here { next, position: last }, None),
             Found::At { next, position } => (Resumed::At { cursor: Cursor { log: log.id, next }, position }, None),
             Found::Gone(reason) => (Resumed::Gone(reason), None),
-            Found::Older => (Resumed::Wait, (!std::mem::replace(&mut log.asked, true)).then_some(What::Log(log.id))),
+            Found::Older => {
+                let ask = What::Log { id: log.id, further: log.goes_further() };
+                (Resumed::Wait, (!std::mem::replace(&mut log.asked, true)).then_some(ask))
+            }
         };
         // One of which nothing was read is of no use to others either.
-        self.log = (log.asked || !log.is_empty()).then_some(log);
+        self.log = (log.asked || log.is_read()).then_some(log);
         found
     }
 
@@ -196,12 +199,18 @@ impl Past {
 
     /// Some publications from a cursor on.
     pub fn stretch(&mut self, cursor: Cursor, most: usize, bytes: usize, now: Instant) -> Stretch {
-        let stretch = self.log(cursor.log).and_then(|log| {
-            log.used = now;
-            log.stretch(cursor.next, most, bytes)
-        });
         let hole = self.hole.filter(|(behind, _)| *behind >= cursor.next);
-        stretch.unwrap_or_else(|| Stretch::Behind(hole.map_or(GapReason::Slow, |(_, reason)| reason)))
+        let has_strays = self.has_strays;
+        match (self.log(cursor.log), hole) {
+            (Some(log), _) => {
+                log.used = now;
+                log.stretch(cursor.next, most, bytes).unwrap_or(Stretch::Behind(GapReason::Slow))
+            }
+            (None, Some((_, reason))) => Stretch::Behind(reason),
+            // What is in no history cannot be read again.
+            (None, None) if has_strays => Stretch::Behind(GapReason::Slow),
+            (None, None) => Stretch::Away,
+        }
     }
 
     /// The log of this id, if it is still there.
@@ -209,13 +218,15 @@ impl Past {
         self.log.as_mut().filter(|log| log.id == id)
     }
 
-    /// What the log holds, in bytes, if there is one.
-    pub fn held(&self) -> Option<usize> {
-        self.log.as_ref().map(Log::bytes)
+    /// Lets the log go where nobody has had use for it since `unused`, and no read is under way. When the one that stays
+    /// was last of use.
+    pub fn forget(&mut self, unused: Instant) -> Option<Instant> {
+        self.log.take_if(|log| log.used <= unused && !log.asked);
+        self.log.as_ref().map(|log| log.used)
     }
 
-    /// Lets the log go where nobody has had use for it since `unused`, and no read is under way.
-    pub fn forget(&mut self, unused: Instant) {
-        self.log.take_if(|log| log.used <= unused && !log.asked);
+    /// Makes room for other topics' logs. Whether there was anything to let go.
+    pub fn evict(&mut self) -> bool {
+        self.log.take_if(|log| log.bytes() > 0).is_some()
     }
 }

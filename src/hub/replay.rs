@@ -41,10 +41,17 @@ pub(super) struct Replays {
 
 struct Replay {
     resume: Resume,
-    /// How far it has come, once it is known where it begins.
+    /// Where it goes on in the topic's log, once that is known.
     cursor: Option<Cursor>,
-    /// When the last publication was published that it got, or what it missed began; in ms since 1970.
-    written: Option<u64>,
+    /// Behind what it stands, once it was told that it resumes.
+    at: Option<Position>,
+}
+
+impl Replay {
+    /// When that was published which it got last, or what it missed began; in ms since 1970.
+    fn since(&self) -> u64 {
+        self.at.map(|at| at.ms).or(self.resume.ms()).unwrap_or(0)
+    }
 }
 
 /// An encoded page. Another log may give its numbers to others.
@@ -62,7 +69,7 @@ impl Replays {
     }
 
     pub fn begin(&mut self, number: ConnectionNumber, resume: Resume) {
-        self.under_way.insert(number, Replay { resume, cursor: None, written: None });
+        self.under_way.insert(number, Replay { resume, cursor: None, at: None });
     }
 
     pub fn end(&mut self, number: ConnectionNumber) {
@@ -97,10 +104,11 @@ impl Shard {
         turn.glance();
         let Some(state) = self.topics.get(key) else { return };
         let Some(replay) = state.replays.under_way.get(&number) else { return };
-        let (cursor, resume) = (replay.cursor, replay.resume);
-        let mut since = replay.written.or(resume.ms()).unwrap_or(0);
+        let (cursor, mut at, mut since) = (replay.cursor, replay.at, replay.since());
         let Some(outbox) = self.outbox_of(key, number) else { return };
-        let Some(mut cursor) = cursor.or_else(|| self.find_cursor(key, &outbox, resume)) else { return };
+        let found = cursor.map(|cursor| (cursor, at)).or_else(|| self.find_cursor(key, &outbox));
+        let Some((mut cursor, found_at)) = found else { return };
+        at = found_at.or(at);
         let thirst: Arc<dyn Thirst> = self.inbox.clone();
         while !turn.is_over() {
             match self.interest.stretch(&self.topics[key].name, cursor, PAGE, PAGE_BYTES) {
@@ -109,33 +117,47 @@ impl Shard {
                     self.tell_gap(key, &outbox, reason, since);
                     return self.join_others(key, number, None);
                 }
-                Stretch::Of(_) if !outbox.is_drained(&thirst) => return self.note(key, number, cursor, since),
+                Stretch::Away => return self.ask_anew(key, number, at),
+                Stretch::Of(_) if !outbox.is_drained(&thirst) => return self.note(key, number, cursor, at),
                 Stretch::Of(publications) => {
                     self.write_page(key, &outbox, cursor, &publications);
-                    since = publications.iter().rev().find_map(|one| one.position()).map_or(since, |at| at.ms);
+                    at = publications.iter().rev().find_map(|one| one.position()).or(at);
+                    since = at.map_or(since, |at| at.ms);
                     cursor.next += publications.len() as u64;
                     turn.spend();
                 }
             }
         }
-        self.note(key, number, cursor, since);
+        self.note(key, number, cursor, at);
         self.replaying.push_back((key, number));
+    }
+
+    /// The log made room for others before somebody had seen all of it: it is read again, from where that one stands.
+    fn ask_anew(&mut self, key: usize, number: ConnectionNumber, at: Option<Position>) {
+        if let Some(replay) = self.topics[key].replays.under_way.get_mut(&number) {
+            let resume = at.map_or(replay.resume, Resume::After);
+            *replay = Replay { resume, cursor: None, at };
+            self.metrics.recovered(Recovered::Reread).inc();
+            self.replaying.push_back((key, number));
+        }
     }
 
     /// Tells one who resumes where it goes on, where that is known already; what it missed comes in its turn.
     pub(super) fn look_up(&mut self, key: usize, number: ConnectionNumber) {
         let replay = self.topics.get(key).and_then(|state| state.replays.under_way.get(&number));
-        let Some(resume) = replay.filter(|replay| replay.cursor.is_none()).map(|replay| replay.resume) else { return };
+        if replay.is_none_or(|replay| replay.cursor.is_some()) {
+            return;
+        }
         let Some(outbox) = self.outbox_of(key, number) else { return };
-        if let Some(cursor) = self.find_cursor(key, &outbox, resume) {
-            self.note(key, number, cursor, resume.ms().unwrap_or(0));
+        if let Some((cursor, at)) = self.find_cursor(key, &outbox) {
+            self.note(key, number, cursor, at);
         }
     }
 
     /// Notes how far one who resumes has come.
-    fn note(&mut self, key: usize, number: ConnectionNumber, cursor: Cursor, since: u64) {
+    fn note(&mut self, key: usize, number: ConnectionNumber, cursor: Cursor, at: Option<Position>) {
         if let Some(replay) = self.topics[key].replays.under_way.get_mut(&number) {
-            (replay.cursor, replay.written) = (Some(cursor), Some(since));
+            (replay.cursor, replay.at) = (Some(cursor), at);
         }
     }
 
@@ -144,30 +166,31 @@ impl Shard {
         self.topics[key].seats.get_mut(place).map(|seat| seat.outbox.clone())
     }
 
-    /// Where one who resumes begins, told to it; none where that is not known yet, or it cannot resume and has joined.
-    fn find_cursor(&mut self, key: usize, outbox: &Arc<Outbox>, resume: Resume) -> Option<Cursor> {
+    /// Where one who resumes goes on, and behind what; told to it, where it was not yet. None where that is not known, or it
+    /// cannot resume and has joined.
+    fn find_cursor(&mut self, key: usize, outbox: &Arc<Outbox>) -> Option<(Cursor, Option<Position>)> {
         let state = &self.topics[key];
-        if !state.live {
-            return None;
+        let replay = state.replays.under_way.get(&outbox.number()).filter(|_| state.live)?;
+        let (resume, is_told, since) = (replay.resume, replay.at.is_some(), replay.since());
+        let resumed = self.interest.resume(&state.name, resume);
+        if let (false, Resumed::Here { position, .. } | Resumed::At { position, .. }) = (is_told, &resumed) {
+            self.metrics.recovered(Recovered::Resumed).inc();
+            self.welcome_back(key, outbox, true, Some(*position));
         }
-        match self.interest.resume(&state.name, resume) {
+        match resumed {
             Resumed::Wait => None,
-            Resumed::Here { next, position } => {
-                self.metrics.recovered(Recovered::Resumed).inc();
-                self.welcome_back(key, outbox, true, Some(position));
+            Resumed::Here { next, .. } => {
                 self.join_others(key, outbox.number(), Some(next));
                 None
             }
-            Resumed::At { cursor, position } => {
-                self.metrics.recovered(Recovered::Resumed).inc();
-                self.welcome_back(key, outbox, true, Some(position));
-                Some(cursor)
-            }
+            Resumed::At { cursor, position } => Some((cursor, Some(position))),
             Resumed::Gone(reason) => {
-                self.metrics.recovered(Recovered::Refused).inc();
                 let before = self.join_others_unseen(key, outbox.number());
-                if !self.welcome_back(key, outbox, false, before) {
-                    self.tell_gap(key, outbox, reason, resume.ms().unwrap_or(0));
+                if !is_told {
+                    self.metrics.recovered(Recovered::Refused).inc();
+                }
+                if is_told || !self.welcome_back(key, outbox, false, before) {
+                    self.tell_gap(key, outbox, reason, since);
                 }
                 None
             }

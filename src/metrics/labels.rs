@@ -147,6 +147,8 @@ pub enum Recovered {
     Resumed,
     /// A client asked to resume and was told that it cannot.
     Refused,
+    /// A client that had not seen all yet had it read again, because what was kept had made room for others.
+    Reread,
     /// A topic missed publications on their way here, and all of them were read.
     Healed,
     /// A topic missed publications that could not be read; its subscribers were told.
@@ -154,12 +156,13 @@ pub enum Recovered {
 }
 
 impl Recovered {
-    pub(super) const ALL: [Self; 4] = [Self::Resumed, Self::Refused, Self::Healed, Self::Lost];
+    pub(super) const ALL: [Self; 5] = [Self::Resumed, Self::Refused, Self::Reread, Self::Healed, Self::Lost];
 
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Resumed => "resumed",
             Self::Refused => "refused",
+            Self::Reread => "reread",
             Self::Healed => "healed",
             Self::Lost => "lost",
         }

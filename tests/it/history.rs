@@ -70,7 +70,7 @@ fn who_comes_back_gets_what_it_missed_on_any_replica_and_then_what_comes() {
     assert_eq!(texts(&mut newest, 2), ["d", "e"]);
 
     let mut timed = Client::json_open(&one);
-    assert_eq!(resume(&mut timed, "h:a", "since", &json!(1))["recovered"], true);
+    assert_eq!(resume(&mut timed, "h:a", "since", &json!(0))["recovered"], true);
     assert_eq!(texts(&mut timed, 5), ["a", "b", "c", "d", "e"]);
 
     let mut fresh = Client::json(&one, &["h:a"]);
@@ -302,4 +302,89 @@ fn a_history_that_is_gone_is_told_as_lost_and_the_next_publications_arrive() {
     assert_eq!((&gap["type"], &gap["reason"], &gap["topics"]), (&json!("gap"), &json!("lost"), &json!(["h:a"])));
     publish(&gateway, "h:a", "c");
     assert_eq!(texts(&mut client, 2), ["b", "c"]);
+}
+
+/// Nothing was missed where there is nothing: no word of a gap, and no close that asks to come back at once.
+#[test]
+fn the_newest_of_an_empty_or_expired_history_are_none_and_nobody_is_told_of_a_gap() {
+    let Some(redis) = RedisServer::start() else { return };
+    let closes = CONFIG.replace("\"notify\"", "\"close\"");
+    let gateway = Gateway::with_toml(&closes, &["--redis-url", &redis.url()]).ready();
+    publish_all(&gateway, "h:expired", &["a", "b", "c"]);
+    redis.cli(&["DEL", "{fanline:h:expired}:stream"]);
+    for (topic, how, recovered) in [
+        ("h:empty", "last", true),
+        ("h:empty", "since", true),
+        ("h:expired", "last", true),
+        ("h:expired", "since", false),
+    ] {
+        let mut client = Client::json_open(&gateway);
+        let told = resume(&mut client, topic, how, &json!(if how == "last" { 5 } else { 0 }));
+        assert_eq!((&told["live"], &told["recovered"]), (&json!(true), &json!(recovered)), "{how} of {topic}");
+        assert_eq!(client.told_so_far(), Vec::<Value>::new(), "{how} of {topic}");
+    }
+    let mut events = Stream::open(&gateway, "/sse?topic=h:empty&last=5");
+    let mut plain = Client::open(&gateway.ws_url("/ws?topic=h:empty&last=5"));
+    publish(&gateway, "h:empty", "first");
+    assert_eq!(plain.text(), "first");
+    assert_eq!(events.next().data, "first");
+}
+
+#[test]
+fn a_time_proves_nothing_once_a_history_was_flushed() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let first = publish_all(&gateway, "h:a", &["a", "b", "c"]).remove(0);
+    let since: u64 = first.split('-').next().unwrap().parse().unwrap();
+    redis.cli(&["FLUSHALL"]);
+    for published in [None, Some("d")] {
+        published.into_iter().for_each(|text| drop(publish(&gateway, "h:a", text)));
+        let mut client = Client::json_open(&gateway);
+        assert_eq!(resume(&mut client, "h:a", "since", &json!(since))["recovered"], false, "{published:?}");
+    }
+}
+
+/// Whoever may write to Redis may put anything into a stream: it hides nothing that was kept.
+#[test]
+fn entries_of_others_in_a_stream_hide_nothing() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let add = "for i = 1, 45 do redis.call('XADD', KEYS[1], '*', 'stranger', i) end";
+    let mut positions = Vec::new();
+    for text in ["a", "b", "c"] {
+        positions.push(publish(&gateway, "h:a", text));
+        if text != "c" {
+            // Few enough that they push nothing out.
+            redis.cli(&["EVAL", add, "1", "{fanline:h:a}:stream"]);
+        }
+    }
+    let page = gateway.get("/api/history?topic=h:a&limit=2");
+    let page: Value = serde_json::from_str(&page.body).unwrap();
+    let told: Vec<_> = page["publications"].as_array().unwrap().iter().map(|one| one["text"].clone()).collect();
+    assert_eq!((told, &page["more"]), (vec![json!("b"), json!("c")], &json!(true)));
+    let mut client = Client::json_open(&gateway);
+    assert_eq!(resume(&mut client, "h:a", "since", &json!(positions[0]))["recovered"], true);
+    assert_eq!(texts(&mut client, 2), ["b", "c"]);
+    let long = "for i = 1, 6000 do redis.call('XADD', KEYS[1], '*', 'stranger', i) end";
+    redis.cli(&["EVAL", long, "1", "{fanline:h:a}:stream"]);
+    let answer = gateway.get("/api/history?topic=h:a");
+    assert_eq!(answer.status, 502, "{}", answer.body);
+    assert!(answer.body.contains("{fanline:h:a}:stream") && answer.body.contains("fanline_publish"), "{}", answer.body);
+}
+
+#[test]
+fn a_key_of_another_type_is_no_history_of_which_anything_is_promised() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    for topic in ["h:stream", "h:last"] {
+        publish_all(&gateway, topic, &["a", "b"]);
+    }
+    redis.cli(&["SET", "{fanline:h:stream}:stream", "x"]);
+    redis.cli(&["DEL", "{fanline:h:last}:last"]);
+    redis.cli(&["LPUSH", "{fanline:h:last}:last", "x"]);
+    for topic in ["h:stream", "h:last"] {
+        let mut client = Client::json_open(&gateway);
+        let told = resume(&mut client, topic, "last", &json!(5));
+        assert_eq!((&told["live"], &told["recovered"]), (&json!(true), &json!(false)), "{topic}");
+    }
 }

@@ -106,6 +106,40 @@ fn who_has_missed_more_than_an_outbox_holds_gets_all_of_it_however_slowly_it_rea
     }
 }
 
+/// Ninety MiB of several topics, asked for by one client that reads none of it: half as much again as is kept for all.
+#[test]
+fn one_client_that_asks_for_the_past_of_many_topics_takes_resuming_from_nobody() {
+    const TOPICS: usize = 12;
+    const EACH: usize = 15;
+    const VICTIMS: usize = 10;
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    for topic in 0..TOPICS {
+        (0..EACH).for_each(|n| drop(publish(&gateway, &format!("h:greedy:{topic}"), n, 500_000)));
+    }
+    let since: Vec<_> = (0..VICTIMS).map(|n| publish(&gateway, &format!("h:{n}"), 0, 10)).collect();
+    (0..VICTIMS).for_each(|n| drop(publish(&gateway, &format!("h:{n}"), 1, 10)));
+    let mut greedy = sluggard(&gateway);
+    for topic in 0..TOPICS {
+        greedy.say(&json!({ "type": "subscribe", "topic": format!("h:greedy:{topic}"), "last": EACH }));
+    }
+    eventually("all of it was asked for", || (gateway.metric("fanline_subscriptions") >= 12.0).then_some(()));
+    eventually("it was read", || (reads(&redis)[1] >= TOPICS as u64).then_some(()));
+    for (n, since) in since.iter().enumerate() {
+        let mut victim = Bare::open(&gateway);
+        victim.say(&resume(&format!("h:{n}"), since));
+        let mut told = victim.told();
+        if told["live"] == false {
+            // It took longer than half a second here.
+            told = victim.told();
+        }
+        assert_eq!((&told["live"], &told["recovered"]), (&json!(true), &json!(true)), "{told}");
+        assert_eq!(victim.told()["data"]["n"], 1);
+    }
+    let refused = gateway.metric(r#"fanline_recovered_total{outcome="refused"}"#);
+    assert_eq!(refused, 0.0);
+}
+
 fn waiting(gateway: &Gateway) -> f64 {
     gateway.metric("fanline_outbox_bytes")
 }

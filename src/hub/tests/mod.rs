@@ -7,6 +7,8 @@ mod gaps;
 mod liveness;
 mod model;
 mod news;
+mod patience;
+mod proof;
 mod resume;
 mod sequence;
 

@@ -17,7 +17,7 @@ use crate::settings::TopicRule;
 const CLIENTS: usize = 4;
 
 #[derive(Debug, Clone)]
-enum Act {
+pub(super) enum Act {
     Join(usize, Wish),
     Leave(usize),
     Publish,
@@ -25,6 +25,8 @@ enum Act {
     Vanish,
     Answer,
     Refuse,
+    /// What was read makes room for other topics.
+    Evict,
     Trim(usize),
     Turn(u32),
     Room(usize, usize),
@@ -35,7 +37,7 @@ enum Act {
 }
 
 #[derive(Debug, Clone)]
-enum Wish {
+pub(super) enum Wish {
     Fresh,
     /// From where it left.
     Left,
@@ -60,6 +62,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         1 => Just(Act::Vanish),
         6 => Just(Act::Answer),
         1 => Just(Act::Refuse),
+        2 => Just(Act::Evict),
         1 => (1..4usize).prop_map(Act::Trim),
         8 => (1..4u32).prop_map(Act::Turn),
         6 => (0..CLIENTS, 1..400usize).prop_map(|(client, bytes)| Act::Room(client, bytes)),
@@ -70,27 +73,27 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
     proptest::collection::vec(act, 1..150)
 }
 
-struct Guest {
+pub(super) struct Guest {
     client: Client,
     joined: bool,
     left_at: Position,
 }
 
-struct World {
-    house: House,
-    guests: Vec<Guest>,
+pub(super) struct World {
+    pub house: House,
+    pub guests: Vec<Guest>,
     number: u64,
     up: bool,
-    kept: Vec<Publication>,
-    newest: Position,
-    clock: u64,
+    pub kept: Vec<Publication>,
+    pub newest: Position,
+    pub clock: u64,
     /// What each publication that ever was followed.
     chain: HashMap<Position, Position>,
     errands: VecDeque<Errand>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let rule = TopicRule { history_size: 1_000, ..TopicRule::default() };
         let house = House::under(true, TopicRules::new(vec![rule]));
         let mut world = Self {
@@ -149,7 +152,7 @@ impl World {
     fn answer(&mut self, refuse: bool) {
         let interest = self.house.interest.clone();
         self.errands.extend(interest.asks.take());
-        let Some(Errand { topic, what }) = self.errands.pop_front() else { return };
+        let Some(Errand { topic, what, .. }) = self.errands.pop_front() else { return };
         match what {
             What::Heal { epoch, .. } if refuse => interest.gave_up(&topic, epoch),
             What::Heal { epoch, ask: Ask::Last } => interest.answered(&topic, epoch, self.newest),
@@ -157,7 +160,7 @@ impl World {
                 let page = self.read(Read { part: Part::After(position), most: 3 });
                 interest.healed(&topic, epoch, page);
             }
-            What::Log(id) => {
+            What::Log { id, .. } => {
                 let read = interest.older(&topic, id);
                 let page = read.filter(|_| !refuse).map(|read| self.read(read));
                 interest.logged(&topic, id, page);
@@ -165,7 +168,7 @@ impl World {
         }
     }
 
-    fn act(&mut self, act: Act) {
+    pub fn act(&mut self, act: Act) {
         match act {
             Act::Join(client, wish) if !self.guests[client].joined => {
                 let guest = &mut self.guests[client];
@@ -191,6 +194,7 @@ impl World {
             Act::Vanish => self.publish(false),
             Act::Answer => self.answer(false),
             Act::Refuse => self.answer(true),
+            Act::Evict => self.house.interest.evict_log(&topic("t")),
             Act::Trim(entries) => drop(self.kept.drain(..entries.min(self.kept.len()))),
             Act::Turn(sockets) => self.house.turn(sockets),
             Act::Room(client, bytes) => self.guests[client].give_room(bytes),
@@ -208,7 +212,7 @@ impl World {
         }
     }
 
-    fn settle(&mut self) {
+    pub fn settle(&mut self) {
         if !self.up {
             self.act(Act::Flip);
         }
@@ -230,7 +234,7 @@ impl World {
 }
 
 impl Guest {
-    fn give_room(&self, bytes: usize) {
+    pub fn give_room(&self, bytes: usize) {
         self.client.pipe.wire().give_room(bytes);
         let _ = self.client.outbox.flush();
     }
@@ -255,7 +259,7 @@ impl Guest {
     }
 
     /// The frames that came out as a whole.
-    fn whole(&self) -> Vec<Frame> {
+    pub fn whole(&self) -> Vec<Frame> {
         let bytes = self.client.pipe.wire().taken();
         let mut end = 0;
         while let Some(len) = bytes.get(end + 1).map(|&len| usize::from(len)) {
