@@ -13,6 +13,7 @@ use super::nearest::nearest;
 use super::routes;
 use super::rules::topic_keys;
 use super::secret_file;
+use crate::settings::notation::write_duration;
 use crate::settings::{Settings, TopicRule, TopicRules};
 
 /// Where each key that was set got its value.
@@ -110,6 +111,15 @@ pub(super) fn tables<'a>(values: &'a Layer, list: &str) -> Vec<(String, &'a Map<
     items.iter().filter_map(table).collect()
 }
 
+/// What every client may make grow.
+fn filled(rule: &TopicRule) -> String {
+    let (name, kept) = (&rule.matches, write_duration(rule.remembered()));
+    format!(
+        "every client may publish to ever new topics of {name:?}, and each is kept in Redis for {kept}; write publish = \"none\" \
+         there, name the topics one by one, or give Redis a maxmemory"
+    )
+}
+
 fn topic_rules(values: &Layer, origins: &mut Origins, report: &mut Report) -> Vec<TopicRule> {
     let mut rules = Vec::<TopicRule>::new();
     for (index, (place, table)) in tables(values, "topics").into_iter().enumerate() {
@@ -124,6 +134,8 @@ fn topic_rules(values: &Layer, origins: &mut Origins, report: &mut Report) -> Ve
         if let Some(first) = rules.iter().find(|earlier| swallows(&earlier.matches, &rule.matches)) {
             let (later, first) = (&rule.matches, &first.matches);
             report.warn(&place, &format!("the rule for {later:?} never holds: {first:?} stands above it; move it up"));
+        } else if rule.is_filled_by_clients() {
+            report.warn(&place, &filled(&rule));
         }
         origins.note(&format!("topics[{index}]"), place);
         rules.push(rule);

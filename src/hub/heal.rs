@@ -14,6 +14,7 @@ use crate::command::Resume;
 use crate::event::GapReason;
 use crate::metrics::Recovered;
 use crate::position::Position;
+use crate::publication::Publication;
 use crate::topic::Topic;
 
 impl Interest {
@@ -27,17 +28,42 @@ impl Interest {
         })
     }
 
+    /// What comes follows what is known here, where Redis has forgotten it by lapse of time.
+    pub(super) fn attach(&self, past: &Past, publication: &mut Publication) {
+        let Some(header) = publication.header.as_mut().filter(|header| header.prev == Some(Position::START)) else {
+            return;
+        };
+        let Some(pos) = header.pos else { return };
+        if let Some(last) = past.outlived(pos.ms, self.remembered(&publication.topic)) {
+            header.prev = Some(last);
+        }
+    }
+
+    /// Where a topic stands of which Redis knows nothing.
+    fn outlived(&self, topic: &Topic, past: &Past) -> Position {
+        past.outlived(crate::clock::unix_ms(), self.remembered(topic)).unwrap_or(Position::START)
+    }
+
     /// The topic's last position was read.
-    pub(super) fn answered(&self, topic: &Topic, epoch: u64, newest: Position) {
+    pub(super) fn answered(&self, topic: &Topic, epoch: u64, mut newest: Position) {
+        if newest == Position::START
+            && let Some(past) = self.stripe(topic).lock().get(topic).and_then(|entry| entry.past.as_ref())
+        {
+            newest = self.outlived(topic, past);
+        }
         self.heal(topic, epoch, |sequence| sequence.answered(newest));
     }
 
     /// What follows the topic's last publication was read.
-    pub(super) fn healed(&self, topic: &Topic, epoch: u64, page: Page) {
+    pub(super) fn healed(&self, topic: &Topic, epoch: u64, mut page: Page) {
         let mut stripe = self.stripe(topic).lock();
         let Some(entry) = stripe.get_mut(topic) else { return };
         let Some(past) = entry.past.as_mut().filter(|past| past.epoch == epoch) else { return };
         past.weigh(&page);
+        page.entries.iter_mut().take(1).for_each(|first| self.attach(past, first));
+        if page.newest == Position::START {
+            page.newest = self.outlived(topic, past);
+        }
         let brought = !page.entries.is_empty();
         self.advance(topic, entry, |sequence| sequence.read(page.entries, page.newest));
         if brought && entry.past.as_ref().is_some_and(|past| past.is_whole()) {

@@ -40,6 +40,8 @@ pub(super) struct Past {
     hole: Option<(u64, GapReason)>,
     /// Whether publications came that are in no history.
     pub has_strays: bool,
+    /// Until when everything had come that was published, in ms since 1970, where the road was closed since.
+    heard: Option<u64>,
 }
 
 /// A place in a log.
@@ -84,7 +86,17 @@ impl Default for Past {
     fn default() -> Self {
         let (sequence, log) = (Sequence::default(), None);
         let epoch = crate::clock::next_version();
-        Self { epoch, page: PAGES.0, sequence, log, doubted: None, next: FIRST, hole: None, has_strays: false }
+        Self {
+            epoch,
+            page: PAGES.0,
+            sequence,
+            log,
+            doubted: None,
+            next: FIRST,
+            hole: None,
+            has_strays: false,
+            heard: None,
+        }
     }
 }
 
@@ -99,7 +111,11 @@ impl Past {
         self.sequence.is_whole()
     }
 
-    pub fn closed(&mut self) {
+    /// The road is closed; until `heard`, in ms since 1970, everything had come.
+    pub fn closed(&mut self, heard: u64) {
+        if self.is_whole() {
+            self.heard = Some(heard);
+        }
         self.epoch = crate::clock::next_version();
         self.sequence.closed();
     }
@@ -107,6 +123,16 @@ impl Past {
     pub fn opened(&mut self) -> Option<Ask> {
         self.epoch = crate::clock::next_version();
         self.sequence.opened().ask
+    }
+
+    /// Where the topic stands though Redis has forgotten it, because nothing was published for as long as it remembers:
+    /// what was published since would still be remembered, and until the road closed nothing was missed. None where
+    /// that explains nothing: the history is gone, or the road was closed for too long.
+    pub fn outlived(&self, now_ms: u64, remembered: Duration) -> Option<Position> {
+        let remembered = u64::try_from(remembered.as_millis()).unwrap_or(u64::MAX);
+        let heard = self.heard.filter(|_| !self.is_whole()).unwrap_or(now_ms);
+        let is_old = |last: &Position| last.ms.saturating_add(remembered) <= now_ms;
+        self.sequence.last().filter(is_old).filter(|_| now_ms < heard.saturating_add(remembered))
     }
 
     /// Learns from a page how many publications the next one should have.
@@ -134,7 +160,11 @@ impl Past {
                 Told::Gap { reason, since: before, behind }
             }
         });
-        (told.collect(), ask)
+        let told = told.collect();
+        if self.is_whole() {
+            self.heard = None;
+        }
+        (told, ask)
     }
 
     fn number(&mut self, mut publication: Publication) -> Arc<Publication> {

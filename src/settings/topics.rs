@@ -4,6 +4,10 @@ use std::time::Duration;
 
 use super::ByteSize;
 
+/// How much longer than its publications the last position of a topic is remembered: a clock may be set back by so much
+/// before a place is given twice, and a replica may be cut off for so long before it cannot tell whether it missed anything.
+const REMEMBERED: Duration = Duration::from_secs(3600);
+
 /// `[[topics]]`: what holds for the topics it matches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicRule {
@@ -78,6 +82,18 @@ impl TopicRule {
     #[must_use]
     pub fn keeps_history(&self) -> bool {
         self.history_size > 0
+    }
+
+    /// How long the last position of a topic is remembered after its last publication.
+    #[must_use]
+    pub fn remembered(&self) -> Duration {
+        self.history_ttl + REMEMBERED
+    }
+
+    /// Whether clients may make as many topics with history as they like.
+    #[must_use]
+    pub fn is_filled_by_clients(&self) -> bool {
+        self.publish == Grant::Anyone && self.keeps_history() && self.matches.ends_with('*')
     }
 
     fn covers(&self, topic: &str) -> bool {

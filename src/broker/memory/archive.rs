@@ -11,9 +11,6 @@ use crate::publication::{Header, ONCE, Publication};
 use crate::settings::TopicRule;
 use crate::topic::Topic;
 
-/// How long the last position of a topic is remembered after its publications are gone.
-const LAST: Duration = Duration::from_secs(30 * 24 * 3600);
-
 /// How many topics are looked at for what has expired, with each publication: more than one, so that it ends.
 const SWEEP: usize = 2;
 
@@ -34,6 +31,8 @@ struct Shelf {
     last: Position,
     touched: Option<Instant>,
     ttl: Duration,
+    /// How long its last position is remembered.
+    remembered: Duration,
     entries: VecDeque<(Header, Bytes)>,
 }
 
@@ -62,7 +61,7 @@ impl Archive {
         shelf.expire(now);
         let position = shelf.last.next(crate::clock::unix_ms());
         (header.prev, header.pos) = (Some(std::mem::replace(&mut shelf.last, position)), Some(position));
-        (shelf.ttl, shelf.touched) = (rule.history_ttl, Some(now));
+        (shelf.ttl, shelf.remembered, shelf.touched) = (rule.history_ttl, rule.remembered(), Some(now));
         shelf.entries.push_back((header.clone(), payload.clone()));
         let size = usize::try_from(rule.history_size).unwrap_or(usize::MAX);
         shelf.entries.drain(..shelf.entries.len().saturating_sub(size));
@@ -98,7 +97,7 @@ impl Archive {
             let Some(topic) = self.rounds.pop_front() else { break };
             let gone = self.topics.get_mut(&topic).is_none_or(|shelf| {
                 shelf.expire(now);
-                shelf.touched.is_none_or(|touched| now.duration_since(touched) >= LAST)
+                shelf.touched.is_none_or(|touched| now.duration_since(touched) >= shelf.remembered)
             });
             match gone {
                 true => drop(self.topics.remove(&topic)),
@@ -138,7 +137,7 @@ mod tests {
         assert_eq!(archive.topics.values().map(|shelf| shelf.entries.len()).sum::<usize>(), 3);
         assert!(archive.last(&topic(5)) > Position::START, "its place is remembered");
         for _ in 0..100 {
-            keep(&mut archive, 100, start + Duration::from_secs(61) + LAST);
+            keep(&mut archive, 100, start + Duration::from_secs(61) + rule.remembered());
         }
         assert_eq!((archive.topics.len(), archive.rounds.len()), (1, 1));
     }

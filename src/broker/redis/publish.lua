@@ -91,7 +91,7 @@ local function keep(base, rule, header, payload, now, micros)
     added = add()
     if type(added) == 'table' and added.err then return nil, nil, added end
   end
-  redis.call('SET', lastkey, pos, 'EX', LAST_TTL)
+  redis.call('SET', lastkey, pos, 'PX', rule.last)
   redis.call('PEXPIRE', stream, rule.ttl)
   return prev, pos
 end

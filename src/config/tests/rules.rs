@@ -86,6 +86,16 @@ fn a_rule_that_never_holds_is_warned_of() {
 }
 
 #[test]
+fn topics_with_history_that_every_client_can_make_are_warned_of() {
+    let text = "[[topics]]\nmatch = \"chat:1\"\npublish = \"anyone\"\nhistory_size = 9\n\
+                [[topics]]\nmatch = \"chat:*\"\npublish = \"anyone\"\nhistory_size = 9\n[[topics]]\nmatch = \"a:*\"\nhistory_size = 9\n\
+                [[topics]]\nmatch = \"b:*\"\npublish = \"anyone\"";
+    let expected = "fanline.toml:5: every client may publish to ever new topics of \"chat:*\", and each is kept in Redis for 1h5m; \
+                    write publish = \"none\" there, name the topics one by one, or give Redis a maxmemory";
+    assert_eq!(file(text).warnings(), [expected]);
+}
+
+#[test]
 fn what_can_never_be_delivered_is_warned_of() {
     let text = "[outbox]\nbytes = \"4KiB\"\ntotal = \"1MiB\"\n[[topics]]\nmatch = \"big\"\npublication = \"4KiB\"";
     let expected = "fanline.toml:2: a publication of 4KiB on \"big\" fits no outbox of 4KiB; raise outbox.bytes or lower the rule's publication";

@@ -348,3 +348,47 @@ fn who_resumes_and_waits_for_its_turn_alone_is_told_in_time_that_it_can() {
     assert_eq!((&told["live"], &told["recovered"]), (&true.into(), &true.into()), "{told}");
     world.settle();
 }
+
+/// Everything that is asked of Redis is answered as if it knew no more than this position, and kept nothing.
+fn answer(house: &House, newest: Position) {
+    for _ in 0..8 {
+        for errand in house.interest.asks.take() {
+            match errand.what {
+                What::Heal { epoch, ask: Ask::Last } => house.interest.answered(&errand.topic, epoch, newest),
+                What::Heal { epoch, .. } => {
+                    house.interest.healed(&errand.topic, epoch, Page { entries: Vec::new(), newest });
+                }
+                What::Log(id) => house.interest.logged(&errand.topic, id, None),
+            }
+        }
+    }
+}
+
+/// Redis remembers where a topic ended for `history_ttl` and an hour; who listened all the while misses nothing by that.
+#[test]
+fn a_topic_that_was_quiet_for_longer_than_redis_remembers_goes_on_without_a_gap() {
+    let rule = TopicRule { history_size: 10, ..TopicRule::default() };
+    let remembered = u64::try_from(rule.remembered().as_millis()).unwrap();
+    let now = crate::clock::unix_ms();
+    let told = |quiet: u64, cut_off: u64| {
+        let mut house = House::under(true, TopicRules::new(vec![rule.clone()]));
+        let client = house.json(1);
+        house.subscribe(&client, &["t"]);
+        answer(&house, Position::at(now - quiet));
+        house.settle();
+        house.interest.lost(&[topic("t")], now - cut_off);
+        house.interest.live(&topic("t"));
+        answer(&house, Position::START);
+        for (prev, pos) in [(Position::START, now), (Position::at(now), now + 1)] {
+            let header = Header { prev: Some(prev), pos: Some(Position::at(pos)), ..Header::default() };
+            let payload = Bytes::from_static(b"x");
+            house.interest.deliver(Publication::new(topic("t"), Some(Box::new(header)), payload, Instant::now()));
+        }
+        answer(&house, Position::at(now + 1));
+        house.settle();
+        client.told()
+    };
+    assert_eq!(told(remembered, 5_000), ["subscribed:true", "x", "x"]);
+    assert_eq!(told(remembered - 60_000, 5_000), ["subscribed:true", "gap:lost", "x", "x"], "it was flushed");
+    assert_eq!(told(2 * remembered, remembered), ["subscribed:true", "gap:lost", "x", "x"], "it was away for too long");
+}
