@@ -7,7 +7,7 @@ use super::kinds::{
     Text, Whole, Words, any_text, log_level, prefix, replica_name,
 };
 use crate::settings::{
-    ByteSize, Deflate, Drain, Handshake, Heartbeat, Inbound, Internal, Limits, Log, LogFormat, Outbox, Public,
+    Auto, ByteSize, Deflate, Drain, Handshake, Heartbeat, Inbound, Internal, Limits, Log, LogFormat, Outbox, Public,
     Readiness, Redis, RedisReadiness, Replica, Settings,
 };
 
@@ -67,15 +67,16 @@ pub(super) fn keys(settings: &mut Settings) -> Vec<Key<'_>> {
         topics: _,
         routes: _,
     } = settings;
+    let Replica { name, shards, topics: replica_topics } = replica;
     let mut all = doors(public, internal);
     all.extend(redis_keys(redis));
     all.extend(handshake_keys(handshake));
-    all.extend(limits_keys(limits));
+    all.extend(limits_keys(limits, replica_topics));
     all.extend(inbound_keys(inbound));
     all.extend(outbox_keys(outbox));
     all.extend(heartbeat_keys(heartbeat));
     all.extend(deflate_keys(deflate));
-    all.extend(rest(drain, readiness, log, replica));
+    all.extend(rest(drain, readiness, log, (name, shards)));
     all
 }
 
@@ -195,7 +196,7 @@ fn handshake_keys(handshake: &mut Handshake) -> Vec<Key<'_>> {
     ]
 }
 
-fn limits_keys(limits: &mut Limits) -> Vec<Key<'_>> {
+fn limits_keys<'a>(limits: &'a mut Limits, replica_topics: &'a mut Auto<usize>) -> Vec<Key<'a>> {
     let Limits { message, messages_per_second, burst, topics } = limits;
     vec![
         key("limits.message", message_size(), message, "The largest message a client may send.").live(),
@@ -207,7 +208,19 @@ fn limits_keys(limits: &mut Limits) -> Vec<Key<'_>> {
         )
         .live(),
         key("limits.burst", rate(), burst, "How many it may send at once, after a rest.").live(),
-        key("limits.topics", topic_count(), topics, "How many topics a client may listen to.").live(),
+        key(
+            "limits.topics",
+            topic_count(),
+            topics,
+            "How many topics a client may listen to, and publish to within a minute where they keep a history.",
+        )
+        .live(),
+        key(
+            "limits.replica_topics",
+            OrAuto(Whole(1, 1_000_000_000)),
+            replica_topics,
+            "How many topics this replica holds for all its clients, lingering ones included; \"auto\": a quarter of the memory limit at 1 KiB each.",
+        ),
     ]
 }
 
@@ -297,12 +310,11 @@ fn rest<'a>(
     drain: &'a mut Drain,
     readiness: &'a mut Readiness,
     log: &'a mut Log,
-    replica: &'a mut Replica,
+    (name, shards): (&'a mut String, &'a mut Auto<usize>),
 ) -> Vec<Key<'a>> {
     let Drain { delay, window } = drain;
     let Readiness { redis } = readiness;
     let Log { level, format } = log;
-    let Replica { name, shards } = replica;
     vec![
         key("drain.delay", Span::FromZero, delay, "After SIGTERM: not ready any more, still accepting."),
         key("drain.window", Span::FromZero, window, "Over which the connections are then closed."),

@@ -223,7 +223,7 @@ impl House {
         let socket = Outbox::new(terms, slot.number(), Line::with_room(room));
         let wish = Wish { route: 0, topics: vec![Wanted::fresh(topic("t"))] };
         let greeting = Greeting::begin(&self.rooms, slot, socket.clone(), wish).await;
-        let session = greeting.open(Duration::from_secs(1)).await;
+        let session = greeting.open(Duration::from_secs(1)).await.unwrap();
         let mut connection = Connection::new(socket.clone(), session);
         let enrolled = self.roster.enrol(connection.outbox(), pace, None);
         let size = size_of_val(&connection.run());

@@ -2,9 +2,11 @@
 //! the inbox of each interested shard.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry as Place;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -37,6 +39,9 @@ pub struct Interest {
     /// then, a page that was read from a topic's history.
     stripes: [Mutex<HashMap<Topic, Entry>>; STRIPES],
     inboxes: Box<[Arc<Inbox>]>,
+    /// How many topics there are, and may be.
+    topics: AtomicUsize,
+    most: usize,
     /// What must be read from the histories.
     pub(super) asks: Asks,
     /// What was read of them, and is kept for those who resume.
@@ -74,10 +79,18 @@ impl Interest {
     /// No topics, `shards` inboxes.
     #[must_use]
     pub fn new(shards: usize, rules: Arc<ArcSwap<TopicRules>>, metrics: Arc<Metrics>) -> Arc<Self> {
+        Self::bounded(shards, rules, metrics, usize::MAX)
+    }
+
+    /// The same with room for so many topics.
+    #[must_use]
+    pub fn bounded(shards: usize, rules: Arc<ArcSwap<TopicRules>>, metrics: Arc<Metrics>, most: usize) -> Arc<Self> {
         let shards = shards.clamp(1, MAX_SHARDS);
         Arc::new(Self {
             stripes: Default::default(),
             inboxes: (0..shards).map(|_| Arc::new(Inbox::default())).collect(),
+            topics: AtomicUsize::new(0),
+            most,
             asks: Asks::default(),
             logs: Held::default(),
             hasher: std::hash::RandomState::new(),
@@ -105,12 +118,16 @@ impl Interest {
 
     /// A shard's first subscriber of a topic. From here on its inbox gets the topic's publications; the
     /// broker is asked under the entry's lock, so that no flip falls between its answer and our note of it.
-    pub(super) fn join(&self, topic: &Topic, shard: usize, broker: &dyn Broker) -> Standing {
+    /// None where there is no room for another topic.
+    pub(super) fn join(&self, topic: &Topic, shard: usize, broker: &dyn Broker) -> Option<Standing> {
         let mut stripe = self.stripe(topic).lock();
-        let entry = stripe.entry(topic.clone()).or_insert_with(|| {
-            self.metrics.topics.inc();
-            Entry { version: crate::clock::next_version(), ..Entry::default() }
-        });
+        let entry = match stripe.entry(topic.clone()) {
+            Place::Occupied(entry) => entry.into_mut(),
+            Place::Vacant(place) => {
+                self.make_room(broker)?;
+                place.insert(Entry { version: crate::clock::next_version(), ..Entry::default() })
+            }
+        };
         if entry.shards == 0 {
             let flows = broker.subscribe(topic) == Liveness::Live;
             let rules = self.rules.load();
@@ -125,7 +142,24 @@ impl Interest {
         }
         entry.shards |= 1 << shard;
         let position = entry.past.as_ref().and_then(|past| past.last()).filter(|_| entry.live);
-        Standing { live: entry.live, version: entry.version, position, keeps_history: entry.past.is_some() }
+        Some(Standing { live: entry.live, version: entry.version, position, keeps_history: entry.past.is_some() })
+    }
+
+    /// Counts another topic, where there is room for it: those that only linger go before anybody is refused.
+    fn make_room(&self, broker: &dyn Broker) -> Option<()> {
+        let topics = self.topics.fetch_add(1, Ordering::Relaxed) + 1;
+        if topics > self.most {
+            self.topics.fetch_sub(1, Ordering::Relaxed);
+            return None;
+        }
+        broker.linger_at_most(self.most - topics);
+        self.metrics.topics.inc();
+        Some(())
+    }
+
+    /// How many topics may have subscribers here.
+    pub(super) fn most(&self) -> usize {
+        self.most
     }
 
     /// A shard's last subscriber of a topic left.
@@ -134,6 +168,7 @@ impl Interest {
         let Some(entry) = stripe.get_mut(topic) else { return };
         entry.shards &= !(1 << shard);
         if entry.shards == 0 {
+            self.topics.fetch_sub(1, Ordering::Relaxed);
             self.metrics.topics.dec();
             self.metrics.live_topics.sub(i64::from(entry.live));
             stripe.remove(topic);
@@ -162,8 +197,13 @@ impl Interest {
         let last = self.strayed.load(Ordering::Relaxed);
         let due = last == 0 || now >= last + STRAY_EVERY;
         if due && self.strayed.compare_exchange(last, now.max(1), Ordering::Relaxed, Ordering::Relaxed).is_ok() {
-            warn!(%topic, "a plain PUBLISH on a topic with history: nobody who was away gets it; publish through the gateway or by FCALL fanline_publish");
+            warn!(%topic, "a plain PUBLISH on a topic with history: nobody who was away gets it; publish through the gateway or by the function that `fanline which TOPIC` names");
         }
+    }
+
+    /// How long Redis remembers where a topic ended.
+    pub(super) fn remembered(&self, topic: &Topic) -> Duration {
+        self.rules.load().rule(topic.as_str()).remembered()
     }
 
     /// From here on a topic's publications flow, behind this position where a history is kept.
@@ -212,6 +252,7 @@ impl Deliver for Interest {
                     self.stray(&publication.topic);
                 }
                 let topic = publication.topic.clone();
+                self.attach(past, &mut publication);
                 self.advance(&topic, entry, |sequence| sequence.came(publication));
             }
         }
@@ -230,7 +271,7 @@ impl Deliver for Interest {
         for topic in topics {
             let mut stripe = self.stripe(topic).lock();
             let Some(entry) = stripe.get_mut(topic) else { continue };
-            entry.past.iter_mut().for_each(|past| past.closed());
+            entry.past.iter_mut().for_each(|past| past.closed(since));
             if !entry.live {
                 continue;
             }

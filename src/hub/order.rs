@@ -1,7 +1,7 @@
 //! What connections ask of their shard.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -30,13 +30,16 @@ pub struct Answer {
 pub struct Arrivals {
     missing: AtomicUsize,
     complete: Notify,
+    seated: Notify,
+    refused: AtomicBool,
 }
 
 impl Arrivals {
     /// Waits for so many topics.
     #[must_use]
     pub fn new(topics: usize) -> Arc<Self> {
-        Arc::new(Self { missing: AtomicUsize::new(topics), complete: Notify::new() })
+        let (complete, seated) = (Notify::new(), Notify::new());
+        Arc::new(Self { missing: AtomicUsize::new(topics), complete, seated, refused: AtomicBool::new(false) })
     }
 
     /// One topic is live.
@@ -44,6 +47,28 @@ impl Arrivals {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
             self.complete.notify_one();
         }
+    }
+
+    /// One topic has no room here.
+    pub(super) fn refuse(&self) {
+        self.refused.store(true, Ordering::Release);
+        self.arrived();
+    }
+
+    /// Each topic has its subscription, or was refused.
+    pub(super) fn sit_down(&self) {
+        self.seated.notify_one();
+    }
+
+    /// Resolves once it is known which topics have room here; at most one waits.
+    pub async fn seated(&self) {
+        self.seated.notified().await;
+    }
+
+    /// Whether a topic had no room here.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.refused.load(Ordering::Acquire)
     }
 
     /// Resolves once all are live; at most one waits.

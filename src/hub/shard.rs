@@ -17,7 +17,7 @@ use super::replies::Replies;
 use super::topic::{Tools, TopicState, Work};
 use crate::broker::Broker;
 use crate::command::{MessageId, Resume, Wanted};
-use crate::event::{Event, GapReason, Refusal, RefusalCode};
+use crate::event::{Event, GapReason, RefusalCode};
 use crate::identity::{ConnectionNumber, Replica};
 use crate::metrics::{Dropped, Metrics};
 use crate::outbox::Outbox;
@@ -201,14 +201,15 @@ impl Shard {
             if let Some(place) = key.and_then(|key| places.iter().find(|place| place.topic == key)) {
                 match resume {
                     None => self.topics[place.topic].confirm_again(place.seat, &mut replies, answer),
-                    Some(_) => refuse(&mut replies, answer, RefusalCode::BadMessage, already_here(&topic)),
+                    Some(_) => replies.object(RefusalCode::BadMessage, already_here(&topic), answer),
                 }
             } else if places.len() >= limit {
-                refuse(&mut replies, answer, RefusalCode::TooManyTopics, too_many(&topic, limit));
+                replies.refuse(&topic, &format!("a connection listens to at most {limit} topics here"), answer);
             } else {
                 self.seat(&mut replies, topic, (resume, answer));
             }
         }
+        answer.arrivals.iter().for_each(|arrivals| arrivals.sit_down());
     }
 
     fn seat(&mut self, replies: &mut Replies<'_>, topic: Topic, wish: (Option<Resume>, &Answer)) {
@@ -219,7 +220,13 @@ impl Shard {
                 // What came for an earlier stay here is nobody's any more; behind it nothing can come for us
                 // before we join.
                 self.take_inbox();
-                let standing = self.interest.join(&topic, self.index, &*self.broker);
+                let Some(standing) = self.interest.join(&topic, self.index, &*self.broker) else {
+                    let why = format!(
+                        "this replica holds {} topics, and no more (limits.replica_topics)",
+                        self.interest.most()
+                    );
+                    return replies.refuse(&topic, &why, wish.1);
+                };
                 let key = self.topics.insert(TopicState::new(topic.clone(), &standing));
                 self.names.insert(topic, key);
                 key
@@ -371,17 +378,6 @@ fn compact(state: &mut TopicState, key: usize, members: &mut HashMap<ConnectionN
             place.seat = moved;
         }
     });
-}
-
-fn refuse(replies: &mut Replies<'_>, answer: &Answer, code: RefusalCode, message: String) {
-    replies.say(&Event::Error(&Refusal { id: answer.id.clone(), code, message }));
-    if let Some(arrivals) = &answer.arrivals {
-        arrivals.arrived();
-    }
-}
-
-fn too_many(topic: &Topic, limit: usize) -> String {
-    format!("not subscribed to {topic}: a connection listens to at most {limit} topics here")
 }
 
 /// What is asked for would stand among what has been delivered since.

@@ -55,6 +55,17 @@ pub(super) fn inbound_total(settings: &Settings) -> usize {
     }
 }
 
+/// What a topic takes of memory, about, in bytes.
+const TOPIC: usize = 1024;
+
+/// The most topics that this replica holds: as set, or a quarter of the memory limit.
+pub(super) fn topics(settings: &Settings) -> usize {
+    match settings.replica.topics {
+        Auto::Value(chosen) => chosen,
+        Auto::Auto => memory_limit() / 4 / TOPIC,
+    }
+}
+
 /// The number of shards: as set, or one per core that this process may use.
 pub(super) fn shards(settings: &Settings) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, usize::from);

@@ -41,7 +41,8 @@ pub(super) async fn start(settings: Settings, descriptors: usize, metrics: Arc<M
 
     let live = Live::new(settings);
     let settings = live.get().clone();
-    let interest = Interest::new(limits::shards(&settings), live.rules(), metrics.clone());
+    let (shards, topics) = (limits::shards(&settings), limits::topics(&settings));
+    let interest = Interest::bounded(shards, live.rules(), metrics.clone(), topics);
     let broker = broker(&live, &replica, &interest, &metrics, &tasks, &stop)?;
     let parts = hub::Parts {
         broker: broker.clone(),
@@ -152,6 +153,7 @@ fn show_limits(metrics: &Metrics, settings: &Settings, descriptors: usize, max_c
     metrics.limit("memory_bytes", limits::memory_limit());
     metrics.limit("descriptors", descriptors);
     metrics.limit("connections", max_connections);
+    metrics.limit("replica_topics", limits::topics(settings));
     metrics.limit("outbox_total_bytes", outboxes.limit());
     metrics.limit("inbox_publications", hub::INBOX_PUBLICATIONS);
 }

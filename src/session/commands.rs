@@ -4,11 +4,11 @@ use std::collections::HashSet;
 
 use bytes::Bytes;
 
-use super::Session;
+use super::{RATE_RETRY, Session};
 use crate::broker::history::chapter;
 use crate::broker::{Chapter, PublishError};
 use crate::clock;
-use crate::close::Close;
+use crate::close::{Close, retry_hint};
 use crate::command::{Command, MessageId, Payload, Question, Wanted};
 use crate::event::{Event, Refusal, RefusalCode};
 use crate::hub::Answer;
@@ -164,6 +164,9 @@ impl Session {
                 // An outage closes no socket; the client hears of it where its route has a word for it.
                 Err(refusal) if refusal.code == RefusalCode::Unavailable => outcome = self.refuse(&refusal),
                 Err(refusal) if refusal.code == RefusalCode::TooLarge => return Err(self.too_big(&topic)),
+                Err(refusal) if refusal.code == RefusalCode::TooManyTopics => {
+                    return Err(Close::RateLimited(retry_hint(RATE_RETRY)));
+                }
                 Err(refusal) => return Err(Close::Forbidden(refusal.message)),
             }
         }
@@ -172,7 +175,7 @@ impl Session {
 
     /// Publishes where the topic's rule and the route grant it; the sender is excluded unless the route
     /// includes it.
-    async fn publish(&self, topic: &Topic, draft: Draft) -> Result<Option<Position>, Refusal> {
+    async fn publish(&mut self, topic: &Topic, draft: Draft) -> Result<Option<Position>, Refusal> {
         let except = {
             let settings = self.rooms.live.get();
             let rule = settings.topics.rule(topic.as_str());
@@ -184,6 +187,11 @@ impl Session {
             }
             if draft.payload.len() > rule.publication.0 {
                 return Err(too_large(topic, draft.payload.len(), rule.publication.0));
+            }
+            let most = settings.limits_on(&settings.routes[self.route]).topics;
+            let mut admit = || self.recent.get_or_insert_default().admit(topic, clock::now_ms(), most);
+            if rule.keeps_history() && !admit() {
+                return Err(too_many_names(topic, most));
             }
             if settings.routes[self.route].include_sender { Vec::new() } else { vec![self.id().to_string().into()] }
         };
@@ -235,6 +243,13 @@ fn no_history(topic: &Topic, id: Option<MessageId>) -> Refusal {
 fn too_many(found: usize, limit: usize, id: Option<MessageId>) -> Refusal {
     let message = format!("{found} topics in one command are too many: a connection listens to at most {limit} here");
     Refusal { id, code: RefusalCode::TooManyTopics, message }
+}
+
+fn too_many_names(topic: &Topic, limit: usize) -> Refusal {
+    let message = format!(
+        "not published to {topic}: a client publishes to at most {limit} topics with history in a minute here (limits.topics)"
+    );
+    Refusal { id: None, code: RefusalCode::TooManyTopics, message }
 }
 
 fn listeners_only(path: &str) -> Refusal {

@@ -18,6 +18,10 @@ pub struct Wish {
     pub topics: Vec<Wanted>,
 }
 
+/// This replica has no room for another topic.
+#[derive(Debug, Clone, Copy)]
+pub struct Full;
+
 /// A client whose topics are asked for; what they carry waits in its outbox until the socket is there.
 pub struct Greeting {
     session: Session,
@@ -42,18 +46,27 @@ impl Greeting {
             topics,
             bucket: Bucket::default(),
             warned: false,
+            recent: None,
         };
         Self { session, arrivals }
     }
 
     /// Resolves once the topics are live, at most `patience` later; at once while the road is known to be
     /// closed: then they are pending.
-    pub async fn open(self, patience: Duration) -> Session {
-        if self.session.rooms.broker.is_up() {
-            // Not live in time means pending, which the client is told where its protocol has a word.
-            let _ = tokio::time::timeout(patience, self.arrivals.complete()).await;
-        }
-        self.session
+    ///
+    /// # Errors
+    /// There is no room for one of the topics, and the client's language has no word for that.
+    pub async fn open(self, patience: Duration) -> Result<Session, Full> {
+        let live = async {
+            self.arrivals.seated().await;
+            if self.session.rooms.broker.is_up() {
+                self.arrivals.complete().await;
+            }
+        };
+        // Not live in time means pending, which the client is told where its protocol has a word.
+        let _ = tokio::time::timeout(patience, live).await;
+        let is_told = self.session.member.outbox().protocol().says_live();
+        if self.arrivals.is_refused() && !is_told { Err(Full) } else { Ok(self.session) }
     }
 }
 

@@ -23,8 +23,8 @@ use crate::outbox::Outbox;
 use crate::settings::Live;
 use crate::topic::Topic;
 
-pub use greeting::{Greeting, Wish};
-use limits::Bucket;
+pub use greeting::{Full, Greeting, Wish};
+use limits::{Bucket, Recent};
 pub use unfinished::{Claim, Unfinished};
 
 /// How long a client that sent too much should stay away at least, in ms.
@@ -102,6 +102,8 @@ pub struct Session {
     bucket: Bucket,
     /// Whether it was told that something in its commands is ignored.
     warned: bool,
+    /// The topics with history that it publishes to, where it does.
+    recent: Option<Box<Recent>>,
 }
 
 impl Session {

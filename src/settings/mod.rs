@@ -224,6 +224,8 @@ pub struct Replica {
     pub name: String,
     /// How many shards share the connections; `auto`: one per core.
     pub shards: Auto<usize>,
+    /// How many topics it holds for its clients, live, pending and lingering; `auto`: a quarter of the memory limit at 1 KiB each.
+    pub topics: Auto<usize>,
 }
 
 impl Default for Public {
@@ -323,6 +325,6 @@ impl Default for Log {
 
 impl Default for Replica {
     fn default() -> Self {
-        Self { name: String::new(), shards: Auto::Auto }
+        Self { name: String::new(), shards: Auto::Auto, topics: Auto::Auto }
     }
 }

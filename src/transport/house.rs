@@ -19,7 +19,7 @@ use crate::command::Wanted;
 use crate::connection::{Ends, Pace, Roster};
 use crate::outbox::Outbox;
 use crate::repeat::Repeats;
-use crate::session::{Greeting, Rooms, Session, Slot, Wish};
+use crate::session::{Full, Greeting, Rooms, Session, Slot, Wish};
 use crate::topic::Topic;
 
 /// How much of a refused origin is logged, in characters.
@@ -98,12 +98,19 @@ impl Threshold {
     }
 
     /// Seats a client, and waits for its topics as long as the settings say.
-    pub(super) async fn greet(&self, slot: Slot, socket: &Arc<Outbox<Tcp>>, wish: Wish, caller: &Caller) -> Session {
+    pub(super) async fn greet(
+        &self,
+        slot: Slot,
+        socket: &Arc<Outbox<Tcp>>,
+        wish: Wish,
+        caller: &Caller,
+    ) -> Result<Session, Refusal> {
         let rooms = &self.house.rooms;
         let patience = rooms.live.get().handshake.subscribe_wait;
         let session = Greeting::begin(rooms, slot, socket.clone(), wish).await.open(patience).await;
+        let session = session.map_err(|Full| Refusal::Full)?;
         debug!(connection = %session.id(), client = %caller.address, request_id = caller.request_id(), "handshake accepted");
-        session
+        Ok(session)
     }
 
     /// Lets the kernel find out about a dead peer where no silence of it would tell.

@@ -17,6 +17,8 @@ pub(super) enum Refusal {
     NoTopic,
     Origin,
     Busy,
+    /// No room for another topic.
+    Full,
 }
 
 impl From<Refused> for Refusal {
@@ -51,6 +53,11 @@ impl Refusal {
                 "pages of this origin may not connect: add it to public.origins".to_owned(),
             ),
             Self::Busy => (metrics::Handshake::Busy, StatusCode::SERVICE_UNAVAILABLE, "too busy, try again".to_owned()),
+            Self::Full => (
+                metrics::Handshake::Busy,
+                StatusCode::SERVICE_UNAVAILABLE,
+                "this replica holds as many topics as it may (limits.replica_topics), try again".to_owned(),
+            ),
         };
         metrics.handshake(outcome).inc();
         let mut response = (status, Body::from(what + "\n")).into_response();

@@ -108,7 +108,7 @@ async fn knock(streams: &Streams, path: &RawPathParams, asked: &Parts, grants: &
     // It waits for the socket, and so do the first publications behind it.
     outbox.send(&head(asked.version, grants));
     let caller = threshold.caller(&asked.headers, &asked.extensions);
-    let session = threshold.greet(slot, &socket, wish, &caller).await;
+    let session = threshold.greet(slot, &socket, wish, &caller).await?;
     // hyper has it as long as it asks for an answer, unless the one before is still on its way.
     let (stream, place) = asked.extensions.get().and_then(Loan::take).ok_or(Refusal::Busy)?;
     socket.wire().attach(stream);

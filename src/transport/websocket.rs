@@ -75,7 +75,7 @@ async fn knock(door: &Arc<Door>, path: &RawPathParams, mut request: Request) -> 
     let socket = Outbox::new(terms, slot.number(), Tcp::default());
     let upgrade = hyper::upgrade::on(&mut request);
     let caller = threshold.caller(request.headers(), request.extensions());
-    let session = threshold.greet(slot, &socket, wish, &caller).await;
+    let session = threshold.greet(slot, &socket, wish, &caller).await?;
     house.tasks.spawn(take_over(threshold.clone(), upgrade, socket, session, caller.address, knock));
     Ok(handshake.switch())
 }

@@ -214,6 +214,8 @@ async fn the_first_subscriber_brings_publications_and_the_last_takes_them_away(r
 async fn a_topic_wanted_again_at_once_misses_nothing(road: &Road) {
     let topic = topic("room:42");
     road.subscribed(&topic).await;
+    // Who stays for less than a tenth of the linger is followed by none.
+    tokio::time::sleep(LINGER / 10).await;
     for n in 0..50 {
         road.unsubscribe(&topic);
         assert_eq!(road.subscribe(&topic), Liveness::Live, "it lingers");

@@ -9,8 +9,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
-use crate::client::{Client, answer, exchange};
+use crate::client::{Client, answer, exchange, header, knock};
 use crate::gateway::{Gateway, PATIENCE, eventually};
+use crate::support::redis::RedisServer;
 
 /// A frame with a mask of zeros.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
@@ -319,4 +320,29 @@ fn unfinished_messages_of_all_clients_have_a_bound_and_the_oldest_makes_room() {
     let (first, rest) = ping.as_bytes().split_at(20_000);
     honest.raw().write_all(&[masked(0x01, first), masked(0x80, rest)].concat()).unwrap();
     assert_eq!(honest.until("pong")["id"], 1, "a message that does end gets its room");
+}
+
+#[test]
+fn a_replica_holds_so_many_topics_and_says_so_in_every_language() {
+    let Some(redis) = RedisServer::start() else { return };
+    let set = ["--redis-url", &redis.url(), "--set", "limits.replica_topics=3"];
+    let gateway = Gateway::start(&set).ready();
+    assert_eq!(gateway.metric(r#"fanline_limit{name="replica_topics"}"#) as u64, 3);
+    let mut client = Client::json(&gateway, &["a", "b", "c"]);
+    client.say(&json!({"type": "subscribe", "topics": ["a", "d"], "id": 1}));
+    let told = [client.told(), client.told()];
+    assert!(told.iter().any(|told| told["code"] == "too_many_topics" && told["id"] == 1), "{told:?}");
+    let stream = exchange(gateway.public(), b"GET /sse?topic=d HTTP/1.1\r\nHost: a\r\n\r\n");
+    for answer in [stream, knock(&gateway, "/ws?topic=d", "")] {
+        let said = answer.body.contains("limits.replica_topics") && header(&answer, "retry-after").is_some();
+        assert!(answer.status == 503 && said, "{answer:?}");
+    }
+    assert_eq!(gateway.metric(r#"fanline_handshakes_total{outcome="busy"}"#) as u64, 2);
+    assert_eq!(knock(&gateway, "/ws?topic=a", "").status, 101, "what is listened to already costs nothing");
+    // They linger when it leaves, and go for whoever comes.
+    std::thread::sleep(Duration::from_millis(1_100));
+    client.say(&json!({"type": "unsubscribe", "topics": ["a", "b", "c"], "id": 2}));
+    (0..3).for_each(|_| drop(client.until("unsubscribed")));
+    client.say(&json!({"type": "subscribe", "topics": ["x", "y", "z"], "id": 3}));
+    assert!((0..3).all(|_| client.until("subscribed")["live"] == true));
 }

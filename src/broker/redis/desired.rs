@@ -10,8 +10,12 @@ use std::time::{Duration, Instant};
 
 use indexmap::IndexMap;
 
+use super::entry::{Entry, Want, Wire};
 use crate::broker::Liveness;
 use crate::topic::Topic;
+
+/// A stay shorter than this part of the linger is not followed by one: of a second, where it is ten.
+const SHORT: u32 = 10;
 
 /// One connection in the life of a link; what an earlier one still says is ignored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -30,39 +34,12 @@ pub struct Desired {
     /// Topics that Redis refused to subscribe, until they are tried again.
     refused: HashSet<Topic>,
     linger: Duration,
+    /// How many topics do.
+    lingering: usize,
     link: Option<Generation>,
     last: Generation,
     /// How many wanted topics are not held.
     missing: usize,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    want: Want,
-    wire: Wire,
-    queued: bool,
-    ticket: bool,
-}
-
-/// What the hub wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Want {
-    Yes,
-    /// Nobody, but somebody may come back until then.
-    Until(Instant),
-    No,
-}
-
-/// What was said to Redis about the topic, on this link's connection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Wire {
-    Absent,
-    /// SUBSCRIBE is under way.
-    Asked,
-    /// Confirmed. Held and wanted means: the hub was told that it is live.
-    Held,
-    /// UNSUBSCRIBE is under way.
-    Leaving,
 }
 
 /// What to say to Redis next.
@@ -84,6 +61,7 @@ impl Desired {
             tickets: BinaryHeap::new(),
             refused: HashSet::new(),
             linger,
+            lingering: 0,
             link: None,
             last: Generation::default(),
             missing: 0,
@@ -91,12 +69,20 @@ impl Desired {
     }
 
     /// The hub wants the topic. Live: it is held already, and nothing more will be said.
-    pub fn want(&mut self, topic: &Topic) -> Liveness {
+    pub fn want(&mut self, topic: &Topic, now: Instant) -> Liveness {
         if !self.entries.contains_key(topic) {
             let entry = Entry { want: Want::No, wire: Wire::Absent, queued: false, ticket: false };
             self.entries.insert(topic.clone(), entry);
         }
-        self.change(topic.as_str(), |entry| entry.want = Want::Yes);
+        let (linger, shortest) = (self.linger, self.linger / SHORT);
+        self.change(topic.as_str(), |entry| {
+            entry.want = match entry.want {
+                Want::Since(since) => Want::Since(since),
+                // It has stayed for long enough already.
+                Want::Until(until) => Want::Since(until.checked_sub(linger + shortest).unwrap_or(now)),
+                Want::No => Want::Since(now),
+            }
+        });
         self.enqueue(topic.as_str());
         match self.entries.get(topic) {
             Some(Entry { wire: Wire::Held, .. }) => Liveness::Live,
@@ -104,20 +90,49 @@ impl Desired {
         }
     }
 
-    /// The hub wants the topic no longer.
+    /// The hub wants the topic no longer. After a short stay it is left at once: who comes and goes like that would hold
+    /// more topics by their lingering than by its own bound.
     pub fn unwant(&mut self, topic: &Topic, now: Instant) {
-        let until = now + self.linger;
+        let (until, shortest) = (now + self.linger, self.linger / SHORT);
         let mut ticket = false;
         self.change(topic.as_str(), |entry| {
-            if entry.want == Want::Yes {
-                entry.want = Want::Until(until);
-                ticket = entry.wire != Wire::Absent && !std::mem::replace(&mut entry.ticket, true);
-            }
+            let Want::Since(since) = entry.want else { return };
+            let lingers = entry.wire != Wire::Absent && now.saturating_duration_since(since) >= shortest;
+            entry.want = if lingers { Want::Until(until) } else { Want::No };
+            ticket = lingers && !std::mem::replace(&mut entry.ticket, true);
         });
         if ticket {
             self.tickets.push(Reverse((until, topic.clone())));
         }
+        self.enqueue(topic.as_str());
         self.sweep(topic.as_str());
+    }
+
+    /// How many topics linger.
+    #[must_use]
+    pub fn lingering(&self) -> usize {
+        self.lingering
+    }
+
+    /// Ends lingering until at most so many topics do, those first that have lingered for longest. Whether it ended any.
+    pub fn linger_at_most(&mut self, most: usize) -> bool {
+        let before = self.lingering;
+        while self.lingering > most {
+            let Some(Reverse((_, topic))) = self.tickets.pop() else { break };
+            let Some(entry) = self.entries.get_mut(&topic) else { continue };
+            entry.ticket = false;
+            if matches!(entry.want, Want::Until(_)) {
+                self.give_up(topic.as_str());
+            }
+            self.sweep(topic.as_str());
+        }
+        self.lingering < before
+    }
+
+    /// Nobody came back to a topic.
+    fn give_up(&mut self, name: &str) {
+        self.change(name, |entry| entry.want = Want::No);
+        self.enqueue(name);
     }
 
     /// A name for the next connection.
@@ -136,7 +151,7 @@ impl Desired {
     pub fn connected(&mut self, generation: Generation) {
         self.link = Some(generation);
         self.refused.clear();
-        let wanted = self.entries.iter().filter(|(_, entry)| entry.want == Want::Yes);
+        let wanted = self.entries.iter().filter(|(_, entry)| entry.is_wanted());
         let names: Vec<Topic> = wanted.map(|(topic, _)| topic.clone()).collect();
         for topic in names {
             self.enqueue(topic.as_str());
@@ -151,15 +166,15 @@ impl Desired {
         self.tickets.clear();
         self.refused.clear();
         let mut lost = Vec::new();
-        self.missing = 0;
+        (self.missing, self.lingering) = (0, 0);
         self.entries.retain(|topic, entry| {
-            if entry.want != Want::Yes {
+            if !entry.is_wanted() {
                 return false;
             }
             if entry.wire == Wire::Held {
                 lost.push(topic.clone());
             }
-            *entry = Entry { want: Want::Yes, wire: Wire::Absent, queued: false, ticket: false };
+            *entry = Entry { want: entry.want, wire: Wire::Absent, queued: false, ticket: false };
             self.missing += 1;
             true
         });
@@ -229,7 +244,7 @@ impl Desired {
             let Some(entry) = self.entries.get_mut(&topic) else { continue };
             entry.queued = false;
             match (entry.want, entry.wire) {
-                (Want::Yes, Wire::Absent) => {
+                (Want::Since(_), Wire::Absent) => {
                     entry.wire = Wire::Asked;
                     work.subscribe.push(topic);
                 }
@@ -253,15 +268,14 @@ impl Desired {
             let Some(entry) = self.entries.get_mut(&topic) else { continue };
             entry.ticket = false;
             match entry.want {
-                Want::Yes | Want::No => self.sweep(topic.as_str()),
+                Want::Since(_) | Want::No => self.sweep(topic.as_str()),
                 // Somebody came and went meanwhile: it lingers from then on.
                 Want::Until(until) if until > now => {
                     entry.ticket = true;
                     self.tickets.push(Reverse((until, topic)));
                 }
                 Want::Until(_) => {
-                    entry.want = Want::No;
-                    self.enqueue(topic.as_str());
+                    self.give_up(topic.as_str());
                     self.sweep(topic.as_str());
                 }
             }
@@ -280,7 +294,7 @@ impl Desired {
         match self.entries.get_key_value(name) {
             _ if self.link != Some(generation) => Heard::Retired,
             None => Heard::Stranger,
-            Some((topic, Entry { want: Want::Yes, wire: Wire::Held, .. })) => Heard::Live(topic),
+            Some((topic, Entry { want: Want::Since(_), wire: Wire::Held, .. })) => Heard::Live(topic),
             Some(_) => Heard::Unwanted,
         }
     }
@@ -324,17 +338,19 @@ impl Desired {
             return None;
         }
         self.change(name, |entry| entry.wire = to);
-        let wanted = self.entries.get(name)?.want == Want::Yes;
+        let wanted = self.entries.get(name)?.is_wanted();
         self.sweep(name);
         Some(wanted)
     }
 
-    /// The one place that changes an entry's halves, so that `missing` is always right.
+    /// The one place that changes an entry's halves, so that the counts are always right.
     fn change(&mut self, name: &str, how: impl FnOnce(&mut Entry)) {
         let Some(entry) = self.entries.get_mut(name) else { return };
-        let before = usize::from(entry.missing());
+        let before = entry.counts();
         how(entry);
-        self.missing = self.missing + usize::from(entry.missing()) - before;
+        let after = entry.counts();
+        self.missing = self.missing + after.0 - before.0;
+        self.lingering = self.lingering + after.1 - before.1;
     }
 
     /// Queues a topic whose halves disagree, where there is a connection to say so on. Refused ones wait.
@@ -355,7 +371,7 @@ impl Desired {
     /// Forgets a topic that nobody wants and Redis does not have, once nothing else refers to it.
     fn sweep(&mut self, name: &str) {
         let Some(entry) = self.entries.get(name) else { return };
-        if entry.want == Want::Yes || entry.wire != Wire::Absent {
+        if entry.is_wanted() || entry.wire != Wire::Absent {
             return;
         }
         self.refused.remove(name);
@@ -377,16 +393,6 @@ pub enum Heard<'d> {
     Retired,
     /// Not a topic that was ever asked for on this link.
     Stranger,
-}
-
-impl Entry {
-    fn missing(&self) -> bool {
-        self.want == Want::Yes && self.wire != Wire::Held
-    }
-
-    fn disagrees(&self) -> bool {
-        matches!((self.want, self.wire), (Want::Yes, Wire::Absent) | (Want::No, Wire::Held))
-    }
 }
 
 #[cfg(test)]

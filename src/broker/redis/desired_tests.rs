@@ -114,7 +114,7 @@ impl World {
     }
 
     fn want(&mut self, topic: &Topic) {
-        if self.wanted.insert(topic.clone()) && self.desired.want(topic) == Liveness::Live {
+        if self.wanted.insert(topic.clone()) && self.desired.want(topic, self.now) == Liveness::Live {
             self.told.insert(topic.clone());
         }
     }
@@ -232,9 +232,10 @@ fn a_topic_wanted_again_while_it_lingers_is_live_at_once() {
     world.send(10);
     world.redis();
     world.hear();
+    world.act(&Step::Wait(1));
     world.unwant(&topic(1));
     world.act(&Step::Wait(9));
-    assert_eq!(world.desired.want(&topic(1)), Liveness::Live);
+    assert_eq!(world.desired.want(&topic(1), world.now), Liveness::Live);
     world.act(&Step::Wait(9));
     assert!(!world.desired.has_work(), "the lingering ended when it was wanted again");
 }
@@ -243,24 +244,24 @@ fn a_topic_wanted_again_while_it_lingers_is_live_at_once() {
 fn a_topic_lingers_from_the_last_leave_on_not_from_the_first() {
     let mut desired = Desired::new(LINGER);
     let (start, second) = (Instant::now(), Duration::from_secs(1));
-    desired.want(&topic(1));
+    desired.want(&topic(1), start);
     let generation = connect(&mut desired);
     desired.take(10);
     desired.confirm(generation, "t1");
-    desired.unwant(&topic(1), start);
-    desired.want(&topic(1));
-    desired.unwant(&topic(1), start + 6 * second);
-    desired.expire(start + 11 * second);
+    desired.unwant(&topic(1), start + second);
+    desired.want(&topic(1), start + second);
+    desired.unwant(&topic(1), start + 7 * second);
+    desired.expire(start + 12 * second);
     assert_eq!(desired.take(10), Work::default());
-    assert_eq!(desired.next_expiry(), Some(start + 16 * second));
-    desired.expire(start + 16 * second);
+    assert_eq!(desired.next_expiry(), Some(start + 17 * second));
+    desired.expire(start + 17 * second);
     assert_eq!(desired.take(10).unsubscribe, [topic(1)]);
 }
 
 #[test]
 fn a_retired_connection_confirms_nothing() {
     let mut desired = Desired::new(LINGER);
-    desired.want(&topic(1));
+    desired.want(&topic(1), Instant::now());
     let old = connect(&mut desired);
     assert_eq!(desired.take(10).subscribe, [topic(1)]);
     assert!(desired.lost().is_empty(), "what never was live is not lost");
@@ -276,7 +277,7 @@ fn a_retired_connection_confirms_nothing() {
 #[test]
 fn an_unsubscribe_that_nobody_asked_for_loses_the_topic_and_subscribes_it_again() {
     let mut desired = Desired::new(LINGER);
-    desired.want(&topic(1));
+    desired.want(&topic(1), Instant::now());
     let generation = connect(&mut desired);
     desired.take(10);
     desired.confirm(generation, "t1");
@@ -288,13 +289,55 @@ fn an_unsubscribe_that_nobody_asked_for_loses_the_topic_and_subscribes_it_again(
 fn a_refused_unsubscribe_leaves_the_topic_held_and_live_for_whom_came_back() {
     let mut desired = Desired::new(LINGER);
     let now = Instant::now();
-    desired.want(&topic(1));
+    desired.want(&topic(1), Instant::now());
     let generation = connect(&mut desired);
     desired.take(10);
     desired.confirm(generation, "t1");
-    desired.unwant(&topic(1), now);
-    desired.expire(now + LINGER);
+    desired.unwant(&topic(1), now + LINGER);
+    desired.expire(now + 2 * LINGER);
     assert_eq!(desired.take(10).unsubscribe, [topic(1)]);
-    assert_eq!(desired.want(&topic(1)), Liveness::Pending);
+    assert_eq!(desired.want(&topic(1), Instant::now()), Liveness::Pending);
     assert_eq!(desired.kept(generation, &[topic(1)]), [topic(1)]);
+}
+
+/// A topic that was held from `from` to `until`, on a link that is connected.
+fn held(desired: &mut Desired, generation: Generation, n: u8, from: Instant, until: Instant) {
+    desired.want(&topic(n), from);
+    desired.take(10);
+    desired.confirm(generation, topic(n).as_str());
+    desired.unwant(&topic(n), until);
+}
+
+#[test]
+fn a_stay_of_milliseconds_is_not_followed_by_a_linger() {
+    let mut desired = Desired::new(LINGER);
+    let (generation, start) = (connect(&mut desired), Instant::now());
+    held(&mut desired, generation, 2, start, start + Duration::from_secs(1));
+    held(&mut desired, generation, 1, start, start + Duration::from_millis(999));
+    assert_eq!(desired.lingering(), 1);
+    assert_eq!(desired.take(10).unsubscribe, [topic(1)]);
+    desired.want(&topic(3), start);
+    desired.take(10);
+    desired.unwant(&topic(3), start);
+    desired.confirm(generation, "t3");
+    assert_eq!(desired.take(10).unsubscribe, [topic(3)], "also where it was not live yet");
+    assert_eq!(desired.lingering(), 1);
+}
+
+#[test]
+fn those_that_linger_longest_go_first_where_their_room_is_needed() {
+    let mut desired = Desired::new(LINGER);
+    let (generation, start) = (connect(&mut desired), Instant::now());
+    for n in 1..=5 {
+        held(&mut desired, generation, n, start, start + Duration::from_secs(n.into()));
+    }
+    desired.want(&topic(2), start + Duration::from_secs(6));
+    assert_eq!(desired.lingering(), 4);
+    assert!(!desired.linger_at_most(4));
+    assert!(desired.linger_at_most(2));
+    assert_eq!((desired.lingering(), desired.take(10).unsubscribe), (2, vec![topic(1), topic(3)]));
+    desired.unwant(&topic(2), start + Duration::from_secs(8));
+    assert!(desired.linger_at_most(0));
+    assert_eq!(desired.take(10).unsubscribe, [topic(4), topic(5), topic(2)]);
+    assert!(desired.lost().is_empty() && desired.lingering() == 0);
 }

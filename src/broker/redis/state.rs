@@ -98,16 +98,29 @@ impl LinkState {
     }
 
     pub(super) fn subscribe(&self, topic: &Topic) -> Liveness {
-        let liveness = self.desired.lock().want(topic);
+        let liveness = self.desired.lock().want(topic, Instant::now());
         if liveness == Liveness::Pending {
             self.wake.notify_one();
         }
         liveness
     }
 
-    /// Nobody is woken: the supervisor looks by itself when the linger is over.
+    /// Nobody is woken where the topic lingers: the supervisor looks by itself when that is over.
     pub(super) fn unsubscribe(&self, topic: &Topic) {
-        self.desired.lock().unwant(topic, Instant::now());
+        let mut desired = self.desired.lock();
+        desired.unwant(topic, Instant::now());
+        if desired.has_work() {
+            self.wake.notify_one();
+        }
+    }
+
+    /// Ends lingering until at most so many topics do; answers how many.
+    pub(super) fn linger_at_most(&self, most: usize) -> usize {
+        let mut desired = self.desired.lock();
+        if desired.linger_at_most(most) {
+            self.wake.notify_one();
+        }
+        desired.lingering()
     }
 
     pub(super) fn health(&self) -> Health {

@@ -152,3 +152,26 @@ fn a_door_opens_when_all_its_topics_are_live_or_refused() {
     house.settle();
     assert!(opened());
 }
+
+#[test]
+fn a_replica_holds_so_many_topics_and_who_has_no_word_for_more_is_sent_away() {
+    let mut house = House::with_room(2);
+    let [one, two, plain] = [house.json(1), house.json(2), house.plain(3)];
+    house.ask(&one, &["a", "b", "c"], Some("1"));
+    assert_eq!(one.told(), ["subscribed:true#1", "subscribed:true#1", "error:too_many_topics#1"]);
+    house.ask(&two, &["b", "c"], Some("2"));
+    assert_eq!(two.told(), ["subscribed:true#2", "error:too_many_topics#2"], "who listens already costs nothing");
+    let arrivals = Arrivals::new(1);
+    let answer = Answer { arrivals: Some(arrivals.clone()), ..Answer::default() };
+    let wanted = vec![Wanted::fresh(topic("d"))];
+    house.shard.obey(Order::Subscribe { outbox: plain.outbox.clone(), topics: wanted, limit: 1, answer });
+    assert!(arrivals.seated().now_or_never().is_some() && arrivals.is_refused());
+    assert!(!plain.outbox.is_open(), "should its door not see it in time");
+    house.unsubscribe(&one, "a");
+    house.ask(&two, &["c"], None);
+    assert_eq!(two.told().last().unwrap(), "subscribed:true");
+    [&one, &two, &plain].into_iter().for_each(|client| house.leave(client));
+    house.settle();
+    house.assert_empty();
+    assert_eq!(house.road.spared.lock().as_slice(), [1, 0, 0], "those that linger go before anybody is refused");
+}

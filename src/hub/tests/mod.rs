@@ -40,6 +40,8 @@ use crate::topic::Topic;
 struct Road {
     up: Mutex<bool>,
     asked: Mutex<Vec<String>>,
+    /// How many topics may linger, at most.
+    spared: Mutex<Vec<usize>>,
 }
 
 impl Broker for Road {
@@ -50,6 +52,10 @@ impl Broker for Road {
 
     fn unsubscribe(&self, topic: &Topic) {
         self.asked.lock().push(format!("-{topic}"));
+    }
+
+    fn linger_at_most(&self, most: usize) {
+        self.spared.lock().push(most);
     }
 
     fn publish<'a>(&'a self, _: &'a Topic, _: &'a Header, _: Bytes) -> BoxFuture<'a, Result<Receipt, PublishError>> {
@@ -85,10 +91,19 @@ impl House {
 
     /// The same under rules of the test's own.
     fn under(up: bool, rules: TopicRules) -> Self {
+        Self::built(up, rules, usize::MAX)
+    }
+
+    /// A house with room for so many topics, on a road that is up.
+    fn with_room(topics: usize) -> Self {
+        Self::built(true, TopicRules::default(), topics)
+    }
+
+    fn built(up: bool, rules: TopicRules, most: usize) -> Self {
         let (metrics, replica) = (Arc::new(Metrics::new()), Replica::new("here"));
         let rules = Arc::new(ArcSwap::from_pointee(rules));
-        let interest = Interest::new(1, rules.clone(), metrics.clone());
-        let road = Arc::new(Road { up: Mutex::new(up), asked: Mutex::default() });
+        let interest = Interest::bounded(1, rules.clone(), metrics.clone(), most);
+        let road = Arc::new(Road { up: Mutex::new(up), asked: Mutex::default(), spared: Mutex::default() });
         let (broker, replica_too) = (road.clone(), replica.clone());
         let parts = Parts {
             broker,
