@@ -120,7 +120,8 @@ impl Server {
     /// The handle by which a running server takes new settings, from where it was `loaded`.
     #[must_use]
     pub fn reload(&self, sources: &Sources, loaded: &Loaded) -> Reload {
-        Reload::new(self.live.clone(), self.house.rooms.metrics.clone(), sources, loaded)
+        let rooms = &self.house.rooms;
+        Reload::new(self.live.clone(), rooms, sources, loaded)
     }
 
     /// The handle by which one sees whether a running server lives.

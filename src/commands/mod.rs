@@ -95,6 +95,9 @@ fn which(loaded: &Loaded, topic: &str) -> anyhow::Result<ExitCode> {
         true => "home    this process (no Redis is configured)".to_owned(),
         false => format!("channel {}\nhome    {}\nlink    {}", home.channel, home.address, home.link),
     })?;
+    if rule.keeps_history() && !home.address.is_empty() {
+        say(&format!("publish FCALL {} 1 {} PAYLOAD", home.function, home.channel))?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

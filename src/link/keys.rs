@@ -1,10 +1,14 @@
 //! The only author of names in Redis: channels, patterns, and what our connections are called.
 
+use std::fmt::Write;
 use std::sync::Arc;
 
 use crate::identity::Replica;
 use crate::link::placement::Link;
 use crate::topic::{BadTopic, Topic};
+
+/// The prefix whose producers call the function by its plain name.
+const PLAIN: &str = "fanline:";
 
 /// Turns topics into names in Redis and back. Cheap to clone.
 #[derive(Debug, Clone)]
@@ -41,6 +45,37 @@ impl Keys {
     #[must_use]
     pub fn last(&self, topic: &Topic) -> String {
         ["{", &*self.prefix, topic.as_str(), "}:last"].concat()
+    }
+
+    /// The library in Redis with the function by which producers publish with a history; `1` changes with what that
+    /// answers to. Deployments that share a Redis each have their own.
+    #[must_use]
+    pub fn library(&self) -> String {
+        ["fanline1", &*self.mark()].concat()
+    }
+
+    /// The function itself: what FCALL takes.
+    #[must_use]
+    pub fn function(&self) -> String {
+        ["fanline_publish", &*self.mark()].concat()
+    }
+
+    /// What tells our names from those of other prefixes where a name has only letters, digits and `_`, and no case:
+    /// nothing for the default, `_staging` for `staging:`. Other characters are two hexadecimal digits behind a `_`, and
+    /// a prefix that ends in no colon has a `_` for it, so no two prefixes have one name.
+    fn mark(&self) -> String {
+        if &*self.prefix == PLAIN {
+            return String::new();
+        }
+        let (name, end) = self.prefix.strip_suffix(':').map_or((&*self.prefix, "_"), |name| (name, ""));
+        let mut mark = String::from("_");
+        for byte in name.bytes() {
+            let _ = match byte {
+                b'a'..=b'z' | b'0'..=b'9' => write!(mark, "{}", char::from(byte)),
+                _ => write!(mark, "_{byte:02x}"),
+            };
+        }
+        mark + end
     }
 
     /// The topic's name in a channel of ours; none where the channel is another application's.
@@ -105,6 +140,15 @@ mod tests {
     }
 
     #[test]
+    fn each_prefix_has_a_function_of_its_own() {
+        let names = |prefix: &str| (Keys::new(prefix).library(), Keys::new(prefix).function());
+        assert_eq!(names("fanline:"), ("fanline1".into(), "fanline_publish".into()));
+        assert_eq!(names("staging:"), ("fanline1_staging".into(), "fanline_publish_staging".into()));
+        assert_eq!(names("").1, "fanline_publish__");
+        assert_eq!(names("Eu-1:a").1, "fanline_publish__45u_2d1_3aa_");
+    }
+
+    #[test]
     fn a_channel_that_is_no_topic_of_ours_has_none() {
         let keys = Keys::new("fanline:");
         for stranger in [&b"other:room"[..], b"fanline:", b"fanline:a b", b"fanline:\xff", b"fanlin", b""] {
@@ -120,6 +164,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn no_two_prefixes_share_a_function(one in "[ -z|~]{0,6}", two in "[ -z|~]{0,6}") {
+            let [first, second] = [&one, &two].map(|prefix| Keys::new(prefix).function());
+            prop_assert!(first.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_'));
+            prop_assert_eq!(first == second, one == two);
+        }
+
         #[test]
         fn every_topic_comes_back_from_its_channel(prefix in ".{0,12}", name in "[A-Za-z0-9_=@,.;:/+~%!$#-]{1,200}") {
             let (keys, topic) = (Keys::new(&prefix), Topic::parse(&name).unwrap());

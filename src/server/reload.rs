@@ -5,8 +5,10 @@ use std::sync::Arc;
 
 use tracing::{error, info, warn};
 
+use crate::broker::Broker;
 use crate::config::{self, Change, Loaded, Sources};
 use crate::metrics::Metrics;
+use crate::session::Rooms;
 use crate::settings::{Live, Settings};
 
 /// The most changes that one line tells.
@@ -16,6 +18,7 @@ const MOST_TOLD: usize = 20;
 pub struct Reload {
     live: Arc<Live>,
     metrics: Arc<Metrics>,
+    broker: Arc<dyn Broker>,
     /// Where the settings come from. A file that was read once is named here and must be there from then on.
     sources: Sources,
     /// Whether the file said nothing.
@@ -23,9 +26,10 @@ pub struct Reload {
 }
 
 impl Reload {
-    pub(super) fn new(live: Arc<Live>, metrics: Arc<Metrics>, sources: &Sources, loaded: &Loaded) -> Self {
+    pub(super) fn new(live: Arc<Live>, rooms: &Rooms, sources: &Sources, loaded: &Loaded) -> Self {
         let file = sources.file.clone().or_else(|| loaded.file.clone());
-        Self { live, metrics, sources: Sources { file, ..sources.clone() }, blank: loaded.blank }
+        let (metrics, broker) = (rooms.metrics.clone(), rooms.broker.clone());
+        Self { live, metrics, broker, sources: Sources { file, ..sources.clone() }, blank: loaded.blank }
     }
 
     /// Loads the settings again and puts in force what may change while running. A bad configuration
@@ -57,6 +61,7 @@ impl Reload {
             warn!(keys = listed(&later), "these changed too, but need a restart");
         }
         self.live.replace(&loaded.settings);
+        self.broker.rules_changed();
         match now.is_empty() {
             true => info!("configuration reloaded: nothing in force changed"),
             false => info!(changed = listed(&now), "configuration reloaded"),

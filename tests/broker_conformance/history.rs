@@ -186,7 +186,8 @@ async fn a_topic_without_a_rule_has_neither_history_nor_positions(road: &Road) {
 
 /// What producers and operators may do to a history in Redis.
 mod in_redis {
-    use fanline::broker::redis::script::{LIBRARY, Script};
+    use fanline::broker::redis::script::{Script, VERSION};
+    use fanline::link::keys::Keys;
 
     use super::*;
     use crate::support::redis::RedisServer;
@@ -196,9 +197,13 @@ mod in_redis {
 
     async fn road() -> Option<Road> {
         let road = Road::redis().await?;
-        let library = || road.redis.as_ref().unwrap().cli(&["FUNCTION", "LIST", "LIBRARYNAME", LIBRARY]);
+        let library = || road.redis.as_ref().unwrap().cli(&["FUNCTION", "LIST", "LIBRARYNAME", "fanline1"]);
         road.hub.until("the library is there", || library().contains("fanline_publish")).await;
         Some(road)
+    }
+
+    fn stamp(version: u32) -> String {
+        format!("-- fanline {version}\n")
     }
 
     fn call(redis: &RedisServer, args: &[&str]) -> String {
@@ -284,6 +289,23 @@ mod in_redis {
         road.end().await;
     }
 
+    /// What a topic that nobody publishes to any more leaves behind goes soon.
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn the_last_position_goes_with_its_rules_time_whoever_published() {
+        let Some(road) = road().await else { return };
+        let redis = road.redis.as_ref().unwrap();
+        road.keep(&topic("short:a"), 1).await;
+        call(redis, &["fanline:short:b", "hi"]);
+        for name in ["a", "b"] {
+            let left: u64 = redis.cli(&["PTTL", &format!("{{fanline:short:{name}}}:last")]).parse().unwrap();
+            assert!((3_500_000..=3_600_150).contains(&left), "{name}: {left}");
+        }
+        road.keep(&topic("kept:a"), 1).await;
+        let left: u64 = redis.cli(&["PTTL", LAST]).parse().unwrap();
+        assert!((4_100_000..=4_200_000).contains(&left), "{left}");
+        road.end().await;
+    }
+
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_script_that_redis_has_forgotten_is_brought_again() {
         let Some(road) = road().await else { return };
@@ -298,17 +320,18 @@ mod in_redis {
     async fn an_older_library_is_replaced_and_a_newer_one_stays() {
         let Some(redis) = RedisServer::start() else { return };
         let ours = Script::new("fanline:", rules().load_full(), "PUBLISH").library;
-        let load = |code: &str| assert_eq!(redis.cli(&["FUNCTION", "LOAD", "REPLACE", code]), LIBRARY);
-        load(&ours.replace("-- fanline 1\n", "-- fanline 2\n"));
+        let load =
+            |code: &str| assert_eq!(redis.cli(&["FUNCTION", "LOAD", "REPLACE", code]), Keys::new("fanline:").library());
+        load(&ours.replace(&stamp(VERSION), &stamp(VERSION + 1)));
         let road = Road::over(redis);
         road.hub.until("open", || road.broker.health() == fanline::broker::Health::Open).await;
         let redis = road.redis.as_ref().unwrap();
-        assert!(redis.cli(&["FUNCTION", "LIST", "LIBRARYNAME", LIBRARY, "WITHCODE"]).contains("-- fanline 2"));
-        redis.cli(&["FUNCTION", "LOAD", "REPLACE", &ours.replace("-- fanline 1\n", "-- fanline 0\n")]);
+        assert!(redis.cli(&["FUNCTION", "LIST", "LIBRARYNAME", "fanline1", "WITHCODE"]).contains(&stamp(VERSION + 1)));
+        redis.cli(&["FUNCTION", "LOAD", "REPLACE", &ours.replace(&stamp(VERSION), &stamp(VERSION - 1))]);
         // Whoever meets the master anew looks.
         redis.cli(&["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
-        let again = || redis.cli(&["FUNCTION", "LIST", "LIBRARYNAME", LIBRARY, "WITHCODE"]);
-        road.hub.until("replaced", || again().contains("-- fanline 1")).await;
+        let again = || redis.cli(&["FUNCTION", "LIST", "LIBRARYNAME", "fanline1", "WITHCODE"]);
+        road.hub.until("replaced", || again().contains(&stamp(VERSION))).await;
         road.end().await;
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::{Value, json};
 
 use crate::client::Client;
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, eventually};
 use crate::stream::Stream;
 use crate::support::redis::RedisServer;
 
@@ -386,5 +386,28 @@ fn a_key_of_another_type_is_no_history_of_which_anything_is_promised() {
         let mut client = Client::json_open(&gateway);
         let told = resume(&mut client, topic, "last", &json!(5));
         assert_eq!((&told["live"], &told["recovered"]), (&json!(true), &json!(false)), "{topic}");
+    }
+}
+
+#[test]
+fn two_prefixes_on_one_redis_each_have_a_function_of_their_own() {
+    let Some(redis) = RedisServer::start() else { return };
+    let start = |prefix: &str| {
+        let prefix = format!("redis.prefix={prefix}");
+        Gateway::with_toml(CONFIG, &["--redis-url", &redis.url(), "--set", &prefix]).ready()
+    };
+    // A gateway of before brought its library under the one name there was, whatever its prefix.
+    let foreign = "#!lua name=fanline1\n-- fanline 1\nlocal PREFIX = 'staging:'\nredis.register_function('fanline_publish', function() end)";
+    assert_eq!(redis.cli(&["FUNCTION", "LOAD", foreign]), "fanline1");
+    let (first, second) = (start("staging:"), start("fanline:"));
+    for (gateway, function, prefix) in
+        [(&first, "fanline_publish_staging", "staging:"), (&second, "fanline_publish", "fanline:")]
+    {
+        let mut client = Client::json(gateway, &["h:a"]);
+        let call = || redis.cli(&["FCALL", function, "1", &format!("{prefix}h:a"), prefix]);
+        eventually("the function is there", || call().contains('-').then_some(()));
+        assert_eq!(texts(&mut client, 1), [prefix]);
+        let wrong = redis.cli(&["FCALL", function, "1", "other:h:a", "x"]);
+        assert!(wrong.contains(&format!("write 1 {prefix}<topic>")), "{wrong}");
     }
 }

@@ -2,11 +2,13 @@
 
 use std::fs;
 use std::net::TcpStream;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
 use crate::client::{Client, exchange, knock};
 use crate::gateway::{Gateway, eventually};
+use crate::support::redis::RedisServer;
 
 const BEFORE: &str = r#"
 [internal]
@@ -180,4 +182,22 @@ fn what_needs_a_restart_is_named_and_not_taken_over() {
     assert!(log.contains("heartbeat.every") && log.contains("routes[") && log.contains("/new"), "{log}");
     assert_eq!(knock(&gateway, "/new", "").status, 404);
     assert!(TcpStream::connect(gateway.public()).is_ok());
+}
+
+/// Whether the function is there, and knows of the rule.
+fn has_function(redis: &RedisServer) -> bool {
+    redis.cli(&["FUNCTION", "LIST", "LIBRARYNAME", "fanline1", "WITHCODE"]).contains("name = 'h:'")
+}
+
+#[test]
+fn a_rule_that_gains_a_history_brings_the_function_at_once() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = Gateway::with_toml("[[topics]]\nmatch = \"h:*\"\n", &["--redis-url", &redis.url()]).ready();
+    assert!(!has_function(&redis));
+    reload(&gateway, "[[topics]]\nmatch = \"h:*\"\nhistory_size = 5\n");
+    let began = Instant::now();
+    eventually("the function is there", || has_function(&redis).then_some(()));
+    // Masters are met anew every thirty seconds.
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(redis.cli(&["FCALL", "fanline_publish", "1", "fanline:h:a", "hi"]).contains('-'), "a position");
 }

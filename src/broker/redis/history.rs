@@ -57,6 +57,11 @@ impl Histories {
         Self { keys, rules, script, publish }
     }
 
+    /// Names in Redis.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
     /// The script for the rules in force.
     pub fn script(&self) -> Arc<Script> {
         let (script, rules) = (self.script.load_full(), self.rules.load_full());

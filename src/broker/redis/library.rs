@@ -5,35 +5,46 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use redis::{RedisError, Value};
 
-use super::history::Histories;
-use super::script::LIBRARY;
+use super::script::Script;
 use crate::link::connect::{Role, Wire, driven};
+use crate::link::doctor::histories::mend;
+use crate::link::endpoint::Endpoint;
+use crate::link::keys::Keys;
+use crate::repeat::Repeats;
 
 /// The oldest server that has functions.
 const OLDEST: (u32, u32) = (7, 0);
 
 /// Brings it to one master, where topics keep histories at all.
-pub(super) async fn bring(wire: &mut Wire, histories: &Histories) {
-    static SAID: AtomicBool = AtomicBool::new(false);
+pub(super) async fn bring(wire: &mut Wire, script: &Script, endpoint: &Endpoint, keys: &Keys) {
     let able = wire.server.role == Role::Master && wire.server.numbers().is_none_or(|version| version >= OLDEST);
-    if !able || !histories.any() {
+    if !able || !script.rules.keeps_histories() {
         return;
     }
-    match load(wire, histories).await {
-        Ok(()) => SAID.store(false, Ordering::Relaxed),
-        // Only producers that call it miss it; a replica's own publications go by EVALSHA.
-        Err(error) if !SAID.swap(true, Ordering::Relaxed) => {
-            tracing::info!(redis = %wire.place, %error, "FCALL fanline_publish cannot be offered to producers");
-        }
-        Err(_) => {}
+    // Only producers that call it miss it; a replica's own publications go by EVALSHA.
+    if let Err(error) = load(wire, script).await {
+        let mend = mend(&error.to_string(), endpoint.user(), &keys.pattern());
+        tell(wire, &keys.function(), &error, &mend);
     }
 }
 
-async fn load(wire: &mut Wire, histories: &Histories) -> Result<(), RedisError> {
+/// A right that our user has not is the operator's choice, and said once.
+fn tell(wire: &Wire, function: &str, error: &RedisError, mend: &str) {
+    static WITHHELD: AtomicBool = AtomicBool::new(false);
+    static FAILED: Repeats = Repeats::new();
+    if error.code() == Some("NOPERM") {
+        if !WITHHELD.swap(true, Ordering::Relaxed) {
+            tracing::info!(redis = %wire.place, function, %error, mend, "producers are offered no FCALL");
+        }
+    } else if let Some(unsaid) = FAILED.due(error.code()) {
+        tracing::warn!(redis = %wire.place, function, %error, mend, unsaid, "producers cannot FCALL the function");
+    }
+}
+
+async fn load(wire: &mut Wire, script: &Script) -> Result<(), RedisError> {
     let mut list = redis::cmd("FUNCTION");
-    list.arg("LIST").arg("LIBRARYNAME").arg(LIBRARY).arg("WITHCODE");
+    list.arg("LIST").arg("LIBRARYNAME").arg(&script.name).arg("WITHCODE");
     let found: Value = driven(&mut wire.driver, list.query_async(&mut wire.connection)).await?;
-    let script = histories.script();
     if script.replaces(code(&found).as_deref()) {
         let mut load = redis::cmd("FUNCTION");
         load.arg("LOAD").arg("REPLACE").arg(&script.library);

@@ -11,6 +11,7 @@ use redis::Value;
 use tokio::time::sleep;
 
 use crate::broker::redis::canary;
+use crate::broker::redis::publisher;
 use crate::broker::redis::road::{Dial, Road, Sender, Stir, Undialled};
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::status::Commands;
@@ -118,7 +119,9 @@ impl Pulse {
     async fn fly(&self, channel: &str, road: &mut Road) -> Result<Role, Unsent> {
         road.ready(&self.dial, channel, self.place(channel)).await?;
         road.kept.iter().for_each(|why| self.kept(why));
-        let Some(Sender { wire, sent }) = &mut road.sender else { return Err(Undialled::Dialling.into()) };
+        let Some(sender) = &mut road.sender else { return Err(Undialled::Dialling.into()) };
+        self.dial.renew(sender).await;
+        let Sender { wire, sent, .. } = sender;
         *sent += 1;
         road.number += 1;
         let number = road.number;
@@ -209,6 +212,7 @@ impl Pulse {
 
     fn refused(&self, channel: &str, error: &redis::RedisError) {
         self.state.canaries.lock().recalled(channel);
+        self.state.metrics.publish_failures(publisher::refused(error).reason()).inc();
         let what = "Redis refuses our own PUBLISH, so this replica cannot prove that it hears";
         complain(&self.state, &self.dial.endpoint, self.sharded, error, what);
     }

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use crate::broker::redis::history::Histories;
 use crate::broker::redis::library;
+use crate::broker::redis::script::Script;
 use crate::link::address::Place;
 use crate::link::connect::{CONNECT_WAIT, Role, Wire};
 use crate::link::endpoint::Endpoint;
@@ -45,12 +46,14 @@ pub(super) struct Dial {
 pub(super) struct Sender {
     pub wire: Wire,
     pub sent: u32,
+    /// What was brought to this master.
+    brought: Arc<Script>,
 }
 
 /// One canary's way out. Its sender stays until the next one is greeted.
 pub(super) struct Road {
     pub sender: Option<Sender>,
-    next: Option<MaybeDone<BoxFuture<'static, Result<Wire, Undialled>>>>,
+    next: Option<MaybeDone<BoxFuture<'static, Result<Sender, Undialled>>>>,
     /// Why the sender has no successor though its time is over.
     pub kept: Option<Undialled>,
     /// Of the last canary that left.
@@ -68,22 +71,33 @@ pub(super) enum Stir {
 impl Dial {
     /// Meets a master: at first, after a loss, and every [`REDIAL`] canaries. Every master of this Redis is met
     /// here, so what each of them needs of us is brought to it here.
-    fn dial(&self, channel: &str, place: Option<Place>) -> BoxFuture<'static, Result<Wire, Undialled>> {
-        let (Self { endpoint, name, histories }, slot) = (self.clone(), slot(channel));
+    fn dial(&self, channel: &str, place: Option<Place>) -> BoxFuture<'static, Result<Sender, Undialled>> {
+        let (dial, slot) = (self.clone(), slot(channel));
         async move {
+            let Self { endpoint, name, histories } = &dial;
             let place = match place {
                 Some(place) => place,
                 None => endpoint.master(slot).await?,
             };
-            let mut wire = endpoint.connect(&place, &name, ANSWER, |_| ()).await?;
+            let mut wire = endpoint.connect(&place, name, ANSWER, |_| ()).await?;
             // The map of a cluster decides who is master of what.
             if wire.server.role == Role::Replica && endpoint.cluster().is_none() {
                 return Err(Undialled::Replica(place));
             }
-            library::bring(&mut wire, &histories).await;
-            Ok(wire)
+            let script = histories.script();
+            library::bring(&mut wire, &script, endpoint, histories.keys()).await;
+            Ok(Sender { wire, sent: 0, brought: script })
         }
         .boxed()
+    }
+
+    /// The topic rules may have changed since a master was met.
+    pub(super) async fn renew(&self, sender: &mut Sender) {
+        let script = self.histories.script();
+        if !Arc::ptr_eq(&sender.brought, &script) {
+            library::bring(&mut sender.wire, &script, &self.endpoint, self.histories.keys()).await;
+            sender.brought = script;
+        }
     }
 }
 
@@ -123,7 +137,7 @@ impl Road {
             self.next = None;
         }
         match (dialled, &self.sender) {
-            (Some(Ok(wire)), _) => (self.sender, self.kept) = (Some(Sender { wire, sent: 0 }), None),
+            (Some(Ok(sender)), _) => (self.sender, self.kept) = (Some(sender), None),
             (Some(Err(why)), Some(_)) => self.kept = Some(why),
             (Some(Err(why)), None) => return Err(why),
             (None, Some(_)) => {}

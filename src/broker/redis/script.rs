@@ -2,30 +2,24 @@
 
 use std::fmt::Write;
 use std::sync::Arc;
-use std::time::Duration;
 
 use sha1::{Digest, Sha1};
 
+use crate::link::keys::Keys;
 use crate::publication::ONCE;
 use crate::settings::{TopicRule, TopicRules};
 
 /// The text, without what the settings say.
 const BODY: &str = include_str!("publish.lua");
 
-/// The library's name in Redis, which changes with what it answers to.
-pub const LIBRARY: &str = "fanline1";
-
 /// The version of the text: a library of a later one is left alone. To be raised with every change of the text.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// How the line begins that says a library's prefix.
 const PREFIX: &str = "local PREFIX = ";
 
 /// How the first line of a library's code begins, before its version.
 const STAMP: &str = "-- fanline ";
-
-/// How long the last position of a topic is remembered after its publications are gone.
-const LAST_TTL: Duration = Duration::from_secs(30 * 24 * 3600);
 
 /// The text with what the settings say.
 #[derive(Debug)]
@@ -38,6 +32,8 @@ pub struct Script {
     pub sha: String,
     /// What FUNCTION LOAD takes.
     pub library: String,
+    /// The library's name.
+    pub name: String,
     /// The prefix, as the text has it.
     prefix: String,
 }
@@ -46,27 +42,30 @@ impl Script {
     /// For these rules, under this prefix; `publish` is `PUBLISH` or `SPUBLISH`.
     #[must_use]
     pub fn new(prefix: &str, rules: Arc<TopicRules>, publish: &str) -> Self {
-        let text = settings(prefix, &rules, publish) + BODY;
+        let (text, keys) = (settings(prefix, &rules, publish) + BODY, Keys::new(prefix));
+        let name = keys.library();
         let source = format!("{text}\nreturn fanline_publish(KEYS, ARGV)\n");
         let library = format!(
-            "#!lua name={LIBRARY}\n{STAMP}{VERSION}\n{text}\nredis.register_function('fanline_publish', fanline_publish)\n"
+            "#!lua name={name}\n{STAMP}{VERSION}\n{text}\nredis.register_function('{}', fanline_publish)\n",
+            keys.function()
         );
         let sha = Sha1::digest(source.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
             let _ = write!(hex, "{byte:02x}");
             hex
         });
-        Self { rules, source, sha, library, prefix: quoted(prefix) }
+        Self { rules, source, sha, library, name, prefix: quoted(prefix) }
     }
 
-    /// Whether the library found in Redis is to be replaced by this one.
+    /// Whether the library found in Redis under our name is to be replaced by this one: an older one, or another's, as
+    /// gateways of before brought it for any prefix.
     #[must_use]
     pub fn replaces(&self, found: Option<&str>) -> bool {
         let Some(code) = found else { return true };
-        code != self.library && is_of(code, &self.prefix) && version(code).is_none_or(|found| found <= VERSION)
+        code != self.library && (!is_of(code, &self.prefix) || version(code).is_none_or(|found| found <= VERSION))
     }
 }
 
-/// Whether a library is of this prefix, or of none that can be told: several deployments may share a Redis.
+/// Whether a library is of this prefix, or of none that can be told.
 fn is_of(code: &str, prefix: &str) -> bool {
     let found = code.lines().find_map(|line| line.strip_prefix(PREFIX));
     found.is_none_or(|found| found == prefix)
@@ -79,10 +78,9 @@ fn version(code: &str) -> Option<u32> {
 
 fn settings(prefix: &str, rules: &TopicRules, publish: &str) -> String {
     let mut text = format!(
-        "{PREFIX}{}\nlocal PUBLISH, ONCE, LAST_TTL = '{publish}', {}, {}\nlocal RULES = {{\n",
+        "{PREFIX}{}\nlocal PUBLISH, ONCE = '{publish}', {}\nlocal RULES = {{\n",
         quoted(prefix),
-        ONCE.as_secs(),
-        LAST_TTL.as_secs()
+        ONCE.as_secs()
     );
     for rule in &rules.rules {
         text.push_str(&line(rule));
@@ -94,7 +92,12 @@ fn settings(prefix: &str, rules: &TopicRules, publish: &str) -> String {
 fn line(rule: &TopicRule) -> String {
     let (name, prefix) = rule.matches.strip_suffix('*').map_or((&*rule.matches, false), |name| (name, true));
     let kept = match rule.keeps_history() {
-        true => format!("size = {}, ttl = {}", rule.history_size, rule.history_ttl.as_millis()),
+        true => format!(
+            "size = {}, ttl = {}, last = {}",
+            rule.history_size,
+            rule.history_ttl.as_millis(),
+            rule.remembered().as_millis()
+        ),
         false => "none = true".into(),
     };
     format!("  {{ name = {}, prefix = {prefix}, {kept} }},\n", quoted(name))
@@ -129,11 +132,11 @@ mod tests {
     #[test]
     fn the_settings_stand_before_the_text() {
         let script = Script::new("fan'line:", rules(&[("a:*", 10), ("b", 0)]), "PUBLISH");
-        let head = "local PREFIX = 'fan\\039line:'\nlocal PUBLISH, ONCE, LAST_TTL = 'PUBLISH', 300, 2592000\n\
-                    local RULES = {\n  { name = 'a:', prefix = true, size = 10, ttl = 300000 },\n  \
+        let head = "local PREFIX = 'fan\\039line:'\nlocal PUBLISH, ONCE = 'PUBLISH', 300\n\
+                    local RULES = {\n  { name = 'a:', prefix = true, size = 10, ttl = 300000, last = 3900000 },\n  \
                     { name = 'b', prefix = false, none = true },\n}\n";
         assert!(script.source.starts_with(head), "{}", script.source);
-        assert!(script.library.starts_with("#!lua name=fanline1\n-- fanline 1\n"));
+        assert!(script.library.starts_with("#!lua name=fanline1_fan_27line\n-- fanline 2\n"));
         assert_eq!(script.sha.len(), 40);
     }
 
@@ -143,9 +146,12 @@ mod tests {
         let other = Script::new("fanline:", rules(&[("a:*", 20)]), "PUBLISH");
         assert!(ours.replaces(None) && ours.replaces(Some("#!lua name=fanline1\n-- something\n")));
         assert!(!ours.replaces(Some(&ours.library)) && ours.replaces(Some(&other.library)));
-        let later = ours.library.replace("-- fanline 1\n", "-- fanline 2\n");
+        let later = ours.library.replace("-- fanline 2\n", "-- fanline 3\n");
         assert!(!ours.replaces(Some(&later)));
         let neighbour = Script::new("staging:", rules(&[("a:*", 20)]), "PUBLISH");
-        assert!(!ours.replaces(Some(&neighbour.library)), "another deployment's");
+        assert_ne!(neighbour.name, ours.name, "another deployment has its own");
+        let squatter =
+            neighbour.library.replace(&neighbour.name, &ours.name).replace("-- fanline 2\n", "-- fanline 1\n");
+        assert!(ours.replaces(Some(&squatter)), "what another prefix has left under our name");
     }
 }

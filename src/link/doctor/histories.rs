@@ -40,7 +40,10 @@ impl Visit<'_> {
         let mut findings = vec![self.kept(&refused)];
         if self.wire.server.is_at_least((7, 0)) {
             let refused = self.refused(&offering()).await;
-            findings.push(self.offered(&refused));
+            findings.push(match refused.is_empty() {
+                true => self.called().await,
+                false => self.withheld(&refused),
+            });
         }
         findings
     }
@@ -64,14 +67,32 @@ impl Visit<'_> {
         Finding::bad(what, mend(error, user, &pattern))
     }
 
+    /// Calls the function without a key, so that it publishes nothing and says which prefix it serves. Our own user need
+    /// not be able to.
+    async fn called(&mut self) -> Finding {
+        let (function, prefix) = (self.round.keys.function(), self.round.keys.prefix());
+        let answer = self.ask::<Value>(redis::cmd("FCALL").arg(&function).arg(0)).await;
+        let said = answer.err().map(|error| error.to_string()).unwrap_or_default();
+        let is_absent = ["NOPERM", "permission", "not found"].iter().any(|words| said.contains(words));
+        if said.contains(&format!("write 1 {prefix}<topic>")) {
+            Finding::good(format!("FCALL {function} is there for producers"))
+        } else if is_absent {
+            Finding::good(format!("FCALL {function} can be offered to producers"))
+        } else {
+            let what = format!("FCALL {function} is there, but not for the prefix {prefix:?}: {said}");
+            Finding::warning(what, "start a gateway of this version: it brings its own")
+        }
+    }
+
     /// No mistake: where no producer calls the function, our user need not be able to replace libraries.
-    fn offered(&self, refused: &[(String, String)]) -> Finding {
+    fn withheld(&self, refused: &[(String, String)]) -> Finding {
+        let function = self.round.keys.function();
         let Some((_, error)) = refused.first() else {
-            return Finding::good("FCALL fanline_publish can be offered to producers");
+            return Finding::good(format!("FCALL {function} can be offered to producers"));
         };
         let mend = mend(error, self.round.endpoint.user(), &self.round.keys.pattern());
         Finding::good(format!(
-            "producers cannot FCALL fanline_publish, for {} does not work: {error}; to offer it: {mend}",
+            "producers cannot FCALL {function}, for {} does not work: {error}; to offer it: {mend}",
             names(refused)
         ))
     }
@@ -121,8 +142,10 @@ fn offering() -> Vec<Trial> {
     ]
 }
 
-/// What to do about it. A script tells of a missing right in words, which differ between versions.
-fn mend(error: &str, user: &str, pattern: &str) -> String {
+/// What to do about an error of what keeps histories. A script tells of a missing right in words, which differ between
+/// versions.
+#[must_use]
+pub fn mend(error: &str, user: &str, pattern: &str) -> String {
     let says = |words: &[&str]| words.iter().any(|words| error.contains(words));
     if says(&["NOPERM", "permission", "can't run this command"]) {
         grant(user, pattern)
@@ -130,6 +153,8 @@ fn mend(error: &str, user: &str, pattern: &str) -> String {
         "this server does not offer the command: take another Redis, or history_size out of the topic rules".into()
     } else if says(&["OOM", "maxmemory"]) {
         "give Redis more memory: CONFIG SET maxmemory".into()
+    } else if error.contains("already exists") {
+        "another library of this Redis has a function of that name: FUNCTION LIST shows which, FUNCTION DELETE takes it away".into()
     } else {
         "look at Redis' log".into()
     }
