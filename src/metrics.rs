@@ -9,7 +9,7 @@ use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntCounterVec, Int
 use crate::event::GapReason;
 use crate::protocol::Form;
 
-pub use labels::{Dropped, Handshake, Inbound, Recovered, RedisFailure, Source};
+pub use labels::{Dropped, Handshake, Inbound, PublishFailure, Recovered, RedisFailure, Source};
 
 /// Buckets for what takes between 50 µs and 10 s.
 const SECONDS: &[f64] =
@@ -36,7 +36,7 @@ pub const CLOSE_REASONS: &[&str] = &[
 ];
 
 /// The labels of `fanline_limit{name}`.
-const LIMITS: [&str; 8] = [
+const LIMITS: [&str; 9] = [
     "connections",
     "descriptors",
     "drain_seconds",
@@ -44,6 +44,7 @@ const LIMITS: [&str; 8] = [
     "memory_bytes",
     "outbox_total_bytes",
     "redis_links",
+    "replica_topics",
     "unfinished_bytes",
 ];
 
@@ -87,6 +88,7 @@ pub struct Metrics {
     /// Links made again after a loss.
     pub redis_reconnects: IntCounter,
     redis_failures: [IntCounter; RedisFailure::ALL.len()],
+    publish_failures: [IntCounter; PublishFailure::ALL.len()],
     certificate_expiry: IntGaugeVec,
     /// From a link's connect until all its topics were live again.
     pub redis_resubscribe_seconds: Histogram,
@@ -190,6 +192,12 @@ impl Metrics {
                 "reason",
                 RedisFailure::ALL.map(RedisFailure::label),
             ),
+            publish_failures: page.children(
+                "publish_failures_total",
+                "Publications of clients and of the API, and canaries, that came to nothing: Redis was away, or refused, by reason.",
+                "reason",
+                PublishFailure::ALL.map(PublishFailure::label),
+            ),
             certificate_expiry: page.gauges(
                 "certificate_expiry_timestamp_seconds",
                 "When the first of the certificates in use ends, in seconds since 1970; 0 without TLS.",
@@ -264,6 +272,11 @@ impl Metrics {
     /// The counter of attempts to reach Redis that failed.
     pub fn redis_failures(&self, reason: RedisFailure) -> &IntCounter {
         &self.redis_failures[reason as usize]
+    }
+
+    /// The counter of publications that came to nothing.
+    pub fn publish_failures(&self, reason: PublishFailure) -> &IntCounter {
+        &self.publish_failures[reason as usize]
     }
 
     /// Shows when the first certificate of the way to Redis ends, in seconds since 1970.

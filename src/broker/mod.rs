@@ -6,6 +6,7 @@
 pub mod history;
 pub mod memory;
 pub mod redis;
+mod refused;
 
 use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt};
@@ -16,6 +17,7 @@ use crate::publication::{Header, HeaderTooLong, Publication};
 use crate::topic::Topic;
 
 pub use history::{Chapter, HistoryError, Page, Part, Read};
+pub use refused::Refused;
 
 /// The road between replicas.
 ///
@@ -29,6 +31,9 @@ pub trait Broker: Send + Sync + 'static {
 
     /// Wants a topic no longer. The broker may linger before it tells the other side.
     fn unsubscribe(&self, topic: &Topic);
+
+    /// Lets topics that nobody wants linger no longer, until at most so many are left: others need their room.
+    fn linger_at_most(&self, _: usize) {}
 
     /// Publishes one message to every replica, this one included. Resolved once the other side took it.
     ///
@@ -50,6 +55,9 @@ pub trait Broker: Send + Sync + 'static {
     fn read<'a>(&'a self, _: &'a Topic, _: Read) -> BoxFuture<'a, Result<Page, HistoryError>> {
         async { Err(HistoryError::Refused(NONE.into())) }.boxed()
     }
+
+    /// The topic rules are others from now on: what is made of them elsewhere is made anew.
+    fn rules_changed(&self) {}
 
     /// How the road is just now.
     fn health(&self) -> Health;
@@ -130,8 +138,8 @@ pub enum PublishError {
     #[error("Redis is away: {0}")]
     Away(String),
     /// The other side answered, and refused.
-    #[error("Redis refused: {0}")]
-    Refused(String),
+    #[error(transparent)]
+    Refused(#[from] Refused),
     /// No road takes it, because no replica would read it.
     #[error(transparent)]
     Header(#[from] HeaderTooLong),

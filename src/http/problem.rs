@@ -11,17 +11,24 @@ pub struct Problem {
     detail: String,
     field: Option<&'static str>,
     published: Option<Value>,
+    refused: Option<String>,
 }
 
 impl Problem {
     /// A status, and what was found and expected.
     pub fn new(status: StatusCode, detail: impl Into<String>) -> Self {
-        Self { status, detail: detail.into(), field: None, published: None }
+        Self { status, detail: detail.into(), field: None, published: None, refused: None }
     }
 
     /// A bad request, and the field that makes it one.
     pub fn field(status: StatusCode, field: &'static str, detail: impl Into<String>) -> Self {
         Self { field: Some(field), ..Self::new(status, detail) }
+    }
+
+    /// Redis refused, with this word.
+    #[must_use]
+    pub fn refused(self, word: &str) -> Self {
+        Self { refused: (!word.is_empty()).then(|| word.to_owned()), ..self }
     }
 
     /// What was done before it went wrong.
@@ -41,6 +48,9 @@ impl IntoResponse for Problem {
         });
         if let Some(field) = self.field {
             body["field"] = field.into();
+        }
+        if let Some(word) = self.refused {
+            body["refused"] = word.into();
         }
         if let Some(published) = self.published {
             body["topics"] = published;

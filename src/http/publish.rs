@@ -67,8 +67,13 @@ fn told(receipt: &Receipt) -> Value {
 fn failed(topic: &Topic, error: &PublishError) -> Problem {
     let status = match error {
         PublishError::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
+        PublishError::Refused(refused) if refused.passes() => StatusCode::SERVICE_UNAVAILABLE,
         PublishError::Refused(_) => StatusCode::BAD_GATEWAY,
         PublishError::Header(_) => StatusCode::BAD_REQUEST,
     };
-    Problem::new(status, format!("not published to {topic}: {error}"))
+    let problem = Problem::new(status, format!("not published to {topic}: {error}"));
+    match error {
+        PublishError::Refused(refused) => problem.refused(&refused.word),
+        PublishError::Away(_) | PublishError::Header(_) => problem,
+    }
 }

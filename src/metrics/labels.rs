@@ -29,6 +29,61 @@ impl RedisFailure {
     }
 }
 
+/// Why a publication came to nothing; the label of `fanline_publish_failures_total{reason}`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PublishFailure {
+    /// Nobody answered in time, or nobody could be asked.
+    Away,
+    /// Redis reads its data.
+    Loading,
+    /// A script runs there for too long.
+    Busy,
+    /// It is no master just now.
+    ReadOnly,
+    /// The slot is on its way, or nobody's.
+    Cluster,
+    /// Too few replicas have what it writes.
+    NoReplicas,
+    /// It cannot save.
+    Misconf,
+    /// Its memory is full.
+    Oom,
+    /// User, password or rights.
+    Denied,
+    /// Anything else.
+    Other,
+}
+
+impl PublishFailure {
+    pub(super) const ALL: [Self; 10] = [
+        Self::Away,
+        Self::Loading,
+        Self::Busy,
+        Self::ReadOnly,
+        Self::Cluster,
+        Self::NoReplicas,
+        Self::Misconf,
+        Self::Oom,
+        Self::Denied,
+        Self::Other,
+    ];
+
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Self::Away => "away",
+            Self::Loading => "loading",
+            Self::Busy => "busy",
+            Self::ReadOnly => "readonly",
+            Self::Cluster => "cluster",
+            Self::NoReplicas => "noreplicas",
+            Self::Misconf => "misconf",
+            Self::Oom => "oom",
+            Self::Denied => "denied",
+            Self::Other => "other",
+        }
+    }
+}
+
 /// Why a publication was dropped, or a subscriber skipped; the label of `fanline_dropped_total{reason}`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dropped {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tungstenite::Message;
 
 use crate::client::{Client, exchange, header};
-use crate::gateway::{Answer, Gateway};
+use crate::gateway::{Answer, Gateway, eventually};
 use crate::support::redis::RedisServer;
 
 /// Everybody may publish, everywhere but on `news`; `/talk` publishes what plain clients send.
@@ -415,4 +415,85 @@ fn the_api_is_on_the_internal_listener_alone() {
     }
     assert!(TcpStream::connect(gateway.internal()).is_ok());
     assert_eq!(gateway.get("/nowhere").status, 404);
+}
+
+/// Topics that keep a history, which every client may fill.
+const KEPT: &str = "[limits]\ntopics = 3\n[[topics]]\nmatch = \"h:*\"\npublish = \"anyone\"\nhistory_size = 5\n\
+                    [[routes]]\npath = \"/ws\"\non_message = \"publish\"\n";
+
+#[test]
+fn what_redis_refuses_is_said_by_its_word_counted_logged_once_and_told_to_come_again_where_that_helps() {
+    let Some(redis) = RedisServer::start_with(&["--dbfilename", "dump"]) else { return };
+    let gateway = Gateway::with_toml(KEPT, &["--redis-url", &redis.url()]).ready();
+    let publish = || gateway.post("/api/publish", r#"{"topic":"h:a","text":"x"}"#);
+    assert_eq!(publish().status, 200);
+    let set = |name: &str, value: &str| assert_eq!(redis.cli(&["CONFIG", "SET", name, value]), "OK", "{name}");
+    let refused = |word: &str, status| {
+        let answers = [(); 3].map(|()| publish());
+        let problem = body(&answers[2]);
+        assert_eq!((answers[2].status, &problem["refused"]), (status, &json!(word)), "{problem}");
+        assert!(problem["detail"].as_str().unwrap().contains("Redis refused: "), "{problem}");
+        assert_eq!(header(&answers[2], "retry-after").is_some(), status == 503, "{word}");
+    };
+    set("min-replicas-to-write", "1");
+    refused("NOREPLICAS", 503);
+    set("min-replicas-to-write", "0");
+    set("maxmemory", "1");
+    refused("OOM", 503);
+    set("maxmemory", "0");
+    // A dump that cannot be written, for a directory has its name.
+    std::fs::create_dir(redis.directory().join("dump")).unwrap();
+    redis.cli(&["CONFIG", "SET", "save", "900 1"]);
+    redis.cli(&["BGSAVE"]);
+    eventually("the save has failed", || {
+        redis.cli(&["INFO", "persistence"]).contains("bgsave_status:err").then_some(())
+    });
+    refused("MISCONF", 503);
+    set("save", "");
+    redis.cli(&["ACL", "SETUSER", "default", "-evalsha"]);
+    refused("NOPERM", 502);
+    redis.cli(&["ACL", "SETUSER", "default", "+evalsha"]);
+    assert_eq!(publish().status, 200);
+    for (reason, count) in [("noreplicas", 3.0), ("oom", 3.0), ("misconf", 3.0), ("denied", 3.0), ("away", 0.0)] {
+        let series = format!("fanline_publish_failures_total{{reason=\"{reason}\"}}");
+        assert!((gateway.metric(&series) - count).abs() < 0.5, "{series}: {}", gateway.metric(&series));
+    }
+    let log = gateway.log();
+    assert_eq!(log.matches("Redis refuses publications").count(), 4, "each word once: {log}");
+}
+
+/// A script that does not end keeps Redis from everything.
+#[test]
+fn a_redis_that_is_busy_with_a_script_says_so_and_the_publication_may_come_again() {
+    let Some(redis) = RedisServer::start_with(&["--lua-time-limit", "20"]) else { return };
+    let gateway = Gateway::start(&["--redis-url", &redis.url()]).ready();
+    let port = redis.port().to_string();
+    let script = ["-p", &port, "EVAL", "while true do end", "0"];
+    let mut busy =
+        std::process::Command::new("redis-cli").args(script).stdout(std::process::Stdio::null()).spawn().unwrap();
+    let answer = eventually("it is busy", || {
+        let answer = gateway.post("/api/publish", r#"{"topic":"a","text":"x"}"#);
+        (answer.status != 200).then_some(answer)
+    });
+    redis.cli(&["SCRIPT", "KILL"]);
+    busy.wait().unwrap();
+    assert_eq!((answer.status, &body(&answer)["refused"]), (503, &json!("BUSY")), "{}", answer.body);
+}
+
+#[test]
+fn a_client_publishes_to_so_many_topics_with_history_in_a_minute_and_no_more() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = Gateway::with_toml(KEPT, &["--redis-url", &redis.url()]).ready();
+    let mut client = Client::json_open(&gateway);
+    let mut publish = |topic: &str| {
+        client.say(&json!({"type": "publish", "topic": topic, "text": "x", "id": 1}));
+        client.told()
+    };
+    for topic in ["h:1", "h:2", "h:3", "h:1"] {
+        assert_eq!(publish(topic)["type"], "published", "{topic}");
+    }
+    let refused = publish("h:4");
+    assert_eq!((&refused["code"], &refused["id"]), (&json!("too_many_topics"), &json!(1)), "{refused}");
+    assert_eq!(publish("h:3")["type"], "published");
+    assert_eq!(redis.cli(&["EXISTS", "{fanline:h:4}:last"]), "0");
 }

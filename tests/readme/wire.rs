@@ -128,7 +128,9 @@ pub fn refusals() -> String {
         RefusalCode::UnknownType => "a `type` that this version does not have",
         RefusalCode::BadTopic => "a text that is no topic",
         RefusalCode::Forbidden => "the topic's rule says no",
-        RefusalCode::TooManyTopics => "more topics than `limits.topics`",
+        RefusalCode::TooManyTopics => {
+            "more topics than `limits.topics`, or than this replica holds (`limits.replica_topics`)"
+        }
         RefusalCode::TooLarge => "a publication above the topic rule's `publication`",
         RefusalCode::NoHistory => "the topic's rule keeps no history",
         RefusalCode::Unavailable => {

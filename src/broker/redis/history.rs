@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::future::join_all;
 use redis::{Cmd, Value};
 
-use super::publisher::{Failure, Publisher};
+use super::publisher::{self, Failure, Publisher};
 use super::script::Script;
 use crate::broker::{HistoryError, Page, Part, PublishError, Read, Receipt};
 use crate::link::keys::Keys;
@@ -25,23 +25,6 @@ const PASSED_AT_ONCE: usize = 250;
 
 /// An entry of a stream, as Redis gives it: its place, and names and values.
 type Raw = (String, Vec<Bytes>);
-
-/// What Redis says while it cannot answer, though it soon may.
-const FOR_NOW: [&str; 12] = [
-    "LOADING",
-    "BUSY",
-    "READONLY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "TRYAGAIN",
-    "NOREPLICAS",
-    "MOVED",
-    "ASK",
-    "CROSSSLOT",
-    // While a password is changed.
-    "NOAUTH",
-    "WRONGPASS",
-];
 
 /// The histories' side of a broker.
 pub(super) struct Histories {
@@ -71,11 +54,6 @@ impl Histories {
         let script = Arc::new(Script::new(self.keys.prefix(), rules, self.publish));
         self.script.store(script.clone());
         script
-    }
-
-    /// Whether any topic keeps a history.
-    pub fn any(&self) -> bool {
-        self.rules.load().keeps_histories()
     }
 
     /// Whether publishing takes more than PUBLISH.
@@ -108,7 +86,7 @@ impl Histories {
             answer => answer?,
         };
         let receipt: (Option<String>, u64, u64) =
-            redis::from_redis_value(answer).map_err(|error| PublishError::Refused(error.to_string()))?;
+            redis::from_redis_value(answer).map_err(|error| publisher::unread(&error))?;
         let (position, replicas, repeated) = receipt;
         Ok(Receipt { replicas, position: position.and_then(|text| text.parse().ok()), repeated: repeated > 0 })
     }
@@ -252,9 +230,7 @@ impl From<Failure> for HistoryError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Away(why) => Self::Away(why),
-            Failure::Refused(error) if error.code().is_some_and(|code| FOR_NOW.contains(&code)) => {
-                Self::Away(error.to_string())
-            }
+            Failure::Refused(error) if publisher::refused(&error).passes() => Self::Away(error.to_string()),
             Failure::Refused(error) => Self::Refused(error.to_string()),
         }
     }

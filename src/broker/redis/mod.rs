@@ -10,6 +10,8 @@ pub mod canaries;
 pub mod canary;
 pub mod desired;
 mod ebbing;
+mod entry;
+mod failures;
 mod history;
 mod lanes;
 mod library;
@@ -48,6 +50,7 @@ use crate::publication::Header;
 use crate::settings::{self, TopicRules};
 use crate::topic::{BadTopic, Topic};
 
+use failures::Failures;
 use history::Histories;
 use lanes::{Dial, Lanes};
 use publisher::Publisher;
@@ -63,6 +66,7 @@ pub struct RedisBroker {
     links: Vec<Arc<LinkState>>,
     publisher: Publisher,
     histories: Arc<Histories>,
+    failures: Failures,
 }
 
 /// Why there can be no broker over Redis, whatever Redis does.
@@ -84,6 +88,8 @@ pub enum StartError {
 pub struct Home {
     /// Its channel in Redis.
     pub channel: String,
+    /// The function in Redis by which producers publish there with a history.
+    pub function: String,
     /// The Redis of `redis.url` that it lives on: its address without user and password.
     pub address: String,
     /// The link that carries it.
@@ -93,11 +99,12 @@ pub struct Home {
 /// Where a topic lives under these settings.
 #[must_use]
 pub fn home(settings: &settings::Redis, topic: &Topic) -> Home {
-    let channel = Keys::new(&settings.prefix).channel(topic);
+    let keys = Keys::new(&settings.prefix);
+    let (channel, function) = (keys.channel(topic), keys.function());
     let addresses = Address::parse_all(settings.url.reveal()).unwrap_or_default();
     let placement = Placement::new(addresses.len(), settings.links);
     let address = addresses.get(placement.home(&channel)).map(ToString::to_string).unwrap_or_default();
-    Home { link: placement.of(&channel), address, channel }
+    Home { link: placement.of(&channel), address, channel, function }
 }
 
 impl RedisBroker {
@@ -162,7 +169,7 @@ impl RedisBroker {
             });
         }
         let publisher = Publisher::new(placement, dials, settings.sharded)?;
-        Ok(Arc::new(Self { keys, placement, links, publisher, histories }))
+        Ok(Arc::new(Self { keys, placement, links, publisher, histories, failures: Failures::new(metrics) }))
     }
 
     /// Where a topic lives.
@@ -234,13 +241,27 @@ impl Broker for RedisBroker {
         self.link(&self.keys.channel(topic)).unsubscribe(topic);
     }
 
+    /// What is too much is taken from the links in turn.
+    fn linger_at_most(&self, most: usize) {
+        self.links.iter().fold(most, |room, link| room - link.linger_at_most(room));
+    }
+
     fn publish<'a>(
         &'a self,
         topic: &'a Topic,
         header: &'a Header,
         payload: Bytes,
     ) -> BoxFuture<'a, Result<Receipt, PublishError>> {
-        async move { self.send(topic, header, &payload).await }.boxed()
+        async move {
+            let sent = self.send(topic, header, &payload).await;
+            sent.inspect_err(|error| self.failures.note(topic, error))
+        }
+        .boxed()
+    }
+
+    /// The function that producers call is brought to every Redis at once.
+    fn rules_changed(&self) {
+        self.links.iter().for_each(|link| link.fly.notify_one());
     }
 
     fn positions<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Vec<Result<Position, HistoryError>>> {

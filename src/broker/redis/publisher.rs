@@ -13,7 +13,7 @@ use redis::{Cmd, Pipeline, RedisError, RedisResult, ServerErrorKind, Value};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::broker::redis::lanes::{Dial, Master};
-use crate::broker::{PUBLISH_WAIT, PublishError, Receipt};
+use crate::broker::{PUBLISH_WAIT, PublishError, Receipt, Refused};
 use crate::link::address::Place;
 use crate::link::cluster::{Cluster, redirected};
 use crate::link::placement::{self, Placement};
@@ -51,9 +51,19 @@ impl From<Failure> for PublishError {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Away(why) => Self::Away(why),
-            Failure::Refused(error) => Self::Refused(error.to_string()),
+            Failure::Refused(error) => Self::Refused(refused(&error)),
         }
     }
+}
+
+/// What Redis said in place of carrying a command out.
+pub(super) fn refused(error: &RedisError) -> Refused {
+    Refused::new(error.code().unwrap_or_default(), error.to_string())
+}
+
+/// What Redis said cannot be read.
+pub(super) fn unread(error: &redis::ParsingError) -> PublishError {
+    PublishError::Refused(Refused::new("", error.to_string()))
 }
 
 /// One try: answers, or nobody to ask, or nobody who answered.
@@ -82,7 +92,7 @@ impl Publisher {
         let mut publish = redis::cmd(if self.sharded { "SPUBLISH" } else { "PUBLISH" });
         publish.arg(channel).arg(message);
         let answer = self.ask(channel, &publish).await?;
-        let replicas = redis::from_redis_value(answer).map_err(|error| PublishError::Refused(error.to_string()))?;
+        let replicas = redis::from_redis_value(answer).map_err(|error| unread(&error))?;
         Ok(Receipt::heard(replicas))
     }
 

@@ -21,6 +21,12 @@ REDIS = Row("Redis", [
     graph("Attempts that failed, by reason", "eps", "tls and auth do not mend themselves; the others end when Redis is back.", {
         "sum by (reason) (rate(fanline_redis_failures_total{@}[$__rate_interval]))": "{{reason}}",
     }, stack=True),
+    graph("Publications that came to nothing", "eps", "away: nobody answers. The others are Redis' words; loading, busy and readonly end by themselves.", {
+        "sum by (reason) (rate(fanline_publish_failures_total{@}[$__rate_interval]))": "{{reason}}",
+    }, stack=True),
+    graph("Share of limits.replica_topics", "percentunit", "At 100 % a client that asks for another topic is refused; those that linger have gone then.", {
+        share("fanline_topics{@}", "replica_topics"): "{{instance}}",
+    }, at=(0.7, 1)),
     graph("Links made again", "short", "Each time, what was published meanwhile is healed from histories, or told as a gap.", {
         "sum by (instance) (increase(fanline_redis_reconnects_total{@}[$__rate_interval]))": "{{instance}}",
     }, stack=True),

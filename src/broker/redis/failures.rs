@@ -1,0 +1,33 @@
+//! Publications that came to nothing: each is counted, and what Redis refuses is told once and then once a minute.
+
+use crate::broker::PublishError;
+use crate::metrics::{Metrics, PublishFailure};
+use crate::repeat::Repeats;
+use crate::topic::Topic;
+
+/// Counts and tells them.
+pub(super) struct Failures {
+    metrics: Metrics,
+    said: Repeats,
+}
+
+impl Failures {
+    pub(super) fn new(metrics: Metrics) -> Self {
+        Self { metrics, said: Repeats::new() }
+    }
+
+    /// A publication to a topic came to nothing. That nobody answers is told by who keeps the links.
+    pub(super) fn note(&self, topic: &Topic, error: &PublishError) {
+        match error {
+            PublishError::Away(_) => self.metrics.publish_failures(PublishFailure::Away).inc(),
+            PublishError::Refused(refused) => {
+                self.metrics.publish_failures(refused.reason()).inc();
+                if let Some(unsaid) = self.said.due(&refused.word) {
+                    let (error, mend) = (&refused.text, refused.mend());
+                    tracing::warn!(%topic, error, mend, unsaid, "Redis refuses publications");
+                }
+            }
+            PublishError::Header(_) => {}
+        }
+    }
+}
