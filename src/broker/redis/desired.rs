@@ -308,7 +308,7 @@ impl Desired {
     /// Those of these topics that are live and wanted.
     #[must_use]
     pub fn live_of(&self, topics: &[Topic]) -> Vec<Topic> {
-        let live = |entry: &Entry| entry.want == Want::Yes && entry.wire == Wire::Held;
+        let live = |entry: &Entry| entry.is_wanted() && entry.wire == Wire::Held;
         topics.iter().filter(|topic| self.entries.get(*topic).is_some_and(live)).cloned().collect()
     }
 
