@@ -10,4 +10,8 @@ export function home(channel, urls) {
 }
 
 const [topic, ...urls] = process.argv.slice(2);
-if (topic) console.log(home("fanline:" + topic, urls));
+if (topic && urls.length) console.log(home("fanline:" + topic, urls));
+else if (process.argv[1]?.endsWith("which.mjs")) {
+  console.error("Which of several Redis a topic lives on: node which.mjs TOPIC URL URL..., the URLs in the order of redis.url.");
+  process.exitCode = 1;
+}

@@ -10,4 +10,6 @@ def home(channel, urls):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 3:
+        sys.exit(__doc__)
     print(home("fanline:" + sys.argv[1], sys.argv[2:]))
