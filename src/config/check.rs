@@ -88,6 +88,7 @@ fn redis(settings: &Settings, origins: &Origins, report: &mut Report) {
     // One that cannot be read is told where it is read.
     let addresses = Address::parse_all(redis.url.reveal()).unwrap_or_default();
     credentials(redis, &addresses, origins, report);
+    databases(redis, &addresses, origins, report);
     let named = !addresses.is_empty();
     let (no_sentinel, no_tls) = (named && !addresses.iter().any(sentinel), named && !addresses.iter().any(|it| it.tls));
     let set = [
@@ -121,6 +122,18 @@ fn sentinel(address: &Address) -> bool {
 
 fn cluster(address: &Address) -> bool {
     matches!(address.road, Road::Cluster(_))
+}
+
+/// A database parts keys, and so histories, but no channels.
+fn databases(redis: &Redis, addresses: &[Address], origins: &Origins, report: &mut Report) {
+    let Some(Address { db, .. }) = addresses.iter().find(|address| address.db != 0) else { return };
+    let prefix = &redis.prefix;
+    report.warn(
+        origins.of("redis.url"),
+        &format!(
+            "redis.url names database {db}, which parts histories but no channels: what is published to {prefix:?} in another database arrives here, too, and its positions and gaps are false; take \"/{db}\" away, and part gateways by redis.prefix"
+        ),
+    );
 }
 
 /// A user or password stands in one place.

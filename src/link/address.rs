@@ -1,5 +1,7 @@
 //! What `redis.url` says: where each Redis is, how its master is found, and who we are there.
 
+mod query;
+
 use std::fmt;
 use std::path::PathBuf;
 
@@ -81,8 +83,14 @@ impl Address {
         split(text).into_iter().map(Self::parse).collect()
     }
 
+    /// Whether it leads to the same database by the same way as another, whoever we are there.
+    #[must_use]
+    pub fn leads_as(&self, other: &Self) -> bool {
+        (&self.road, self.tls, self.db) == (&other.road, other.tls, other.db)
+    }
+
     fn parse(url: &str) -> Result<Self, BadUrl> {
-        let Some((scheme, rest)) = url.trim().split_once("://") else { return bad(&format!("expected {FORMS}")) };
+        let Some((scheme, rest)) = url.trim().split_once("://") else { return schemeless(url.trim()) };
         let (base, kind) = scheme.split_once('+').map_or((scheme, None), |(base, kind)| (base, Some(kind)));
         let tls = match base {
             "unix" if kind.is_none() => return Self::unix(rest),
@@ -93,9 +101,12 @@ impl Address {
         if rest.rsplit_once('@').map_or(rest, |(_, rest)| rest).contains('#') {
             return bad("what stands behind \"#\" is not understood; a certificate of your own goes into redis.ca");
         }
+        let (rest, query) = split_query(rest);
+        if let Some(query) = query {
+            return Err(query::refused(query, false));
+        }
         let (authority, path) = split_path(rest);
         let (username, password, hosts) = credentials(authority);
-        let path = path.split('?').next().unwrap_or_default();
         let (road, db) = match kind {
             None => (Road::Direct(single(hosts)?), path),
             Some("sentinel") => sentinel(hosts, path)?,
@@ -112,6 +123,9 @@ impl Address {
     /// `/path?db=1&user=u&pass=p`
     fn unix(rest: &str) -> Result<Self, BadUrl> {
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+        if let Some(pair) = query.split('&').find(|pair| !query::is_of_a_socket(pair)) {
+            return Err(query::refused(pair, true));
+        }
         if !path.starts_with('/') || path.len() == 1 {
             return bad("a socket's path is missing; write \"unix:///run/redis.sock\"");
         }
@@ -144,6 +158,26 @@ pub fn split(text: &str) -> Vec<&str> {
     }
     urls.push(&text[start..]);
     urls
+}
+
+/// What is said of a text without `://`: a host alone is the commonest, and hides nothing where it is plainly one.
+fn schemeless(text: &str) -> Result<Address, BadUrl> {
+    let Ok(Place::Tcp { host, .. }) = place(text, PORT) else { return bad(&format!("expected {FORMS}")) };
+    let plain = host == "localhost" || host.contains('.') || host.parse::<std::net::IpAddr>().is_ok();
+    let example = if plain { text } else { "host:6379" };
+    bad(&format!("\"redis://\" is missing before the host; write \"redis://{example}\""))
+}
+
+/// Cuts off what stands behind a `?`; one in a password is none.
+fn split_query(rest: &str) -> (&str, Option<&str>) {
+    let from = match rest.rfind('@') {
+        Some(at) if !query::begins_in(&rest[..at]) => at,
+        _ => 0,
+    };
+    match rest[from..].find('?') {
+        Some(at) => (&rest[..from + at], Some(&rest[from + at + 1..])),
+        None => (rest, None),
+    }
 }
 
 /// Cuts behind the hosts. A password may hold a slash: what counts is the first behind the last `@`.
@@ -278,6 +312,7 @@ mod tests {
 
     #[test]
     fn user_password_and_database_are_read_and_decoded() {
+        assert_eq!(one("redis://ada:what?@h/1").password, Some(Secret::new("what?")));
         let address = one("redis://a%40b:p%2Fq/x@h/7");
         assert_eq!(address.username.as_deref(), Some("a@b"));
         assert_eq!(address.password, Some(Secret::new("p/q/x")));
@@ -290,7 +325,19 @@ mod tests {
     fn what_leads_nowhere_says_what_to_write() {
         for (url, part) in [
             ("", "expected a URL"),
-            ("localhost:6379", "expected a URL"),
+            ("localhost:6379", "write \"redis://localhost:6379\""),
+            ("10.0.0.1", "write \"redis://10.0.0.1\""),
+            ("hunter2:6379", "write \"redis://host:6379\""),
+            ("user:hunter2@h", "expected a URL"),
+            ("redis://h:6379?db=3", "redis://host:6379/3"),
+            ("redis://h?password=hunter2", "redis.password"),
+            ("redis://h:1?password=hunter2@x", "redis.password"),
+            ("redis://u:p@h/0?protocol=3", "always speaks RESP3"),
+            ("redis+cluster://a,b/?ssl_cert_reqs=none", "rediss://"),
+            ("redis+sentinel://a/main?socket_timeout=5", "redis.connect_timeout"),
+            ("rediss://h?hunter2", "take it away"),
+            ("unix:///r.sock?password=hunter2", "\"?pass=\""),
+            ("unix:///r.sock?db=1&hunter2=1", "\"db\", \"user\" and \"pass\""),
             ("http://localhost", "expected a URL"),
             ("redis+ring://h", "\"sentinel\" or \"cluster\""),
             ("redis://a,b", "redis+cluster://a,b"),
@@ -301,6 +348,7 @@ mod tests {
         ] {
             let bad = Address::parse_all(url).unwrap_err().to_string();
             assert!(bad.starts_with("redis.url is no URL of Redis") && bad.contains(part), "{url}: {bad}");
+            assert!(!bad.contains("hunter2"), "{url}: {bad}");
         }
     }
 }

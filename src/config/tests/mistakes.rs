@@ -68,7 +68,7 @@ fn an_unknown_key_is_told_with_what_was_probably_meant() {
         (
             "redis",
             "colour = true",
-            "unknown key redis.colour; [redis] has url, url_file, username, password, password_file, sentinel_username, sentinel_password, sentinel_password_file, ca, cert, key, prefix, links, sharded, linger",
+            "unknown key redis.colour; [redis] has url, url_file, username, password, password_file, sentinel_username, sentinel_password, sentinel_password_file, ca, cert, key, lookup_timeout, connect_timeout, prefix, links, sharded, linger",
         ),
         ("Limits", "burst = 1", "unknown section [Limits]; did you mean [limits]?"),
         ("topic", "match = \"a\"", "unknown section [topic]; did you mean [[topics]]?"),
@@ -136,7 +136,14 @@ fn redis_urls_are_checked_without_being_shown() {
     let form = form.as_str();
     for (url, reason) in [
         ("http://:pw@h", form),
-        ("127.0.0.1:6379", form),
+        ("127.0.0.1:6379", "\"redis://\" is missing before the host; write \"redis://127.0.0.1:6379\""),
+        ("localhost:6379", "\"redis://\" is missing before the host; write \"redis://localhost:6379\""),
+        ("hunter2", "\"redis://\" is missing before the host; write \"redis://host:6379\""),
+        (
+            "redis://u:pw@h:6379?db=3",
+            "\"?db…\" is not understood; the database stands behind a slash; write \"redis://host:6379/3\"",
+        ),
+        ("redis://h/?pw", "what stands behind \"?\" is not understood; take it away"),
         ("redis://", "the host is missing; write \"redis://host:6379\""),
         ("redis://:pw@:1", "the host is missing; write \"redis://host:6379\""),
         (
@@ -161,7 +168,7 @@ fn redis_urls_are_checked_without_being_shown() {
     for url in [
         "redis://h",
         "redis://:pw@h:6379/0",
-        "redis://u:p@[::1]:6379/1?protocol=resp3",
+        "redis://u:p@[::1]:6379/1",
         "unix:///run/r.sock?db=1",
         "rediss+sentinel://u:p@a,b:1/m/0",
         "redis+cluster://a,b,redis://c",
@@ -193,6 +200,18 @@ fn keys_of_redis_that_do_not_fit_its_url_are_told() {
     ] {
         assert!(file(&format!("[redis]\n{line}")).load().is_ok(), "{line}");
     }
+}
+
+#[test]
+fn a_database_that_parts_no_channels_is_warned_of() {
+    let told = file("[redis]\nurl = \"redis+sentinel://:pw@h/m/2\"\nprefix = \"shop:\"").warnings();
+    assert_eq!(
+        told,
+        [
+            "fanline.toml:2: redis.url names database 2, which parts histories but no channels: what is published to \"shop:\" in another database arrives here, too, and its positions and gaps are false; take \"/2\" away, and part gateways by redis.prefix"
+        ]
+    );
+    assert_eq!(file("[redis]\nurl = \"redis://h/0\"").warnings(), [""; 0]);
 }
 
 #[test]
