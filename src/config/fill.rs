@@ -40,14 +40,18 @@ pub(super) fn settings(values: &Layer, report: &mut Report) -> (Settings, Origin
     let mut settings = Settings::default();
     let mut origins = Origins::default();
     for mut key in keys(&mut settings) {
-        let value = match key.twin().and_then(|twin| Some((values.get(&twin)?, twin))) {
-            Some((path, twin)) => secret_file::read(&key, &twin, path, values.get(key.name), report),
+        let file = key.twin().and_then(|twin| Some((values.get(&twin)?, twin)));
+        let value = match &file {
+            Some((path, twin)) => secret_file::read(&key, twin, path, values.get(key.name), report),
             None => values.get(key.name).cloned(),
         };
         if let Some(value) = value {
             origins.note(key.name, origin(&value));
             let name = key.name;
             read(&mut key, name, &value, report);
+            if let Some((Value { kind: ValueKind::String(path), .. }, _)) = file {
+                key.field.stands_in(path);
+            }
         }
     }
     settings.topics = TopicRules::new(topic_rules(values, &mut origins, report));

@@ -9,6 +9,7 @@ use super::keys::Key;
 use super::kinds::{found, quote};
 use super::layer::origin;
 use super::mistakes::Report;
+use crate::settings::Secret;
 
 /// No secret is longer; keeps a slip such as `/dev/zero` from filling the memory.
 const LONGEST: u64 = 1 << 20;
@@ -38,14 +39,10 @@ pub(super) fn read(
             if exposed {
                 report.warn(name, &format!("every user can read this file with {}; chmod o-r it", key.name));
             }
-            // Some editors begin a file with a byte order mark, which no eye sees.
-            let content = content.strip_prefix('\u{feff}').unwrap_or(&content);
-            let content = content.strip_suffix('\n').unwrap_or(content);
-            let content = content.strip_suffix('\r').unwrap_or(content);
-            if content.is_empty() {
+            let Some(content) = Secret::in_content(&content) else {
                 report.mistake(&place, format!("{twin} = {}: the file is empty", quote(name)));
                 return None;
-            }
+            };
             Some(Value::new(Some(name), key.field.typed_file(content)))
         }
         Err(error) => {

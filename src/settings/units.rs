@@ -1,6 +1,8 @@
 //! The units that settings are written in.
 
 use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
 
 /// A value, or the gateway's own choice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -68,31 +70,57 @@ impl ByteSize {
 
 /// A text that is never shown.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct Secret(String);
+pub struct Secret {
+    text: String,
+    /// Where it was read, and can be read again.
+    file: Option<Arc<Path>>,
+}
 
 impl Secret {
     /// Hides a text.
     #[must_use]
     pub fn new(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self { text: text.into(), file: None }
+    }
+
+    /// The same, where it was read in a file.
+    #[must_use]
+    pub fn standing_in(self, path: impl AsRef<Path>) -> Self {
+        Self { file: Some(path.as_ref().into()), ..self }
+    }
+
+    /// What a file's content holds: all but its last line break, and a byte order mark, with which some editors begin a
+    /// file and which no eye sees; nothing where that is empty.
+    #[must_use]
+    pub fn in_content(content: &str) -> Option<&str> {
+        let content = content.strip_prefix('\u{feff}').unwrap_or(content);
+        let content = content.strip_suffix('\n').unwrap_or(content);
+        let content = content.strip_suffix('\r').unwrap_or(content);
+        Some(content).filter(|content| !content.is_empty())
+    }
+
+    /// The file that it stands in, if it does in one of its own.
+    #[must_use]
+    pub fn file(&self) -> Option<&Arc<Path>> {
+        self.file.as_ref()
     }
 
     /// The text itself; only for whoever must send or compare it.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether nothing was set.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.text.is_empty()
     }
 }
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(if self.0.is_empty() { "\"\"" } else { "***" })
+        f.write_str(if self.text.is_empty() { "\"\"" } else { "***" })
     }
 }
 

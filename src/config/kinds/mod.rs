@@ -38,6 +38,9 @@ pub(super) trait Kind<T> {
         false
     }
 
+    /// The value was read in this file, and may change there.
+    fn stands_in(&self, _value: &mut T, _path: &str) {}
+
     /// Whether the value is not written at all.
     fn absent(&self, _value: &T) -> bool {
         false
@@ -89,6 +92,7 @@ pub(super) trait Field {
     fn typed(&self, text: &str) -> ValueKind;
     fn typed_file(&self, content: &str) -> ValueKind;
     fn secret(&self) -> bool;
+    fn stands_in(&mut self, path: &str);
 }
 
 /// A value and its kind.
@@ -121,6 +125,10 @@ impl<T, K: Kind<T>> Field for Bound<'_, T, K> {
 
     fn secret(&self) -> bool {
         self.kind.secret()
+    }
+
+    fn stands_in(&mut self, path: &str) {
+        self.kind.stands_in(self.value, path);
     }
 }
 

@@ -37,13 +37,24 @@ impl Kind<Secret> for RedisUrl {
 
     fn write(&self, value: &Secret, show: Show) -> String {
         match show {
-            Show::Plain => quote(value.reveal()),
+            // Credentials that change in a file are read again at each dial, so they make no difference.
+            Show::Plain => {
+                let masked = masked(value.reveal());
+                match value.file().filter(|_| masked != value.reveal()) {
+                    Some(path) => quote(&format!("{masked} in {}", path.display())),
+                    None => quote(value.reveal()),
+                }
+            }
             Show::Masked => quote(&masked(value.reveal())),
         }
     }
 
     fn secret(&self) -> bool {
         true
+    }
+
+    fn stands_in(&self, value: &mut Secret, path: &str) {
+        *value = std::mem::take(value).standing_in(path);
     }
 }
 
@@ -89,12 +100,16 @@ impl Kind<Secret> for Password {
     fn write(&self, value: &Secret, show: Show) -> String {
         match show {
             Show::Masked if !value.is_empty() => quote("***"),
-            _ => quote(value.reveal()),
+            _ => quote(&value.file().map_or_else(|| value.reveal().into(), |path| path.display().to_string())),
         }
     }
 
     fn secret(&self) -> bool {
         true
+    }
+
+    fn stands_in(&self, value: &mut Secret, path: &str) {
+        *value = std::mem::take(value).standing_in(path);
     }
 }
 

@@ -54,6 +54,27 @@ fn rules_that_come_go_change_or_move_are_told() {
     assert_eq!(told(&old, &new), expected);
 }
 
+/// The next dial reads it again.
+#[test]
+fn what_a_file_of_a_secret_holds_for_redis_needs_no_restart_and_another_file_does() {
+    let tried = file("");
+    let (url, password) = (tried.beside("url", "redis://:a@h"), tried.beside("password", "a"));
+    let env = [("FANLINE_REDIS__URL_FILE", url.to_str().unwrap())];
+    let own = [("REDIS_URL", "redis://h"), ("FANLINE_REDIS__PASSWORD_FILE", password.to_str().unwrap())];
+    let load = |env: &[(&str, &str)]| file("").env(env).load().unwrap().settings;
+    let before = (load(&env), load(&own));
+    std::fs::write(&url, "redis://:b@h").unwrap();
+    std::fs::write(&password, "b").unwrap();
+    assert_eq!(changes(&before.0, &load(&env)), []);
+    assert_eq!(changes(&before.1, &load(&own)), []);
+    assert_eq!(load(&own).redis.password.file().unwrap().as_ref(), password);
+    std::fs::write(&url, "redis://:b@elsewhere").unwrap();
+    let elsewhere = changes(&before.0, &load(&env));
+    assert!(elsewhere.len() == 1 && !elsewhere[0].live && elsewhere[0].key == "redis.url", "{elsewhere:?}");
+    let plain = load(&[("REDIS_URL", "redis://h"), ("FANLINE_REDIS__PASSWORD", "b")]);
+    assert_eq!(changes(&before.1, &plain).len(), 1);
+}
+
 #[test]
 fn what_needs_a_restart_is_named_secrets_too() {
     let old = "[redis]\nurl = \"redis://:a@h\"\n[[routes]]\npath = \"/gone\"";
