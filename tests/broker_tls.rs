@@ -134,6 +134,26 @@ async fn an_operator_sees_when_the_first_certificate_ends() {
     }
 }
 
+/// As cert-manager renews them: the server's first, ours and the CA's by files.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn certificates_that_change_in_their_files_are_used_by_the_next_dial() {
+    let (before, after) = (Certificates::make(), Certificates::make());
+    let (Some((mut old, _)), Some((new, port))) = (before.server("yes"), after.server("yes")) else { return };
+    let (cert, key) = (before.path("expired.pem"), before.path("expired.key"));
+    let settings = settings::Redis { cert, key, ..with(&before, format!("rediss://127.0.0.1:{port}")) };
+    old.kill();
+    let replica = Replicated::start_with(&settings);
+    let count = "fanline_redis_failures_total{reason=\"tls\"}";
+    replica.hub.until("refused", || series(&replica, count) > 0.0).await;
+    for (from, to) in [("ca.pem", "ca.pem"), ("client.pem", "expired.pem"), ("client.key", "expired.key")] {
+        std::fs::copy(after.path(from), before.path(to)).unwrap();
+    }
+    replica.until_open().await;
+    assert_eq!(series(&replica, ENDS), CLIENT_ENDS);
+    replica.end().await;
+    drop(new);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn why_redis_is_not_reached_is_counted() {
     let certificates = Certificates::make();

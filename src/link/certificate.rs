@@ -19,8 +19,8 @@ const MOST: usize = 1000;
 /// When the certificates on the way to Redis end, in seconds since 1970.
 #[derive(Default)]
 pub(super) struct Ends {
-    /// Ours.
-    own: Option<i64>,
+    /// Ours; locked for one look.
+    own: Mutex<Option<i64>>,
     /// The servers', by address, each with when it was last met (in ms of [`clock`]); locked for one look.
     servers: Mutex<BTreeMap<String, (i64, u64)>>,
 }
@@ -28,7 +28,12 @@ pub(super) struct Ends {
 impl Ends {
     /// With our own, if there is one.
     pub fn with(own: Option<i64>) -> Self {
-        Self { own, ..Self::default() }
+        Self { own: Mutex::new(own), ..Self::default() }
+    }
+
+    /// Our own is another by now.
+    pub fn renew(&self, own: Option<i64>) {
+        *self.own.lock() = own;
     }
 
     /// Notes what a server showed.
@@ -48,7 +53,8 @@ impl Ends {
 
     /// The first of all.
     pub fn first(&self) -> Option<i64> {
-        self.servers.lock().values().map(|(end, _)| *end).chain(self.own).min()
+        let own = *self.own.lock();
+        self.servers.lock().values().map(|(end, _)| *end).chain(own).min()
     }
 }
 
