@@ -12,7 +12,7 @@ use fanline::topic::Topic;
 
 use support::recorder::Told;
 use support::redis::RedisServer;
-use support::replicated::{Replicated, topic};
+use support::replicated::{Replicated, rooms, topic};
 use support::sentinel::Watched;
 
 /// How long after the Sentinels agree on a new master link and publisher may still be with the old one.
@@ -136,16 +136,50 @@ async fn without_any_sentinel_a_link_stays_and_with_one_of_three_it_is_made() {
     replica.end().await;
 }
 
+/// Rooms enough for every lane to carry one.
+async fn publishes_on_every_lane(replica: &Replicated) {
+    for room in rooms(32) {
+        assert_eq!(replica.publish(&room, "hi").await, Ok(Receipt::heard(0)));
+    }
+}
+
+/// The master that they named last is dialled.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_no_sentinel_answers_lanes_are_dialled_and_a_broken_link_comes_back() {
+    for frozen in [false, true] {
+        let Some(mut watched) = Watched::start() else { return };
+        let (replica, room) = open(&watched).await;
+        match frozen {
+            true => watched.freeze_sentinels(),
+            false => (0..3).for_each(|_| watched.kill_sentinel()),
+        }
+        publishes_on_every_lane(&replica).await;
+        let master = &watched.servers()[0];
+        master.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        replica.hub.until("lost", || !replica.hub.losses().is_empty()).await;
+        replica.hub.until("live again", || replica.hub.is_live(&room)).await;
+        publishes_on_every_lane(&replica).await;
+        replica.hears(&room, "after").await;
+        replica.end().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_name_that_no_sentinel_knows_and_sentinels_that_want_a_password_are_told() {
     let Some(watched) = Watched::start_guarded("guarded") else { return };
     let check = async |settings: settings::Redis| {
         let replica = fanline::identity::Replica::new("test-1");
-        fanline::link::doctor::check(&settings, &replica, false).await.remove(0).what
+        let first = fanline::link::doctor::check(&settings, &replica, false).await.remove(0);
+        format!("{}, mend: {}", first.what, first.mend.unwrap_or_default())
     };
     let url = watched.url();
     let without = check(settings::Redis { url: Secret::new(&*url), ..Default::default() }).await;
     assert!(without.contains("uthentication") || without.contains("NOAUTH"), "{without}");
+    assert!(without.contains("mend: set redis.sentinel_password"), "{without}");
+    let wrong =
+        settings::Redis { url: Secret::new(&*url), sentinel_password: Secret::new("wrong"), ..Default::default() };
+    let wrong = check(wrong).await;
+    assert!(wrong.contains("mend: correct redis.sentinel_username and redis.sentinel_password"), "{wrong}");
     let guarded = |url: &str| settings::Redis {
         url: Secret::new(url),
         sentinel_password: Secret::new("guarded"),

@@ -133,6 +133,8 @@ fn redis_keys(redis: &mut Redis) -> Vec<Key<'_>> {
         ca,
         cert,
         key: secret,
+        lookup_timeout,
+        connect_timeout,
         prefix: start,
         links,
         sharded,
@@ -154,6 +156,18 @@ fn redis_keys(redis: &mut Redis) -> Vec<Key<'_>> {
         key("redis.ca", file(), ca, "With rediss://, the CAs to trust; empty: those that this machine trusts."),
         key("redis.cert", file(), cert, "With rediss://, our own certificate, where Redis asks for one."),
         key("redis.key", file(), secret, "The private key of redis.cert."),
+        key(
+            "redis.lookup_timeout",
+            Span::AboveZero,
+            lookup_timeout,
+            "The longest that looking up a host's name may take.",
+        ),
+        key(
+            "redis.connect_timeout",
+            Span::AboveZero,
+            connect_timeout,
+            "The longest that each address of a host may take to accept, then TLS, then the greeting; the next address is tried beside it after 250 ms.",
+        ),
         key(
             "redis.prefix",
             Text { expected: "at most 100 visible ASCII characters without \"{\" and \"}\"", check: prefix },

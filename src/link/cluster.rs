@@ -7,10 +7,10 @@ use arc_swap::ArcSwap;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{RedisError, RedisResult, Value};
 use tokio::sync::Mutex;
-use tokio::time::timeout;
+use tokio::time::timeout_at;
 
 use crate::link::address::Place;
-use crate::link::connect::{CONNECT_WAIT, Dialer, Wire, driven};
+use crate::link::connect::{ANSWER, Dialer, Wire, driven};
 use crate::link::failure::ConnectError;
 use crate::link::placement::{SLOTS, slot};
 
@@ -161,7 +161,8 @@ impl Cluster {
         map.owner(slot).cloned().ok_or_else(nobody)
     }
 
-    /// Asks some nodes, at most a second; several who ask at a time share one answer.
+    /// Asks some nodes, until one is believed or a second after the first answer; several who ask at a time share one
+    /// answer.
     ///
     /// # Errors
     /// Nobody answers.
@@ -178,29 +179,26 @@ impl Cluster {
     async fn ask(&self) -> Result<(), ConnectError> {
         let mut asked: FuturesUnordered<_> = self.candidates().into_iter().map(|place| self.word(place)).collect();
         let (mut best, mut failed) = (None::<Word>, Vec::new());
-        let gathered = timeout(CONNECT_WAIT, async {
-            while let Some(answer) = asked.next().await {
-                match answer {
-                    Ok(word) if self.accept(&word) => return true,
-                    Ok(word) => {
-                        let rank = |word: &Word| (word.sound, word.map.epoch);
-                        if best.as_ref().is_none_or(|best| rank(best) < rank(&word)) {
-                            best = Some(word);
-                        }
+        // Each of them ends by itself: after a lookup, a dial and a question.
+        let mut until = Instant::now() + self.dialer.longest().saturating_add(ANSWER);
+        while let Ok(Some(answer)) = timeout_at(until.into(), asked.next()).await {
+            match answer {
+                Ok(word) if self.accept(&word) => return Ok(()),
+                Ok(word) => {
+                    until = until.min(Instant::now() + ANSWER);
+                    let rank = |word: &Word| (word.sound, word.map.epoch);
+                    if best.as_ref().is_none_or(|best| rank(best) < rank(&word)) {
+                        best = Some(word);
                     }
-                    Err(why) => failed.push(why.to_string()),
                 }
+                Err(why) => failed.push(why.to_string()),
             }
-            false
-        });
-        if gathered.await == Ok(true) {
-            return Ok(());
         }
         match best {
             // A cluster made anew counts from the start again.
             Some(word) if word.sound => self.store(&word.map),
             Some(_) => {}
-            None if failed.is_empty() => failed.push(format!("no answer within {} ms", CONNECT_WAIT.as_millis())),
+            None if failed.is_empty() => failed.push("no answer in time".into()),
             None => {}
         }
         // In one order, whoever answered first: what is said of the same fault is the same.
@@ -224,7 +222,7 @@ impl Cluster {
     }
 
     async fn word(&self, place: Place) -> Result<Word, ConnectError> {
-        let wire = self.dialer.connect(&place, "fanline:cluster", CONNECT_WAIT, |_| ()).await?;
+        let wire = self.dialer.connect(&place, "fanline:cluster", ANSWER, |_| ()).await?;
         let Wire { mut connection, mut driver, .. } = wire;
         let mut both = redis::pipe();
         both.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
@@ -318,7 +316,8 @@ fn range_of(from: &Place, range: Vec<Value>) -> Option<(u16, u16, Place)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::link::failure::Watch;
+    use crate::link::connect::Means;
+    use crate::link::login::Login;
 
     fn at(port: u16) -> Place {
         Place::Tcp { host: "h".into(), port }
@@ -335,7 +334,7 @@ mod tests {
     }
 
     fn cluster() -> Cluster {
-        Cluster::new(vec![at(1)], Dialer::new(None, None, 0, None, Watch::default()))
+        Cluster::new(vec![at(1)], Dialer::new(Login::default(), None, Means::default()))
     }
 
     #[test]
@@ -351,7 +350,7 @@ mod tests {
     #[tokio::test]
     async fn dead_nodes_are_told_of_in_one_order_whoever_fails_first() {
         let seeds = (1..=3).map(|port| Place::Tcp { host: "127.0.0.1".into(), port }).collect();
-        let cluster = Cluster::new(seeds, Dialer::new(None, None, 0, None, Watch::default()));
+        let cluster = Cluster::new(seeds, Dialer::new(Login::default(), None, Means::default()));
         let first = cluster.refresh().await.unwrap_err().to_string();
         for _ in 0..20 {
             assert_eq!(cluster.refresh().await.unwrap_err().to_string(), first);

@@ -1,8 +1,13 @@
 //! One connection to Redis: dialled by us, so that its socket options and its end are ours.
 
+mod refusals;
+mod server;
+
+use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -15,11 +20,19 @@ use tokio::time::timeout;
 
 use crate::link::address::Place;
 use crate::link::failure::{ConnectError, Watch};
-use crate::link::tls::{self, Tls};
-use crate::settings::Secret;
+use crate::link::login::{Credentials, Login};
+use crate::link::names::Names;
+use crate::link::reach::{Patience, race};
+use crate::link::tls::Tls;
+use crate::settings;
 
-/// The longest that dialling and greeting may take, each.
-pub const CONNECT_WAIT: Duration = Duration::from_secs(1);
+pub use server::{Role, Server};
+
+use refusals::{missed, refused, too_old, ungreeted};
+use server::OLDEST;
+
+/// The longest that a server which is well takes to answer a question of ours.
+pub const ANSWER: Duration = Duration::from_secs(1);
 
 /// How long the kernel keeps trying to send what nobody acknowledges. Shorter than the canary's 3 s + 2 s
 /// would cut links in a brownout; much longer would keep dead sockets.
@@ -30,36 +43,26 @@ const KEEPALIVE_IDLE: Duration = Duration::from_secs(10);
 /// … and then this often.
 const KEEPALIVE_EVERY: Duration = Duration::from_secs(3);
 
-/// The oldest Redis whose pub/sub and ACLs we rely on. Every Valkey (≥ 7.2) is newer.
-const OLDEST: (u32, u32) = (6, 2);
-
 /// Commands that may wait on one connection before those who send them wait for room.
 const DEPTH: usize = 1024;
 
 /// How a server is dialled: who we are there, and whether the way is encrypted.
 #[derive(Clone)]
 pub struct Dialer {
-    login: RedisConnectionInfo,
+    login: Arc<Login>,
     tls: Option<Tls>,
-    watch: Watch,
+    means: Means,
 }
 
-/// What a server says about itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Server {
-    /// Its version, as it writes it.
-    pub version: String,
-    /// Whether it may be written to.
-    pub role: Role,
-}
-
-/// A server's part in replication.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Role {
-    /// What is published here reaches every replica of it.
-    Master,
-    /// What is published here stays here, and what is published at the master arrives late or never.
-    Replica,
+/// What every dial of the same settings shares.
+#[derive(Clone)]
+pub struct Means {
+    /// How long each step may take.
+    pub patience: Patience,
+    /// Who looks names up.
+    pub names: Names,
+    /// Who counts how it goes.
+    pub watch: Watch,
 }
 
 /// The task behind a connection, as a future: whoever drops it has closed the socket.
@@ -77,27 +80,44 @@ pub struct Wire {
     pub server: Server,
 }
 
-impl Dialer {
-    /// Logs in with these; an empty name is the default user's.
+impl Means {
+    /// As these settings have it.
     #[must_use]
-    pub fn new(username: Option<&str>, password: Option<&Secret>, db: i64, tls: Option<Tls>, watch: Watch) -> Self {
-        // `CLIENT SETINFO` would need a permission of its own.
-        let login = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
-        let login = username.map_or(login.clone(), |name| login.set_username(name));
-        let login = password.map_or(login.clone(), |password| login.set_password(password.reveal()));
-        Self { login: login.set_db(db), tls, watch }
+    pub fn of(config: &settings::Redis, watch: &Watch) -> Self {
+        let patience = Patience { lookup: config.lookup_timeout, connect: config.connect_timeout };
+        Self { patience, names: Names::default(), watch: watch.clone() }
+    }
+}
+
+impl Default for Means {
+    fn default() -> Self {
+        Self::of(&settings::Redis::default(), &Watch::default())
+    }
+}
+
+impl Dialer {
+    /// Dials nobody yet.
+    #[must_use]
+    pub fn new(login: Login, tls: Option<Tls>, means: Means) -> Self {
+        Self { login: Arc::new(login), tls, means }
     }
 
     /// The user we are there.
     #[must_use]
-    pub fn user(&self) -> &str {
-        self.login.username().unwrap_or("default")
+    pub fn user(&self) -> String {
+        self.login.last().username.unwrap_or_else(|| "default".into())
     }
 
     /// Whether a password goes with it.
     #[must_use]
     pub fn has_password(&self) -> bool {
-        self.login.password().is_some()
+        self.login.last().password.is_some()
+    }
+
+    /// The longest that [`connect`](Self::connect) takes.
+    #[must_use]
+    pub fn longest(&self) -> Duration {
+        self.means.patience.whole()
     }
 
     /// Dials, greets, and is called `name` in `CLIENT LIST`. Commands on the connection are given up after
@@ -109,8 +129,9 @@ impl Dialer {
     where
         F: Fn(PushInfo) + Send + Sync + 'static,
     {
-        let dialled = self.dial(place, name, answer, pushed).await;
-        self.watch.saw(dialled.as_ref().err(), self.tls.as_ref());
+        // Boxed: it is large and rare, and would be part of every publication's future.
+        let dialled = Box::pin(self.dial(place, name, answer, pushed)).await;
+        self.means.watch.saw(dialled.as_ref().err(), self.tls.as_ref());
         dialled
     }
 
@@ -123,22 +144,53 @@ impl Dialer {
             .set_pipeline_buffer_size(DEPTH)
             .set_push_sender(move |push| {
                 pushed(push);
-                Ok::<_, std::convert::Infallible>(())
+                Ok::<_, Infallible>(())
             });
         match (place, &self.tls) {
             (Place::Unix(path), _) => {
-                let socket = within(place, "dialling", UnixStream::connect(path)).await?;
+                let socket = self.within(place, "dialling", UnixStream::connect(path)).await?;
                 self.greet(place, socket, config, name).await
             }
             (Place::Tcp { host, port }, tls) => {
-                let socket = within(place, "dialling", TcpStream::connect((host.as_str(), *port))).await?;
+                let socket = self.reach(place, host, *port).await?;
                 tune(&socket).map_err(|why| refused(place, &why))?;
                 let Some(tls) = tls else { return self.greet(place, socket, config, name).await };
-                let socket =
-                    within(place, "shaking hands (TLS; is that its TLS port?)", tls.wrap(place, host, socket)).await;
+                tls.refresh().await;
+                let shaking = "shaking hands (TLS; is that its TLS port?)";
+                let socket = self.within(place, shaking, tls.wrap(place, host, socket)).await;
                 let socket = socket.map_err(ConnectError::encrypting)?;
                 self.greet(place, socket, config, name).await
             }
+        }
+    }
+
+    async fn login(&self) -> RedisConnectionInfo {
+        let Credentials { username, password } = self.login.now().await;
+        // `CLIENT SETINFO` would need a permission of its own.
+        let login = RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP3).set_skip_set_lib_name();
+        let login = username.map_or(login.clone(), |name| login.set_username(name));
+        let login = password.map_or(login.clone(), |password| login.set_password(password.reveal()));
+        login.set_db(self.login.db)
+    }
+
+    /// Looks the name up, and connects to the first of its addresses that takes us.
+    async fn reach(&self, place: &Place, host: &str, port: u16) -> Result<TcpStream, ConnectError> {
+        let Patience { lookup, connect } = self.means.patience;
+        let found = self.means.names.find(host, port, lookup).await;
+        let addresses = found.map_err(|unfound| ConnectError::unfound(host, lookup, unfound))?;
+        race(&addresses, connect, TcpStream::connect).await.map_err(|misses| missed(place, connect, misses))
+    }
+
+    async fn within<T, E: fmt::Display>(
+        &self,
+        place: &Place,
+        doing: &'static str,
+        step: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, ConnectError> {
+        let within = self.means.patience.connect;
+        match timeout(within, step).await {
+            Ok(done) => done.map_err(|why| refused(place, &why)),
+            Err(_) => Err(ConnectError::Silent { address: place.to_string(), doing, within }),
         }
     }
 
@@ -152,8 +204,9 @@ impl Dialer {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let greeting = async {
-            let (mut connection, driver) = MultiplexedConnection::new_with_config(&self.login, socket, config).await?;
+        let login = self.login().await;
+        let greeting = Box::pin(async {
+            let (mut connection, driver) = MultiplexedConnection::new_with_config(&login, socket, config).await?;
             let mut driver = ending_once(driver);
             // The crate keeps the answer to its own HELLO to itself. A second one needs no permission, names
             // the connection without `CLIENT SETNAME`, and tells version and role.
@@ -161,85 +214,14 @@ impl Dialer {
             hello.arg(3).arg("SETNAME").arg(name);
             let answer = driven(&mut driver, hello.query_async::<Value>(&mut connection)).await?;
             Ok::<_, RedisError>((connection, driver, answer))
-        };
-        let silent = || ConnectError::Silent { address: place.to_string(), doing: "greeting it" };
-        let greeted = timeout(CONNECT_WAIT, greeting).await.map_err(|_| silent())?;
-        let (connection, driver, answer) = greeted.map_err(|error| self.ungreeted(place, &error))?;
+        });
+        let greeted = self.within(place, "greeting it", async { Ok::<_, Infallible>(greeting.await) }).await?;
+        let (connection, driver, answer) = greeted.map_err(|error| ungreeted(place, self.tls.is_some(), &error))?;
         let server = Server::of(&answer);
         if !server.is_at_least(OLDEST) {
             return Err(too_old(place, server.version));
         }
         Ok(Wire { place: place.clone(), connection, driver, server })
-    }
-
-    fn ungreeted(&self, place: &Place, error: &RedisError) -> ConnectError {
-        match error.kind() {
-            redis::ErrorKind::RESP3NotSupported => too_old(place, "older than 6.0".into()),
-            redis::ErrorKind::Io if self.tls.is_some() => match tls::alerted(&error.to_string()) {
-                Some(why) => ConnectError::Tls { address: place.to_string(), why },
-                None => refused(place, error),
-            },
-            redis::ErrorKind::Io | redis::ErrorKind::Parse if self.tls.is_none() => {
-                refused(place, &format_args!("{error} (does it expect TLS? write rediss://)"))
-            }
-            _ if denies(error) => ConnectError::Denied { address: place.to_string(), why: error.to_string() },
-            _ => ConnectError::Greeting { address: place.to_string(), why: error.to_string() },
-        }
-    }
-}
-
-/// Whether it is our user that Redis does not want.
-fn denies(error: &RedisError) -> bool {
-    error.kind() == redis::ErrorKind::AuthenticationFailed
-        || matches!(error.code(), Some("NOAUTH" | "WRONGPASS" | "NOPERM"))
-}
-
-fn too_old(place: &Place, version: String) -> ConnectError {
-    ConnectError::TooOld { address: place.to_string(), version, needs: "Redis 6.2, Valkey 7.2" }
-}
-
-fn refused(place: &Place, why: &dyn fmt::Display) -> ConnectError {
-    ConnectError::Refused { address: place.to_string(), why: why.to_string() }
-}
-
-async fn within<T, E: fmt::Display>(
-    place: &Place,
-    doing: &'static str,
-    dial: impl Future<Output = Result<T, E>>,
-) -> Result<T, ConnectError> {
-    match timeout(CONNECT_WAIT, dial).await {
-        Ok(dialled) => dialled.map_err(|why| refused(place, &why)),
-        Err(_) => Err(ConnectError::Silent { address: place.to_string(), doing }),
-    }
-}
-
-impl Server {
-    /// Reads the answer to HELLO.
-    #[must_use]
-    pub fn of(hello: &Value) -> Self {
-        let field = |name: &str| {
-            let fields = hello.as_map_iter()?;
-            let (_, value) = fields.into_iter().find(|(key, _)| text(key).as_deref() == Some(name))?;
-            text(value)
-        };
-        let role = match field("role").as_deref() {
-            Some("replica" | "slave") => Role::Replica,
-            _ => Role::Master,
-        };
-        Self { version: field("version").unwrap_or_default(), role }
-    }
-
-    /// The version's first two numbers; none where it has another form.
-    #[must_use]
-    pub fn numbers(&self) -> Option<(u32, u32)> {
-        let mut parts = self.version.split('.').map_while(|part| part.parse().ok());
-        Some((parts.next()?, parts.next()?))
-    }
-
-    /// Whether it is this version or a newer one; one that nobody can read is given the benefit of the doubt.
-    #[must_use]
-    pub fn is_at_least(&self, numbers: (u32, u32)) -> bool {
-        self.numbers().is_none_or(|own| own >= numbers)
     }
 }
 
@@ -260,14 +242,6 @@ pub async fn driven<T>(driver: &mut Driver, answer: impl Future<Output = T>) -> 
     }
 }
 
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::BulkString(bytes) => String::from_utf8(bytes.clone()).ok(),
-        Value::SimpleString(text) => Some(text.clone()),
-        _ => None,
-    }
-}
-
 fn tune(socket: &TcpStream) -> std::io::Result<()> {
     socket.set_nodelay(true)?;
     let socket = socket2::SockRef::from(socket);
@@ -283,22 +257,6 @@ fn keepalive() -> socket2::TcpKeepalive {
 mod tests {
     use super::*;
 
-    fn hello(version: &str, role: &str) -> Server {
-        let pair = |key: &str, value: &str| {
-            (Value::BulkString(key.as_bytes().into()), Value::BulkString(value.as_bytes().into()))
-        };
-        Server::of(&Value::Map(vec![pair("server", "redis"), pair("version", version), pair("role", role)]))
-    }
-
-    #[test]
-    fn a_server_older_than_6_2_is_refused_and_a_valkey_is_not() {
-        assert!(!hello("6.0.16", "master").is_at_least(OLDEST));
-        assert!(!hello("5.9", "master").is_at_least(OLDEST));
-        for version in ["6.2.0", "7.2.4", "8.0.1", "10.0", "255.255.255", "unstable"] {
-            assert!(hello(version, "master").is_at_least(OLDEST), "{version}");
-        }
-    }
-
     #[tokio::test]
     async fn a_driver_that_ended_while_its_last_answer_was_taken_may_be_polled_again() {
         let mut driver = ending_once(async {});
@@ -306,9 +264,25 @@ mod tests {
         driver.await;
     }
 
-    #[test]
-    fn a_replica_is_told_from_a_master() {
-        assert_eq!(hello("7.0.15", "replica").role, Role::Replica);
-        assert_eq!(hello("7.0.15", "master").role, Role::Master);
+    /// A listener whose queue is full answers no more than a host that is gone.
+    #[tokio::test]
+    async fn a_name_whose_first_address_is_dead_is_reached_by_its_second() {
+        let dead = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+        dead.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        dead.listen(0).unwrap();
+        let gone = dead.local_addr().unwrap().as_socket().unwrap();
+        let mut queue = Vec::new();
+        while let Ok(Ok(socket)) = timeout(Duration::from_millis(300), TcpStream::connect(gone)).await {
+            queue.push(socket);
+        }
+        let there = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let all = vec![gone, there.local_addr().unwrap()];
+        let names = Names::with(move |_, _| future::ready(Ok(all.clone())).boxed());
+        let patience = Patience { lookup: Duration::from_secs(5), connect: Duration::from_secs(30) };
+        let means = Means { patience, names, watch: Watch::default() };
+        let dialer = Dialer::new(Login::default(), None, means);
+        let place = Place::Tcp { host: "redis".into(), port: 6379 };
+        let socket = dialer.reach(&place, "redis", 6379).await.unwrap();
+        assert_eq!(socket.peer_addr().unwrap(), there.local_addr().unwrap());
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::identity::Replica;
 use crate::link::address::Place;
 use crate::link::cluster::SlotMap;
-use crate::link::connect::{CONNECT_WAIT, Role, Server, Wire, driven};
+use crate::link::connect::{ANSWER, Role, Server, Wire, driven};
 use crate::link::endpoint::Endpoint;
 use crate::link::failure::ConnectError;
 use crate::link::keys::{Keys, client_name};
@@ -109,10 +109,11 @@ impl Mode {
 /// The command that gives the gateway's user all it needs. HELLO, which greets and tells role and version,
 /// needs no permission.
 #[must_use]
-pub fn grant(user: &str, pattern: &str, mode: Mode) -> String {
+pub fn grant(endpoint: &Endpoint, pattern: &str, mode: Mode) -> String {
     let [subscribe, publish, unsubscribe] = mode.verbs().map(str::to_lowercase);
     let cluster = if mode == Mode::Single { "" } else { " +cluster|slots +cluster|info +asking" };
-    format!("ACL SETUSER {user} +{subscribe} +{unsubscribe} +{publish}{cluster} &{pattern}")
+    let select = if endpoint.db() == 0 { "" } else { " +select" };
+    format!("ACL SETUSER {} +{subscribe} +{unsubscribe} +{publish}{cluster}{select} &{pattern}", endpoint.user())
 }
 
 /// Looks at each Redis of these settings as replica `replica` would meet it: at its master, or at each master
@@ -181,11 +182,11 @@ impl Round {
 
     fn unreachable(&self, error: &ConnectError) -> Finding {
         let mend = match error {
-            error if error.to_string().contains("NOPERM") => {
-                grant(self.endpoint.user(), &self.keys.pattern(), self.mode)
+            ConnectError::Unnamed { .. } => error.mend().into(),
+            error if ["NOPERM", "no permissions"].iter().any(|word| error.to_string().contains(word)) => {
+                grant(&self.endpoint, &self.keys.pattern(), self.mode)
             }
-            ConnectError::Tls { .. } => "correct redis.ca, redis.cert and redis.key, or what the server shows".into(),
-            _ => "start Redis, or correct redis.url, its user or its password".into(),
+            _ => error.mend().into(),
         };
         Finding::bad(error.to_string(), mend)
     }
@@ -198,7 +199,7 @@ impl Round {
                 bell.notify_one();
             }
         };
-        match self.endpoint.connect(place, &self.name, CONNECT_WAIT, pushed).await {
+        match self.endpoint.connect(place, &self.name, ANSWER, pushed).await {
             Ok(wire) => Visit { round: self, wire, heard }.all(channel).await,
             Err(error) => vec![self.unreachable(&error)],
         }
@@ -266,7 +267,7 @@ impl Visit<'_> {
     }
 
     async fn round_trip(&mut self) -> Finding {
-        let heard = timeout(CONNECT_WAIT, driven(&mut self.wire.driver, self.heard.notified())).await;
+        let heard = timeout(ANSWER, driven(&mut self.wire.driver, self.heard.notified())).await;
         match heard {
             Ok(()) => Finding::good("what is published there comes back"),
             Err(_) => Finding::bad(
@@ -283,7 +284,7 @@ impl Visit<'_> {
             Ok(_) => Finding::good(format!("{command} on {pattern} is allowed")),
             Err(error) => Finding::bad(
                 format!("{command} on {pattern}, as user {}: {error}", endpoint.user()),
-                grant(endpoint.user(), &pattern, *mode),
+                grant(endpoint, &pattern, *mode),
             ),
         }
     }
@@ -358,10 +359,16 @@ mod tests {
 
     #[test]
     fn the_command_that_mends_a_permission_names_user_commands_and_channels() {
-        let grant = |mode| grant("ada", &Keys::new("fanline:").pattern(), mode);
+        let at = |url: &str| {
+            let config = settings::Redis { url: settings::Secret::new(url), ..Default::default() };
+            Endpoint::all(&config).unwrap().remove(0)
+        };
+        let grant = |mode| grant(&at("redis://ada:secret@h"), &Keys::new("fanline:").pattern(), mode);
         assert_eq!(grant(Mode::Single), "ACL SETUSER ada +subscribe +unsubscribe +publish &fanline:*");
         let cluster = "+cluster|slots +cluster|info +asking &fanline:*";
         assert_eq!(grant(Mode::Cluster), format!("ACL SETUSER ada +subscribe +unsubscribe +publish {cluster}"));
         assert_eq!(grant(Mode::Sharded), format!("ACL SETUSER ada +ssubscribe +sunsubscribe +spublish {cluster}"));
+        let other = super::grant(&at("redis://ada:secret@h/1"), "fanline:*", Mode::Single);
+        assert_eq!(other, "ACL SETUSER ada +subscribe +unsubscribe +publish +select &fanline:*");
     }
 }

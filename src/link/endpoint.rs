@@ -8,8 +8,9 @@ use redis::PushInfo;
 
 use crate::link::address::{Address, BadUrl, Place, Road};
 use crate::link::cluster::Cluster;
-use crate::link::connect::{Dialer, Wire};
+use crate::link::connect::{ANSWER, Dialer, Means, Wire};
 use crate::link::failure::{ConnectError, Watch};
+use crate::link::login::Login;
 use crate::link::sentinel::Sentinels;
 use crate::link::tls::{BadTls, Tls};
 use crate::settings;
@@ -57,23 +58,19 @@ impl Endpoint {
         let addresses = Address::parse_all(config.url.reveal())?;
         // Loaded once, and only where somebody needs it: a machine without any CA may do without TLS.
         let tls = if addresses.iter().any(|address| address.tls) { Some(Tls::load(config)?) } else { None };
-        Ok(addresses.into_iter().map(|address| Self::new(config, address, tls.as_ref(), watch)).collect())
+        let means = Means::of(config, watch);
+        let all = addresses.into_iter().enumerate();
+        Ok(all.map(|(number, address)| Self::new(config, number, address, tls.as_ref(), &means)).collect())
     }
 
-    fn new(config: &settings::Redis, address: Address, tls: Option<&Tls>, watch: &Watch) -> Self {
+    fn new(config: &settings::Redis, number: usize, address: Address, tls: Option<&Tls>, means: &Means) -> Self {
         let tls = tls.filter(|_| address.tls).cloned();
-        let set = |text: &'_ str| Some(text.to_owned()).filter(|text| !text.is_empty());
-        // What the URL leaves open stands in keys of its own, so that a password need not be in a URL.
-        let username = address.username.clone().or_else(|| set(&config.username));
-        let password = address.password.clone().or_else(|| Some(config.password.clone()).filter(|own| !own.is_empty()));
-        let dialer = Dialer::new(username.as_deref(), password.as_ref(), address.db, tls.clone(), watch.clone());
+        let dialer = Dialer::new(Login::at_redis(config, &address, number), tls.clone(), means.clone());
         let finder = match &address.road {
             Road::Direct(place) => Finder::Direct(place.clone()),
             Road::Sentinel { sentinels, service } => {
-                let username = set(&config.sentinel_username);
-                let password = Some(&config.sentinel_password).filter(|password| !password.is_empty());
-                let dialer = Dialer::new(username.as_deref(), password, 0, tls, watch.clone());
-                Finder::Sentinel(Arc::new(Sentinels { places: sentinels.clone(), service: service.clone(), dialer }))
+                let dialer = Dialer::new(Login::at_sentinel(config), tls, means.clone());
+                Finder::Sentinel(Arc::new(Sentinels::new(sentinels.clone(), service.clone(), dialer)))
             }
             Road::Cluster(seeds) => Finder::Cluster(Arc::new(Cluster::new(seeds.clone(), dialer.clone()))),
         };
@@ -88,8 +85,14 @@ impl Endpoint {
 
     /// The user we are there.
     #[must_use]
-    pub fn user(&self) -> &str {
+    pub fn user(&self) -> String {
         self.dialer.user()
+    }
+
+    /// Its database.
+    #[must_use]
+    pub fn db(&self) -> i64 {
+        self.address.db
     }
 
     /// Its cluster, if it is one.
@@ -108,6 +111,12 @@ impl Endpoint {
             Finder::Sentinel(sentinels) => Some(sentinels),
             _ => None,
         }
+    }
+
+    /// The longest that it takes to learn where a master is and to connect to it.
+    #[must_use]
+    pub fn longest_dial(&self) -> Duration {
+        self.dialer.longest().saturating_mul(2).saturating_add(ANSWER)
     }
 
     /// Where the master of a slot is, as those say who know.
@@ -151,8 +160,16 @@ impl Endpoint {
     where
         F: Fn(PushInfo) + Send + Sync + 'static,
     {
-        // Boxed: it is large, rare, and would be part of every publication's future.
-        Box::pin(self.dialer.connect(place, name, answer, pushed)).await
+        let dialled = self.dialer.connect(place, name, answer, pushed).await;
+        dialled.map_err(|error| if self.names(place) { error } else { error.announced() })
+    }
+
+    /// Whether the operator named that server, or somebody else than a cluster did.
+    fn names(&self, place: &Place) -> bool {
+        match &self.address.road {
+            Road::Cluster(seeds) => seeds.contains(place),
+            _ => true,
+        }
     }
 }
 
@@ -234,7 +251,7 @@ mod tests {
         let keys =
             |url: &str| settings::Redis { username: "ada".into(), password: Secret::new("secret"), ..config(url) };
         let endpoint = Endpoint::all(&keys("redis://localhost")).unwrap().remove(0);
-        assert_eq!((endpoint.user(), endpoint.dialer.has_password()), ("ada", true));
+        assert_eq!((endpoint.user(), endpoint.dialer.has_password()), ("ada".into(), true));
         assert_eq!(Endpoint::all(&keys("redis://bob:other@localhost")).unwrap()[0].user(), "bob");
         assert!(!at("redis://localhost").dialer.has_password());
     }

@@ -1,8 +1,9 @@
 //! Why Redis was not reached, for people and for the metrics.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::link::connect::CONNECT_WAIT;
+use crate::link::names::Unfound;
 use crate::link::tls::Tls;
 use crate::metrics::{Metrics, RedisFailure};
 
@@ -10,12 +11,22 @@ use crate::metrics::{Metrics, RedisFailure};
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum ConnectError {
     /// Nobody answered in time.
-    #[error("{address} did not answer within {} ms while {doing}", CONNECT_WAIT.as_millis())]
+    #[error("{address} did not answer within {} ms while {doing}", within.as_millis())]
     Silent {
         /// Who was asked.
         address: String,
         /// What for.
         doing: &'static str,
+        /// How long.
+        within: Duration,
+    },
+    /// Its name leads to no address.
+    #[error("cannot look up {host}: {why}")]
+    Lookup {
+        /// The name.
+        host: String,
+        /// What the resolver said.
+        why: String,
     },
     /// The network said no.
     #[error("cannot connect to {address}: {why}")]
@@ -49,6 +60,14 @@ pub enum ConnectError {
         /// What it said.
         why: String,
     },
+    /// What answers is no Redis, or not as we need one.
+    #[error("{address}: {why}")]
+    Stranger {
+        /// Who was asked.
+        address: String,
+        /// What it is.
+        why: String,
+    },
     /// Too old a server.
     #[error("{address} runs Redis {version}; Fanline needs {needs} or newer")]
     TooOld {
@@ -59,12 +78,35 @@ pub enum ConnectError {
         /// What it should run.
         needs: &'static str,
     },
+    /// A node of a cluster that the others know under an address where we do not reach it.
+    #[error("{0} (a node of the cluster announces itself there: cluster-announce-ip)")]
+    Announced(Box<ConnectError>),
+    /// No Sentinel names the master.
+    #[error("no Sentinel knows where {service:?} is: {why}")]
+    Unnamed {
+        /// What the Sentinels should call it.
+        service: String,
+        /// What each of them said.
+        why: String,
+        /// What mends it.
+        mend: &'static str,
+    },
     /// Nobody knows where the master is.
     #[error("{0}")]
     Unknown(String),
 }
 
 impl ConnectError {
+    pub(super) fn unfound(host: &str, within: Duration, unfound: Unfound) -> Self {
+        let why = match unfound {
+            Unfound::Answered(why) => why,
+            Unfound::Silent => {
+                format!("the resolver did not answer within {} ms (redis.lookup_timeout)", within.as_millis())
+            }
+        };
+        Self::Lookup { host: host.into(), why }
+    }
+
     /// The network's no, where it came while shaking hands.
     pub(super) fn encrypting(self) -> Self {
         match self {
@@ -73,14 +115,43 @@ impl ConnectError {
         }
     }
 
+    /// The same, where the address is the cluster's word and not the operator's.
+    pub(super) fn announced(self) -> Self {
+        match self {
+            Self::Silent { .. } | Self::Refused { .. } | Self::Lookup { .. } => Self::Announced(Box::new(self)),
+            other => other,
+        }
+    }
+
+    /// What an operator does about it. Where it is a permission that is missing, the doctor knows which.
+    #[must_use]
+    pub fn mend(&self) -> &'static str {
+        match self {
+            Self::Silent { .. } | Self::Refused { .. } | Self::Unknown(_) => "start Redis, or correct redis.url",
+            Self::Lookup { .. } => "correct the host in redis.url, or the name server of this machine",
+            Self::Tls { .. } => "correct redis.ca, redis.cert and redis.key, or what the server shows",
+            Self::Denied { .. } => "correct the user and password of redis.url, redis.username and redis.password",
+            Self::Greeting { why, .. } if why.contains("switch database") => "take the database out of redis.url",
+            Self::Greeting { .. } => "look at what Redis says there",
+            Self::Stranger { .. } => "name a Redis in redis.url, without a proxy before it",
+            Self::TooOld { .. } => "upgrade Redis",
+            Self::Announced(_) => {
+                "let each node announce what is reached from here: CONFIG SET cluster-announce-ip ADDRESS (or cluster-announce-hostname)"
+            }
+            Self::Unnamed { mend, .. } => mend,
+        }
+    }
+
     /// What it is counted as.
     fn failure(&self) -> RedisFailure {
         match self {
             Self::Silent { .. } => RedisFailure::Timeout,
-            Self::Refused { .. } | Self::Unknown(_) => RedisFailure::Unreachable,
+            Self::Refused { .. } | Self::Unknown(_) | Self::Unnamed { .. } => RedisFailure::Unreachable,
+            Self::Announced(error) => error.failure(),
+            Self::Lookup { .. } => RedisFailure::Lookup,
             Self::Tls { .. } => RedisFailure::Tls,
             Self::Denied { .. } => RedisFailure::Auth,
-            Self::Greeting { .. } | Self::TooOld { .. } => RedisFailure::Other,
+            Self::Greeting { .. } | Self::Stranger { .. } | Self::TooOld { .. } => RedisFailure::Other,
         }
     }
 }

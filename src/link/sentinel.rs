@@ -3,24 +3,29 @@
 use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
+use parking_lot::Mutex;
 use redis::{RedisError, Value};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout_at};
 
 use crate::link::address::Place;
-use crate::link::connect::{CONNECT_WAIT, Dialer, Wire, driven};
+use crate::link::connect::{ANSWER, Dialer, Wire, driven};
 use crate::link::failure::ConnectError;
+use crate::repeat::Repeats;
 
-/// The longest that all Sentinels together may take.
-const ANSWER: Duration = CONNECT_WAIT;
+/// How long a dial waits for them where they named a master before: they are asked every two seconds anyway, and a
+/// publisher waits a second for all together.
+const HASTE: Duration = Duration::from_millis(500);
 
 /// The Sentinels of one master.
 pub struct Sentinels {
-    /// Where they are.
-    pub places: Vec<Place>,
+    places: Vec<Place>,
     /// What they call the master.
     pub service: String,
-    /// How they are dialled; with credentials of their own.
-    pub dialer: Dialer,
+    /// With credentials of their own.
+    dialer: Dialer,
+    /// Whom they named last; locked for one look.
+    last: Mutex<Option<Place>>,
+    unanswered: Repeats,
 }
 
 /// What one Sentinel says.
@@ -33,60 +38,127 @@ struct Word {
 }
 
 impl Sentinels {
-    /// Where the master is, in the word of the newest failover that a majority of the Sentinels, or all that
-    /// answer within a second, tell of.
+    /// Asks nobody yet.
+    #[must_use]
+    pub fn new(places: Vec<Place>, service: String, dialer: Dialer) -> Self {
+        Self { places, service, dialer, last: Mutex::default(), unanswered: Repeats::new() }
+    }
+
+    /// Where to dial the master: where the Sentinels say or, while they do not answer, said last. Whoever dials looks
+    /// whether it is a master still.
+    ///
+    /// # Errors
+    /// Nobody knows, nor ever did.
+    pub async fn master(&self) -> Result<Place, ConnectError> {
+        let last = self.last.lock().clone();
+        match last {
+            None => self.hear(self.dialer.longest().saturating_add(ANSWER)).await,
+            Some(last) => Ok(self.hear(HASTE).await.unwrap_or(last)),
+        }
+    }
+
+    /// Asks where the master is, for so long at most. Where nobody says though somebody did before, the log does.
     ///
     /// # Errors
     /// Nobody knows.
-    pub async fn master(&self) -> Result<Place, ConnectError> {
-        let mut asked: FuturesUnordered<_> = self.places.iter().map(|place| self.ask(place)).collect();
-        let mut newest: Option<Word> = None;
-        let mut failed = Vec::new();
-        let gathered = timeout(ANSWER, async {
-            let mut answers = 0;
-            while let Some(answer) = asked.next().await {
-                match answer {
-                    Ok(word) => {
-                        answers += 1;
-                        if newest.as_ref().is_none_or(|newest| newest.epoch < word.epoch) {
-                            newest = Some(word);
-                        }
-                    }
-                    Err(why) => failed.push(why),
-                }
-                if answers > self.places.len() / 2 {
-                    break;
+    pub async fn ask(&self, within: Duration) -> Result<Place, ConnectError> {
+        let heard = self.hear(within).await;
+        let last = self.last.lock().clone();
+        match (&heard, last) {
+            (Ok(_), _) => self.unanswered.over(),
+            (Err(error), Some(last)) => {
+                if let Some(unsaid) = self.unanswered.due(()) {
+                    tracing::warn!(%error, mend = error.mend(), %last, unsaid, "no word of Sentinel; the master that it named last holds");
                 }
             }
-        });
-        if gathered.await.is_err() && newest.is_none() {
-            failed.push(format!("no Sentinel answered within {} ms", ANSWER.as_millis()));
+            (Err(_), None) => {}
         }
-        // In one order, whoever answered first: what is said of the same fault is the same.
-        failed.sort_unstable();
-        newest.map(|word| word.master).ok_or_else(|| {
-            ConnectError::Unknown(format!("no Sentinel knows where {:?} is: {}", self.service, failed.join("; ")))
-        })
+        heard
     }
 
-    async fn ask(&self, place: &Place) -> Result<Word, String> {
+    async fn hear(&self, within: Duration) -> Result<Place, ConnectError> {
+        let Word { master, .. } = self.newest(Instant::now() + within).await?;
+        *self.last.lock() = Some(master.clone());
+        Ok(master)
+    }
+
+    /// The word of the newest failover that a majority of the Sentinels, or all that answer within a second of the
+    /// first, tell of.
+    async fn newest(&self, mut until: Instant) -> Result<Word, ConnectError> {
+        let mut asked: FuturesUnordered<_> = self.places.iter().map(|place| self.word(place)).collect();
+        let mut newest: Option<Word> = None;
+        let (mut answers, mut failed) = (0, Vec::new());
+        while let Ok(Some(answer)) = timeout_at(until, asked.next()).await {
+            match answer {
+                Ok(word) => {
+                    answers += 1;
+                    until = until.min(Instant::now() + ANSWER);
+                    if newest.as_ref().is_none_or(|newest| newest.epoch < word.epoch) {
+                        newest = Some(word);
+                    }
+                }
+                Err(why) => failed.push(why),
+            }
+            if answers > self.places.len() / 2 {
+                break;
+            }
+        }
+        newest.ok_or_else(|| self.unknown(failed))
+    }
+
+    fn unknown(&self, mut failed: Vec<Failed>) -> ConnectError {
+        // In one order, so that the same failure reads the same.
+        failed.sort_by(|one, other| one.why.cmp(&other.why));
+        let mend = failed.iter().find_map(|failed| failed.mend).unwrap_or("start the Sentinels, or correct redis.url");
+        let said: Vec<String> = failed.into_iter().map(|failed| failed.why).collect();
+        let why = if said.is_empty() { "none answered in time".into() } else { said.join("; ") };
+        ConnectError::Unnamed { service: self.service.clone(), why, mend }
+    }
+
+    async fn word(&self, place: &Place) -> Result<Word, Failed> {
         let wire = self.dialer.connect(place, "fanline:sentinel", ANSWER, |_| ()).await;
-        let Wire { mut connection, mut driver, .. } = wire.map_err(|error| error.to_string())?;
+        let Wire { mut connection, mut driver, .. } = wire.map_err(|error| self.unreached(&error))?;
         let mut both = redis::pipe();
         both.cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.service);
         both.cmd("SENTINEL").arg("MASTER").arg(&self.service);
         let answers = driven(&mut driver, connection.send_packed_commands(&both, 0, 2)).await;
-        let answers = answers.map_err(|error| format!("{place}: {error}"))?;
+        let answers = answers
+            .map_err(|error| Failed { why: format!("{place}: {error}"), mend: self.login(&error.to_string()) })?;
         read(answers).map_err(|error| match error {
-            Some(error) if error.to_string().contains("unknown command") => format!(
-                "{place} is no Sentinel ({error}); name the Sentinels, most often on port 26379, or write redis://"
-            ),
-            Some(error) => format!("{place}: {error}"),
-            None => format!(
-                "{place} watches no master of this name; write redis+sentinel://…/NAME as `SENTINEL MASTERS` has it"
-            ),
+            Some(error) if error.to_string().contains("unknown command") => Failed {
+                why: format!("{place} is no Sentinel ({error})"),
+                mend: Some("name the Sentinels, most often on port 26379, or write redis://"),
+            },
+            Some(error) => Failed { why: format!("{place}: {error}"), mend: self.login(&error.to_string()) },
+            None => Failed {
+                why: format!("{place} watches no master of this name"),
+                mend: Some("write redis+sentinel://…/NAME as `SENTINEL MASTERS` has it"),
+            },
         })
     }
+
+    fn unreached(&self, error: &ConnectError) -> Failed {
+        let mend = match error {
+            ConnectError::Denied { why, .. } | ConnectError::Greeting { why, .. } => self.login(why),
+            _ => None,
+        };
+        Failed { why: error.to_string(), mend }
+    }
+
+    /// What mends a login that a Sentinel refuses: it has users and passwords of its own.
+    fn login(&self, why: &str) -> Option<&'static str> {
+        let refused = ["NOAUTH", "WRONGPASS", "NOPERM", "uthentication", "AUTH"].iter().any(|word| why.contains(word));
+        refused.then_some(match self.dialer.has_password() {
+            false => "set redis.sentinel_password (and redis.sentinel_username, if it has one): the Sentinels want a password of their own",
+            true => "correct redis.sentinel_username and redis.sentinel_password, or take them away where the Sentinels want none",
+        })
+    }
+}
+
+/// Why a Sentinel names no master, and what mends it where that is known.
+struct Failed {
+    why: String,
+    mend: Option<&'static str>,
 }
 
 /// The address, and the epoch where this Sentinel may tell it.

@@ -5,6 +5,8 @@
 pub enum RedisFailure {
     /// The network said no, or nobody knows where the master is.
     Unreachable,
+    /// Its name was not found, or the resolver did not answer.
+    Lookup,
     /// Nobody answered in time.
     Timeout,
     /// No TLS: a certificate that does not fit, or no TLS on this port.
@@ -16,11 +18,13 @@ pub enum RedisFailure {
 }
 
 impl RedisFailure {
-    pub(super) const ALL: [Self; 5] = [Self::Unreachable, Self::Timeout, Self::Tls, Self::Auth, Self::Other];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Unreachable, Self::Lookup, Self::Timeout, Self::Tls, Self::Auth, Self::Other];
 
     pub(super) fn label(self) -> &'static str {
         match self {
             Self::Unreachable => "unreachable",
+            Self::Lookup => "lookup",
             Self::Timeout => "timeout",
             Self::Tls => "tls",
             Self::Auth => "auth",

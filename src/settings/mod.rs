@@ -94,6 +94,10 @@ pub struct Redis {
     pub cert: String,
     /// A PEM file with its private key.
     pub key: String,
+    /// How long a lookup of a name may take.
+    pub lookup_timeout: Duration,
+    /// How long an address may take to accept, and then to shake hands, and to greet.
+    pub connect_timeout: Duration,
     /// Stands before every name of ours in Redis, literally; may be empty.
     pub prefix: String,
     /// How many connections carry subscriptions, to each Redis.
@@ -257,6 +261,8 @@ impl Default for Redis {
             ca: String::new(),
             cert: String::new(),
             key: String::new(),
+            lookup_timeout: Duration::from_secs(5),
+            connect_timeout: Duration::from_secs(1),
             prefix: "fanline:".into(),
             links: 1,
             sharded: false,

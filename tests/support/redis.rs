@@ -147,7 +147,7 @@ impl Drop for RedisServer {
     }
 }
 
-fn signal(which: &str, pid: u32) {
+pub fn signal(which: &str, pid: u32) {
     assert!(Command::new("kill").args([which, &pid.to_string()]).status().unwrap().success());
 }
 

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use super::redis::{RedisServer, free_port};
+use super::redis::{RedisServer, free_port, signal};
 use super::tls::Certificates;
 
 /// What the Sentinels call the master.
@@ -135,6 +135,11 @@ impl Watched {
     /// Ends one Sentinel.
     pub fn kill_sentinel(&mut self) {
         self.sentinels.pop();
+    }
+
+    /// SIGSTOP to all Sentinels: who dials them is taken by the kernel, and hears nothing.
+    pub fn freeze_sentinels(&self) {
+        self.sentinels.iter().for_each(|sentinel| signal("-STOP", sentinel.child.id()));
     }
 
     fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {

@@ -188,8 +188,8 @@ impl Canaries {
 mod tests {
     use super::*;
     use crate::link::cluster::Cluster;
-    use crate::link::connect::Dialer;
-    use crate::link::failure::Watch;
+    use crate::link::connect::{Dialer, Means};
+    use crate::link::login::Login;
     use redis::Value;
 
     /// A cluster whose masters own the slots up to these, in order.
@@ -203,7 +203,7 @@ mod tests {
             range
         });
         let ranges = Value::Array(ranges.collect());
-        let cluster = Cluster::new(Vec::new(), Dialer::new(None, None, 0, None, Watch::default()));
+        let cluster = Cluster::new(Vec::new(), Dialer::new(Login::default(), None, Means::default()));
         let from = crate::link::address::Place::Tcp { host: "h".into(), port: 7000 };
         cluster.learn(&from, vec![text("cluster_state:ok\r\ncluster_current_epoch:1"), ranges]);
         cluster.map()

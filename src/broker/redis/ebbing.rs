@@ -15,7 +15,7 @@ use crate::broker::redis::desired::Generation;
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::wires::Wires;
 use crate::clock;
-use crate::link::connect::{CONNECT_WAIT, Role};
+use crate::link::connect::{ANSWER, Role};
 use crate::topic::Topic;
 
 /// How long an old master is heard at most: every replica asks the Sentinels every two seconds.
@@ -23,9 +23,6 @@ const HEARD: Duration = Duration::from_secs(10);
 
 /// How often it is asked what it is; what it says comes so much later at most, and twice that while it answers at once.
 const ROUND: Duration = Duration::from_millis(100);
-
-/// The longest that it may take to answer.
-const ANSWER: Duration = CONNECT_WAIT;
 
 /// The most that waits for its word, in bytes of payload and channels.
 const HELD: usize = 8 * 1024 * 1024;

@@ -15,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::PUBLISH_WAIT;
 use crate::link::address::Place;
-use crate::link::connect::{CONNECT_WAIT, Role, Wire};
+use crate::link::connect::{Role, Wire};
 use crate::link::endpoint::Endpoint;
 use crate::link::failure::ConnectError;
 
@@ -142,7 +142,7 @@ impl managed::Manager for ToMaster {
 impl Master {
     /// Dials nobody yet.
     pub(super) fn new(dial: &Dial, place: Option<Place>) -> Result<Self, managed::BuildError> {
-        let waits = Some(CONNECT_WAIT);
+        let waits = Some(dial.endpoint.longest_dial());
         let pool = Pool::builder(ToMaster { dial: dial.clone(), place })
             .max_size(LANES)
             .runtime(deadpool::Runtime::Tokio1)

@@ -178,7 +178,7 @@ impl RedisBroker {
         self.placement.of(&self.keys.channel(topic))
     }
 
-    /// How long ago the slowest supervisor ran; it does so every 500 ms at least, but for a dial of 2 s.
+    /// How long ago the slowest supervisor ran; it does so every 500 ms at least.
     #[must_use]
     pub fn since_tick(&self) -> Duration {
         self.links.iter().map(|link| link.since_tick()).max().unwrap_or_default()

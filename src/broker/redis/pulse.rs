@@ -18,7 +18,7 @@ use crate::broker::redis::status::Commands;
 use crate::link::address::Place;
 use crate::link::backoff::Backoff;
 use crate::link::cluster::redirected;
-use crate::link::connect::{Role, Server, driven};
+use crate::link::connect::{ANSWER, Role, Server, driven};
 use crate::link::doctor::{Mode, grant};
 use crate::link::endpoint::Endpoint;
 use crate::link::placement::slot;
@@ -94,7 +94,7 @@ impl Pulse {
     /// With Sentinel: asks where the master is, before each canary. Where none answers, the last word holds.
     async fn ask_sentinels(&self) {
         let Some(sentinels) = self.dial.endpoint.sentinels() else { return };
-        match sentinels.master().await {
+        match sentinels.ask(ANSWER).await {
             Ok(place) => self.state.name_master(&place),
             Err(error) => tracing::debug!(link = %self.state.link, %error, "no word of Sentinel"),
         }
@@ -247,7 +247,7 @@ fn trouble(landed: &[Landed]) -> Option<String> {
 pub(super) fn complain(state: &LinkState, endpoint: &Endpoint, sharded: bool, error: &redis::RedisError, what: &str) {
     let Some(unsaid) = state.repeats.due((what, error.code())) else { return };
     let mend = match error.code() {
-        Some("NOPERM") => grant(endpoint.user(), &state.keys.pattern(), Mode::of(endpoint, sharded)),
+        Some("NOPERM") => grant(endpoint, &state.keys.pattern(), Mode::of(endpoint, sharded)),
         _ => String::new(),
     };
     tracing::error!(link = %state.link, %error, mend, unsaid, "{what}");

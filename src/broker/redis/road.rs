@@ -2,7 +2,6 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures_util::future::{self, BoxFuture, FutureExt, MaybeDone, maybe_done};
 use tokio::time::timeout;
@@ -11,7 +10,7 @@ use crate::broker::redis::history::Histories;
 use crate::broker::redis::library;
 use crate::broker::redis::script::Script;
 use crate::link::address::Place;
-use crate::link::connect::{CONNECT_WAIT, Role, Wire};
+use crate::link::connect::{ANSWER, Role, Wire};
 use crate::link::endpoint::Endpoint;
 use crate::link::failure::ConnectError;
 use crate::link::placement::slot;
@@ -19,9 +18,6 @@ use crate::link::placement::slot;
 /// After so many canaries Redis is looked up again, as a producer that starts now would: 30 s at most pass
 /// until a name that moved is noticed. Where Sentinel is asked, it is asked before each.
 const REDIAL: u32 = 15;
-
-/// The longest that one canary may keep its sender busy.
-pub(super) const ANSWER: Duration = CONNECT_WAIT;
 
 /// Why nobody was dialled.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -12,7 +12,7 @@ use crate::broker::redis::supervisor::{Lost, Supervisor};
 use crate::broker::redis::wires::{Routing, Wires};
 use crate::clock;
 use crate::link::address::Place;
-use crate::link::connect::{CONNECT_WAIT, Role, Wire};
+use crate::link::connect::{ANSWER, Role, Wire};
 use crate::link::failure::ConnectError;
 
 /// A master that cannot be dialled is dialled again after this long.
@@ -80,7 +80,7 @@ impl Succession {
         }
         let generation = supervisor.state.desired.lock().next_generation();
         // What the old one published before this moment comes before its answer.
-        let (asked, old) = (clock::unix_ms(), wires.ask(CONNECT_WAIT));
+        let (asked, old) = (clock::unix_ms(), wires.ask(ANSWER));
         let new = supervisor.dial(place.clone(), generation);
         let both = async move {
             let (dialled, roles) = join(new, old).await;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt, join_all};
 use redis::RedisError;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use crate::broker::redis::canary::OVERDUE;
 use crate::broker::redis::desired::Generation;
@@ -20,7 +20,7 @@ use crate::broker::redis::ebbing::Ebbing;
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::status::End;
 use crate::broker::redis::succession::{Heir, Left, Over};
-use crate::broker::redis::voyage::Voyage;
+use crate::broker::redis::voyage::{TICK, Voyage};
 use crate::broker::redis::wires::{Routing, Wires};
 use crate::link::address::Place;
 use crate::link::backoff::Backoff;
@@ -99,7 +99,7 @@ impl Supervisor {
             Some(heir) => heir,
             None => {
                 let generation = self.state.desired.lock().next_generation();
-                match self.connect(generation).await {
+                match self.ticking(self.connect(generation)).await {
                     Ok(wires) => Heir::new(wires, generation),
                     Err(lost) => return lost.into(),
                 }
@@ -121,6 +121,17 @@ impl Supervisor {
         let former = heir.whole.map(|whole| Ebbing { state, wires, generation, topics, whole });
         former.iter().for_each(Ebbing::hold);
         Heir { former, ..heir }
+    }
+
+    /// However long a dial takes, `/livez` can tell that this task runs.
+    async fn ticking<T>(&self, dial: impl Future<Output = T>) -> T {
+        let mut dial = Box::pin(dial);
+        loop {
+            match timeout(TICK, &mut dial).await {
+                Ok(dialled) => return dialled,
+                Err(_) => self.state.tick(),
+            }
+        }
     }
 
     async fn connect(&self, generation: Generation) -> Result<Wires, Lost> {
@@ -260,7 +271,8 @@ impl Outages {
     fn tell(&self, supervisor: &Supervisor, lost: &Lost) {
         let Supervisor { state, endpoint, .. } = supervisor;
         if let Some(unsaid) = state.repeats.due(lost.cause()) {
-            tracing::warn!(link = %state.link, redis = %endpoint.address(), cause = %lost, unsaid, "no link; trying again");
+            let mend = if let Lost::Unreachable(error) = lost { error.mend() } else { "" };
+            tracing::warn!(link = %state.link, redis = %endpoint.address(), cause = %lost, mend, unsaid, "no link; trying again");
         }
     }
 }

@@ -28,7 +28,7 @@ const BATCH: usize = 1_000;
 const UNDER_WAY: usize = 4;
 
 /// The supervisor runs at least this often, so that `/livez` can tell that it does.
-const TICK: Duration = Duration::from_millis(500);
+pub(super) const TICK: Duration = Duration::from_millis(500);
 
 /// Refused topics are tried again after this long at first, and this long at last.
 const RETRY: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(8));

@@ -64,7 +64,7 @@ impl Visit<'_> {
             return Finding::good(format!("what keeps histories works on {{{pattern}"));
         };
         let what = format!("histories, as user {user}: {} does not work: {error}", names(refused));
-        Finding::bad(what, mend(error, user, &pattern))
+        Finding::bad(what, mend(error, &user, &pattern))
     }
 
     /// Calls the function without a key, so that it publishes nothing and says which prefix it serves. Our own user need
@@ -90,7 +90,7 @@ impl Visit<'_> {
         let Some((_, error)) = refused.first() else {
             return Finding::good(format!("FCALL {function} can be offered to producers"));
         };
-        let mend = mend(error, self.round.endpoint.user(), &self.round.keys.pattern());
+        let mend = mend(error, &self.round.endpoint.user(), &self.round.keys.pattern());
         Finding::good(format!(
             "producers cannot FCALL {function}, for {} does not work: {error}; to offer it: {mend}",
             names(refused)
