@@ -16,6 +16,9 @@ use crate::repeat::Repeats;
 /// publisher waits a second for all together.
 const HASTE: Duration = Duration::from_millis(500);
 
+/// How long a word of an earlier failover does not count; Sentinels that were made anew count from the start again.
+const STALE: Duration = Duration::from_secs(10);
+
 /// The Sentinels of one master.
 pub struct Sentinels {
     places: Vec<Place>,
@@ -23,8 +26,8 @@ pub struct Sentinels {
     pub service: String,
     /// With credentials of their own.
     dialer: Dialer,
-    /// Whom they named last; locked for one look.
-    last: Mutex<Option<Place>>,
+    /// Whom they named last, and when; locked for one look.
+    last: Mutex<Option<(Word, Instant)>>,
     unanswered: Repeats,
 }
 
@@ -50,8 +53,7 @@ impl Sentinels {
     /// # Errors
     /// Nobody knows, nor ever did.
     pub async fn master(&self) -> Result<Place, ConnectError> {
-        let last = self.last.lock().clone();
-        match last {
+        match self.last() {
             None => self.hear(self.dialer.longest().saturating_add(ANSWER)).await,
             Some(last) => Ok(self.hear(HASTE).await.unwrap_or(last)),
         }
@@ -63,8 +65,7 @@ impl Sentinels {
     /// Nobody knows.
     pub async fn ask(&self, within: Duration) -> Result<Place, ConnectError> {
         let heard = self.hear(within).await;
-        let last = self.last.lock().clone();
-        match (&heard, last) {
+        match (&heard, self.last()) {
             (Ok(_), _) => self.unanswered.over(),
             (Err(error), Some(last)) => {
                 if let Some(unsaid) = self.unanswered.due(()) {
@@ -77,9 +78,22 @@ impl Sentinels {
     }
 
     async fn hear(&self, within: Duration) -> Result<Place, ConnectError> {
-        let Word { master, .. } = self.newest(Instant::now() + within).await?;
-        *self.last.lock() = Some(master.clone());
-        Ok(master)
+        let word = self.newest(Instant::now() + within).await?;
+        Ok(self.believe(word, Instant::now()))
+    }
+
+    fn last(&self) -> Option<Place> {
+        self.last.lock().as_ref().map(|(word, _)| word.master.clone())
+    }
+
+    /// Who the master is after this word. One of an earlier failover than the last, from a Sentinel that was cut off or
+    /// to a question that took long, counts only when nothing newer was heard for a while.
+    fn believe(&self, word: Word, now: Instant) -> Place {
+        let mut last = self.last.lock();
+        match &*last {
+            Some((known, at)) if known.epoch > word.epoch && now.duration_since(*at) < STALE => known.master.clone(),
+            _ => last.insert((word, now)).0.master.clone(),
+        }
     }
 
     /// The word of the newest failover that a majority of the Sentinels, or all that answer within a second of the
@@ -175,9 +189,24 @@ fn read(answers: Vec<Value>) -> Result<Word, Option<RedisError>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::link::connect::Means;
+    use crate::link::login::Login;
 
     fn text(text: &str) -> Value {
         Value::BulkString(text.as_bytes().into())
+    }
+
+    #[test]
+    fn a_word_of_an_earlier_failover_counts_only_when_nothing_newer_was_heard_for_a_while() {
+        let dialer = Dialer::new(Login::default(), None, Means::default());
+        let sentinels = Sentinels::new(Vec::new(), "main".into(), dialer);
+        let place = |port| Place::Tcp { host: "h".into(), port };
+        let (mut believed, now) = (Vec::new(), Instant::now());
+        for (epoch, port, second) in [(7, 1, 0), (6, 2, 9), (8, 3, 9), (8, 3, 15), (2, 4, 24), (2, 4, 26)] {
+            let word = Word { epoch, master: place(port) };
+            believed.push(sentinels.believe(word, now + Duration::from_secs(second)));
+        }
+        assert_eq!(believed, [1, 1, 3, 3, 3, 4].map(place));
     }
 
     #[test]
