@@ -23,7 +23,7 @@ pub(super) async fn bring(wire: &mut Wire, script: &Script, endpoint: &Endpoint,
     }
     // Only producers that call it miss it; a replica's own publications go by EVALSHA.
     if let Err(error) = load(wire, script).await {
-        let mend = mend(&error.to_string(), endpoint.user(), &keys.pattern());
+        let mend = mend(&error.to_string(), &endpoint.user(), &keys.pattern());
         tell(wire, &keys.function(), &error, &mend);
     }
 }
