@@ -1,6 +1,7 @@
 //! The healer, where a history is never answered for though the road is open.
 
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::broker::{HistoryError, Page, Read};
@@ -40,7 +41,8 @@ async fn a_hole_that_nobody_reads_ends_after_ten_seconds_as_lost() {
     let rule = TopicRule { history_size: 9, ..TopicRule::default() };
     let mut house = House::under(true, TopicRules::new(vec![rule]));
     let stop = CancellationToken::new();
-    let healer = tokio::spawn(healer::run(house.interest.clone(), Arc::new(Busy), stop.clone()));
+    let tasks = TaskTracker::new();
+    tasks.spawn(healer::run(house.interest.clone(), Arc::new(Busy), stop.clone()));
     let client = house.json(1);
     house.subscribe(&client, &["t"]);
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -55,5 +57,6 @@ async fn a_hole_that_nobody_reads_ends_after_ten_seconds_as_lost() {
     house.settle();
     assert_eq!(client.told(), ["subscribed:true", "gap:lost", "behind a hole"]);
     stop.cancel();
-    healer.await.unwrap();
+    tasks.close();
+    tasks.wait().await;
 }
