@@ -32,7 +32,7 @@ fn room_for(total: usize) -> Settings {
 
 /// Why it ended.
 async fn ended(visit: &mut Visit) -> Close {
-    (&mut visit.end).await.unwrap()
+    tokio::time::timeout(Duration::from_secs(60), &mut visit.end).await.expect("it ends").unwrap()
 }
 
 #[tokio::test(start_paused = true)]
