@@ -22,7 +22,6 @@ mod total;
 use std::io::{self, IoSlice};
 use std::sync::Arc;
 use std::task::Waker;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 
@@ -255,11 +254,6 @@ impl Outbox {
     /// Bytes that wait, each message counted with 64 more.
     pub fn waiting(&self) -> usize {
         self.state.lock().backlog.as_ref().map_or(0, |backlog| backlog.bytes())
-    }
-
-    /// How long bytes have waited without the socket taking any.
-    fn stalled(&self) -> Duration {
-        self.state.lock().backlog.as_ref().map_or(Duration::ZERO, |backlog| backlog.stalled())
     }
 
     /// Where nothing waits: writes straight into the socket, and answers how much it took. A broken

@@ -95,6 +95,11 @@ impl Total {
 }
 
 impl Outbox {
+    /// How long bytes have waited without the socket taking any.
+    fn stalled(&self) -> Duration {
+        self.state.lock().backlog.as_ref().map_or(Duration::ZERO, |backlog| backlog.stalled())
+    }
+
     /// Drops all that waits here and ends the connection: with a farewell where it can still be read, which
     /// is where no frame is half out. Of who is being closed already, the farewell goes too.
     fn make_room(self: &Arc<Self>) {
