@@ -358,7 +358,7 @@ fn answer(house: &House, newest: Position) {
                 What::Heal { epoch, .. } => {
                     house.interest.healed(&errand.topic, epoch, Page { entries: Vec::new(), newest });
                 }
-                What::Log(id) => house.interest.logged(&errand.topic, id, None),
+                What::Log { id, .. } => house.interest.logged(&errand.topic, id, None),
             }
         }
     }
