@@ -36,7 +36,7 @@ pub const CLOSE_REASONS: &[&str] = &[
 ];
 
 /// The labels of `fanline_limit{name}`.
-const LIMITS: [&str; 9] = [
+const LIMITS: [&str; 10] = [
     "connections",
     "descriptors",
     "drain_seconds",
@@ -45,6 +45,7 @@ const LIMITS: [&str; 9] = [
     "outbox_total_bytes",
     "redis_links",
     "replica_topics",
+    "sockets",
     "unfinished_bytes",
 ];
 
@@ -65,6 +66,8 @@ pub struct Metrics {
     pub connections_opened: PerForm<IntCounter>,
     connections_closed: IntCounterVec,
     handshakes: [IntCounter; Handshake::ALL.len()],
+    /// Sockets of clients that are not in: not yet, or turned away and not gone.
+    pub handshakes_open: IntGauge,
     publications: [IntCounter; Source::ALL.len()],
     /// Publications written to, or queued for, a client.
     pub deliveries: PerForm<IntCounter>,
@@ -147,6 +150,10 @@ impl Metrics {
                 "Handshakes, by outcome.",
                 "outcome",
                 Handshake::ALL.map(Handshake::label),
+            ),
+            handshakes_open: page.gauge(
+                "handshakes_open",
+                "Sockets on the public listener that are no connection: not answered yet, or turned away and not gone.",
             ),
             publications: page.children(
                 "publications_total",

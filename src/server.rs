@@ -16,12 +16,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
-use crate::accept::Acceptor;
+use crate::accept::{Acceptor, HeadLimits, Kept, Once, Places};
 use crate::config::{Loaded, Sources};
 use crate::connection::Roster;
 use crate::drain;
 use crate::http::{self, Desk};
 use crate::metrics::Metrics;
+use crate::repeat::Repeats;
 use crate::settings::{Live, Settings};
 use crate::transport::Door;
 use crate::transport::house::House;
@@ -135,20 +136,25 @@ impl Server {
         let Self { public, internal, doors, house, desk, live, tasks, closing, stop, max_sockets } = self;
         let settings = live.get().clone();
         let metrics = house.rooms.metrics.clone();
-        let front = Acceptor {
-            listener: public,
-            router: http::public(doors.into_iter(), metrics.clone()),
+        let head = HeadLimits { bytes: settings.handshake.head.0, lines: settings.handshake.lines };
+        let once = Once {
+            router: http::public(doors, house.clone()),
             timeout: settings.handshake.timeout,
-            most: max_sockets,
-            metrics: Some(metrics.clone()),
+            head,
+            metrics: metrics.clone(),
+            unfit: Repeats::new(),
+            closing: closing.clone(),
+            stop: stop.clone(),
         };
-        let back = Acceptor {
-            listener: internal,
+        let kept = Kept {
             router: http::internal(desk.clone()),
             timeout: settings.handshake.timeout,
-            most: SPARE,
-            metrics: None,
+            head,
+            unfit: Repeats::new(),
+            stop: stop.clone(),
         };
+        let front = Acceptor { listener: public, places: Places::new(max_sockets), service: Arc::new(once) };
+        let back = Acceptor { listener: internal, places: Places::new(SPARE), service: Arc::new(kept) };
         tasks.spawn(front.run(tasks.clone(), closing.clone()));
         // The internal listener stays until the end: `/readyz` and `/metrics` tell how the drain goes.
         tasks.spawn(back.run(tasks.clone(), stop.clone()));

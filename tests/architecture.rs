@@ -47,7 +47,7 @@ fn only_the_rooms_that_talk_to_redis_name_its_crates() {
 
 #[test]
 fn only_the_doors_name_axum_or_hyper() {
-    let http = &["axum", "hyper", "hyper_util", "http_body_util", "tower"];
+    let http = &["axum", "hyper", "hyper_util", "http_body_util", "httparse", "tower"];
     nowhere_but(&["transport", "http", "accept", "server", "client"], http);
 }
 

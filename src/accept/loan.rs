@@ -1,145 +1,99 @@
-//! A socket that is lent to hyper: a door may take it back, and answer over it as it likes.
+//! A socket that is lent to a door: it takes the socket and answers over it, or leaves it and answers by a response.
 
-use std::io::{self, IoSlice};
-use std::pin::Pin;
+use std::io;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::time::Duration;
 
-use hyper::rt::{Read, ReadBufCursor, Write};
-use hyper_util::rt::TokioIo;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
+use tokio::time::Instant;
 
 use super::Place;
 
-/// A socket on loan: hyper speaks over one handle, and each request carries another. Once it is taken, hyper reads
-/// the end of the stream and what it writes goes nowhere, so that it ends in peace.
+/// A socket on loan, with the request that came over it.
 #[derive(Clone)]
-pub struct Loan(Arc<Mutex<Option<Lent>>>);
+pub struct Loan {
+    lent: Arc<Mutex<Option<Lent>>>,
+    deadline: Instant,
+}
 
-struct Lent {
-    io: TokioIo<TcpStream>,
-    place: Place,
-    /// Whether hyper has written since it last flushed: then bytes of an earlier answer may still wait with it.
-    begun: bool,
+/// What a door takes.
+pub struct Lent {
+    /// The socket. Nothing was written to it.
+    pub stream: TcpStream,
+    /// Its place among all sockets.
+    pub place: Place,
+    /// What the client has sent behind the head of its request.
+    pub early: Bytes,
 }
 
 impl Loan {
-    /// Lends a socket that has this place.
-    pub(super) fn of(stream: TcpStream, place: Place) -> Self {
-        Self(Arc::new(Mutex::new(Some(Lent { io: TokioIo::new(stream), place, begun: false }))))
+    /// Lends a socket until then.
+    pub(super) fn of(lent: Lent, deadline: Instant) -> Self {
+        Self { lent: Arc::new(Mutex::new(Some(lent))), deadline }
     }
 
-    /// Takes the socket and its place. None where somebody has, or where an earlier answer is not out: its end would
-    /// be lost.
+    /// Takes the socket. None where somebody has.
     #[must_use]
-    pub fn take(&self) -> Option<(TcpStream, Place)> {
-        let mut lent = self.0.lock();
-        let whole = lent.take_if(|lent| !lent.begun)?;
-        Some((whole.io.into_inner(), whole.place))
+    pub fn take(&self) -> Option<Lent> {
+        self.lent.lock().take()
     }
 
-    /// Asks the socket, if it is still lent.
-    fn ask<T>(
-        &self,
-        ask: impl FnOnce(Pin<&mut TokioIo<TcpStream>>) -> Poll<io::Result<T>>,
-        gone: T,
-    ) -> Poll<io::Result<T>> {
-        match &mut *self.0.lock() {
-            Some(lent) => ask(Pin::new(&mut lent.io)),
-            None => Poll::Ready(Ok(gone)),
-        }
-    }
-
-    fn begin(&self) {
-        if let Some(lent) = &mut *self.0.lock() {
-            lent.begun = true;
-        }
+    /// How long a door may wait for something before it answers: what is left of the time for the whole, less a tenth
+    /// for the answer.
+    #[must_use]
+    pub fn patience(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now()) * 9 / 10
     }
 }
 
-impl Read for Loan {
-    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
-        self.ask(|io| io.poll_read(cx, buffer), ())
+impl Lent {
+    /// Writes bytes, all of them. The request's deadline ends the wait for a client that takes none.
+    ///
+    /// # Errors
+    /// The socket's own.
+    pub async fn write(&self, bytes: &[u8]) -> io::Result<()> {
+        write(&self.stream, bytes).await
     }
 }
 
-impl Write for Loan {
-    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        self.begin();
-        self.ask(|io| io.poll_write(cx, bytes), bytes.len())
-    }
-
-    fn poll_write_vectored(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.begin();
-        self.ask(|io| io.poll_write_vectored(cx, slices), slices.iter().map(|slice| slice.len()).sum())
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    /// hyper asks for it when all that it had is written.
-    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if let Some(lent) = &mut *self.0.lock() {
-            lent.begun = false;
+/// Writes bytes, all of them.
+pub(super) async fn write(stream: &TcpStream, mut bytes: &[u8]) -> io::Result<()> {
+    while !bytes.is_empty() {
+        match stream.try_write(bytes) {
+            Ok(written) => bytes = &bytes[written..],
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
         }
-        self.ask(|io| io.poll_flush(cx), ())
     }
-
-    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.ask(|io| io.poll_shutdown(cx), ())
-    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
-    use std::future::poll_fn;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
     use tokio::io::AsyncReadExt;
     use tokio::net::TcpListener;
 
+    use super::super::Places;
     use super::*;
 
-    async fn lend() -> (Loan, TcpStream, Arc<AtomicUsize>) {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let open = Arc::new(AtomicUsize::new(0));
-        let place = Place::take(&open, 1).unwrap();
-        (Loan::of(listener.accept().await.unwrap().0, place), peer, open)
-    }
-
-    async fn write(loan: &mut Loan, bytes: &[u8]) -> usize {
-        poll_fn(|cx| Pin::new(&mut *loan).poll_write(cx, bytes)).await.unwrap()
-    }
-
     #[tokio::test]
-    async fn who_takes_a_socket_has_it_alone_and_hyper_ends_in_peace() {
-        let (mut hypers, mut peer, open) = lend().await;
-        let (stream, place) = hypers.clone().take().unwrap();
-        assert!(hypers.take().is_none(), "once");
-        assert_eq!(write(&mut hypers, b"HTTP/1.1 200 OK").await, 15, "into nowhere");
-        poll_fn(|cx| Pin::new(&mut hypers).poll_flush(cx)).await.unwrap();
-        poll_fn(|cx| Pin::new(&mut hypers).poll_shutdown(cx)).await.unwrap();
-        drop(hypers);
-        assert_eq!((stream.try_write(b"ours").unwrap(), open.load(Ordering::Relaxed)), (4, 1));
-        drop((stream, place));
+    async fn who_takes_a_socket_has_it_alone_and_its_place_with_it() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let places = Places::new(1);
+        let (stream, place) = (listener.accept().await.unwrap().0, places.take().unwrap());
+        let lent = Lent { stream, place, early: Bytes::from_static(b"early") };
+        let loan = Loan::of(lent, Instant::now() + Duration::from_secs(10));
+        assert!(loan.patience() > Duration::from_secs(8) && loan.patience() <= Duration::from_secs(9));
+        let lent = loan.clone().take().unwrap();
+        assert!(loan.take().is_none(), "once");
+        lent.write(b"ours").await.unwrap();
+        assert!(places.take().is_none() && &lent.early[..] == b"early");
+        drop(lent);
         let mut heard = String::new();
         peer.read_to_string(&mut heard).await.unwrap();
-        assert_eq!((heard.as_str(), open.load(Ordering::Relaxed)), ("ours", 0));
-    }
-
-    #[tokio::test]
-    async fn nobody_takes_it_while_an_earlier_answer_is_half_out() {
-        let (mut hypers, _peer, _open) = lend().await;
-        write(&mut hypers, b"HTTP/1.1 204").await;
-        assert!(hypers.take().is_none());
-        poll_fn(|cx| Pin::new(&mut hypers).poll_flush(cx)).await.unwrap();
-        assert!(hypers.take().is_some());
+        assert!(heard == "ours" && places.take().is_some());
     }
 }

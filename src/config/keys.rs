@@ -186,9 +186,21 @@ fn redis_keys(redis: &mut Redis) -> Vec<Key<'_>> {
 }
 
 fn handshake_keys(handshake: &mut Handshake) -> Vec<Key<'_>> {
-    let Handshake { timeout, in_flight, per_second, subscribe_wait } = handshake;
+    let Handshake { timeout, head, lines, in_flight, per_second, subscribe_wait } = handshake;
     vec![
-        key("handshake.timeout", Span::AboveZero, timeout, "From accept to the end of the request's head."),
+        key(
+            "handshake.timeout",
+            Span::AboveZero,
+            timeout,
+            "From accept to the last byte of the answer; on the internal listener, for each step of a request.",
+        ),
+        key(
+            "handshake.head",
+            Size(ByteSize::kib(1), ByteSize::kib(64)),
+            head,
+            "The largest head of a request, cookies and query included; beyond: 431.",
+        ),
+        key("handshake.lines", Whole(1, 1000), lines, "The most header lines of a request; beyond: 431."),
         key(
             "handshake.in_flight",
             Whole(1, 1_000_000),
@@ -205,7 +217,7 @@ fn handshake_keys(handshake: &mut Handshake) -> Vec<Key<'_>> {
             "handshake.subscribe_wait",
             Span::FromZero,
             subscribe_wait,
-            "The longest that a handshake waits for its topics to be live.",
+            "The longest that a handshake waits for its topics to be live; never beyond handshake.timeout.",
         ),
     ]
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
@@ -12,14 +12,22 @@ use prometheus::{Encoder, TextEncoder};
 use super::authorize::may_look;
 use super::{Desk, health, history, publish, shed};
 use crate::accept::Peer;
-use crate::metrics::Metrics;
+use crate::transport::house::House;
 use crate::transport::{self, Door};
 
-/// The public listener: one door per route, and a count of those who find none.
-pub fn public(doors: impl Iterator<Item = (String, Door)>, metrics: Arc<Metrics>) -> Router {
-    doors
-        .fold(Router::new(), |router, (path, door)| router.route(&path, door.answers()))
-        .fallback(move || transport::not_found(metrics.clone()))
+/// The public listener: one door per route, and a word to those who find none.
+pub fn public(doors: Vec<(String, Door)>, house: Arc<House>) -> Router {
+    let mut paths = matchit::Router::new();
+    for (path, _) in &doors {
+        // The configuration checked them by the same matcher.
+        let _ = paths.insert(path.clone(), ());
+    }
+    let paths = Arc::new(paths);
+    let stray = move |request: Request| {
+        let paths = paths.clone();
+        transport::not_found(house.clone(), move |path| paths.at(path).is_ok(), request.into_parts().0)
+    };
+    doors.into_iter().fold(Router::new(), |router, (path, door)| router.route(&path, door.answers())).fallback(stray)
 }
 
 /// The internal listener: API, health, metrics.

@@ -125,9 +125,9 @@ pub enum Handshake {
     Forbidden,
     /// 503: too many connections, handshakes in flight, or handshakes a second.
     Busy,
-    /// Closed without an answer: the head did not come in time, or the socket broke.
+    /// Closed without an answer: the head did not come in time, or the 101 was not taken, or the socket broke.
     Timeout,
-    /// Closed at accept, because even a 503 had no room.
+    /// Closed without an answer because all sockets were taken: at accept, or as the one that had waited longest.
     Dropped,
 }
 

@@ -37,7 +37,9 @@ pub(super) async fn start(settings: Settings, descriptors: usize, metrics: Arc<M
     let outboxes = Total::new(limits::outbox_total(&settings));
     let unfinished = Unfinished::new(limits::inbound_total(&settings), settings.inbound.timeout);
     metrics.limit("unfinished_bytes", unfinished.limit());
+    let max_sockets = limits::max_sockets(max_connections, descriptors);
     show_limits(&metrics, &settings, descriptors, max_connections, &outboxes);
+    metrics.limit("sockets", max_sockets);
 
     let live = Live::new(settings);
     let settings = live.get().clone();
@@ -75,12 +77,12 @@ pub(super) async fn start(settings: Settings, descriptors: usize, metrics: Arc<M
         gate,
         ends: Ends::default(),
         origins: Repeats::new(),
+        refusals: Repeats::new(),
     });
     let doors = (0..settings.routes.len()).map(|route| door(&house, &settings, route, &outboxes)).collect();
     let shedder = Shedder::new(house.roster.clone(), metrics, tasks.clone(), closing.clone());
     let has_redis = !settings.redis.url.is_empty();
     let desk = Arc::new(Desk { rooms, outboxes, interest, has_redis, shedder, draining: AtomicBool::new(false) });
-    let max_sockets = limits::max_sockets(max_connections, descriptors);
     Ok(Server { public, internal, doors, house, desk, live, tasks, closing, stop, max_sockets })
 }
 

@@ -25,7 +25,7 @@ pub struct Settings {
     pub internal: Internal,
     /// The road between replicas.
     pub redis: Redis,
-    /// From accept to 101.
+    /// From accept to the end of the answer.
     pub handshake: Handshake,
     /// What one connection may do; a route may set its own.
     pub limits: Limits,
@@ -111,8 +111,12 @@ pub struct Redis {
 /// `[handshake]`
 #[derive(Debug, Clone, PartialEq)]
 pub struct Handshake {
-    /// From accept to the end of the request's head.
+    /// From accept to the last byte of the answer, or of the head of what is opened.
     pub timeout: Duration,
+    /// The largest head of a request.
+    pub head: ByteSize,
+    /// The most header lines in it.
+    pub lines: usize,
     /// The most handshakes between head and 101; beyond: 503 and `Retry-After`.
     pub in_flight: usize,
     /// The most handshakes a second; beyond: 503 and `Retry-After`.
@@ -275,6 +279,8 @@ impl Default for Handshake {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(10),
+            head: ByteSize::kib(16),
+            lines: 64,
             in_flight: 1024,
             per_second: OffOr::Off,
             subscribe_wait: Duration::from_secs(1),

@@ -23,10 +23,14 @@ impl Gate {
         Self { in_flight: Arc::default(), most, per_second: per_second.value(), recent: Default::default() }
     }
 
-    pub(super) fn knock(&self) -> Option<Knock> {
+    /// Lets one more begin, or names the setting that does not.
+    pub(super) fn knock(&self) -> Result<Knock, &'static str> {
+        // The knock exists already, so that a refusal gives its room back by dropping it.
         let knock = Knock(self.in_flight.clone());
-        let before = self.in_flight.fetch_add(1, Ordering::Relaxed);
-        (before < self.most && self.in_time()).then_some(knock)
+        if self.in_flight.fetch_add(1, Ordering::Relaxed) >= self.most {
+            return Err("handshake.in_flight");
+        }
+        if self.in_time() { Ok(knock) } else { Err("handshake.per_second") }
     }
 
     fn in_time(&self) -> bool {
@@ -55,10 +59,10 @@ mod tests {
     fn handshakes_in_flight_are_bounded_and_a_refused_one_takes_no_room() {
         let gate = Gate::new(2, OffOr::Off);
         let [one, two] = [gate.knock(), gate.knock()];
-        assert!(one.is_some() && two.is_some());
-        assert!((0..10).all(|_| gate.knock().is_none()));
+        assert!(one.is_ok() && two.is_ok());
+        assert!((0..10).all(|_| gate.knock().err() == Some("handshake.in_flight")));
         drop(one);
-        assert!(gate.knock().is_some(), "over at once");
+        assert!(gate.knock().is_ok(), "over at once");
         drop(two);
         assert_eq!(gate.in_flight.load(Ordering::Relaxed), 0);
     }
@@ -67,9 +71,9 @@ mod tests {
     fn handshakes_of_one_second_are_bounded_though_each_is_over_at_once() {
         let gate = Gate::new(100, OffOr::Value(3));
         // In two seconds at the most, however the tests begin.
-        let passed = (0..100).filter(|_| gate.knock().is_some()).count();
+        let passed = (0..100).filter(|_| gate.knock().is_ok()).count();
         assert!((3..=6).contains(&passed), "{passed}");
         gate.recent.lock().0 = u64::MAX;
-        assert!(gate.knock().is_some(), "another second, another three");
+        assert!(gate.knock().is_ok(), "another second, another three");
     }
 }

@@ -1,9 +1,10 @@
 //! The opening handshake of RFC 6455 §4.2, and whose page may open a socket here.
 
-use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Version, header};
-use axum::response::{IntoResponse, Response};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Version, header};
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet;
+use base64::engine::general_purpose::{GeneralPurpose, GeneralPurposeConfig, STANDARD};
 use sha1::{Digest, Sha1};
 
 use super::offers;
@@ -13,9 +14,13 @@ use crate::settings::{Origins, ProtocolChoice};
 /// Appended to the client's key before it is hashed (RFC 6455 §1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// How a key is read: one whose last bits are no zeros is one too, as in an example of RFC 6455.
+const KEY: GeneralPurpose =
+    GeneralPurpose::new(&alphabet::STANDARD, GeneralPurposeConfig::new().with_decode_allow_trailing_bits(true));
+
 /// A request that is a WebSocket handshake.
 pub struct Handshake {
-    accept: HeaderValue,
+    accept: String,
     /// The first subprotocol offered that is spoken on the route.
     pub subprotocol: Option<&'static str>,
     /// How the client's offer of permessage-deflate is accepted, if it is.
@@ -29,6 +34,22 @@ pub struct Refused {
     pub status: StatusCode,
     /// What to do instead.
     pub what: &'static str,
+    /// Which methods would do, where it is for the method.
+    pub allow: Option<&'static str>,
+}
+
+impl Refused {
+    /// A status, and what to do instead.
+    #[must_use]
+    pub fn new(status: StatusCode, what: &'static str) -> Self {
+        Self { status, what, allow: None }
+    }
+
+    /// Another method would do.
+    #[must_use]
+    pub fn method(allow: &'static str, what: &'static str) -> Self {
+        Self { allow: Some(allow), ..Self::new(StatusCode::METHOD_NOT_ALLOWED, what) }
+    }
 }
 
 impl Handshake {
@@ -36,26 +57,12 @@ impl Handshake {
     ///
     /// # Errors
     /// What is missing, and what to do.
-    pub fn check<B>(request: &Request<B>, spoken: ProtocolChoice) -> Result<Self, Refused> {
-        let headers = request.headers();
-        let upgrade =
-            has_token(headers, header::UPGRADE, "websocket") && has_token(headers, header::CONNECTION, "upgrade");
-        if request.method() != Method::GET || request.version() != Version::HTTP_11 || !upgrade {
-            return Err(Refused {
-                status: StatusCode::UPGRADE_REQUIRED,
-                what: "this path speaks WebSocket: open it with new WebSocket(url), or send Upgrade: websocket \
-                       and Connection: Upgrade with an HTTP/1.1 GET (a proxy in between must pass both on)",
-            });
-        }
-        if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
-            return Err(Refused {
-                status: StatusCode::UPGRADE_REQUIRED,
-                what: "only Sec-WebSocket-Version: 13 is spoken here",
-            });
-        }
-        let key = headers.get(header::SEC_WEBSOCKET_KEY).filter(|key| is_key(key.as_bytes()));
-        let key = key
-            .ok_or(Refused { status: StatusCode::BAD_REQUEST, what: "Sec-WebSocket-Key must be 16 bytes in base64" })?;
+    pub fn check(asked: &Parts, spoken: ProtocolChoice) -> Result<Self, Refused> {
+        asks_for_websocket(asked)?;
+        let headers = &asked.headers;
+        let key = single(headers, &header::SEC_WEBSOCKET_KEY)?.filter(|key| is_key(key.as_bytes()));
+        let bad = || Refused::new(StatusCode::BAD_REQUEST, "Sec-WebSocket-Key must be 16 bytes in base64");
+        let key = key.ok_or_else(bad)?;
         Ok(Self { accept: accept(key.as_bytes()), subprotocol: subprotocol(headers, spoken), deflate: None })
     }
 
@@ -74,29 +81,71 @@ impl Handshake {
         }
     }
 
-    /// 101, after which the socket is a WebSocket.
+    /// 101, after which the socket is a WebSocket: byte for byte as RFC 6455 writes it, for there are clients that
+    /// look for these very names.
     #[must_use]
-    pub fn switch(self) -> Response {
-        let mut response = StatusCode::SWITCHING_PROTOCOLS.into_response();
-        let headers = response.headers_mut();
-        headers.clear();
-        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-        headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
-        if let Some(subprotocol) = self.subprotocol {
-            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(subprotocol));
-        }
-        if let Some(deflate) = self.deflate {
-            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(deflate));
-        }
-        response
+    pub fn switch(&self) -> Vec<u8> {
+        let lines = [("Sec-WebSocket-Protocol", self.subprotocol), ("Sec-WebSocket-Extensions", self.deflate)];
+        let lines = lines.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let mut head = format!(
+            "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+             Sec-WebSocket-Accept: {}\r\n",
+            self.accept
+        );
+        lines.for_each(|(name, value)| head.extend([name, ": ", value, "\r\n"]));
+        head.push_str("\r\n");
+        head.into_bytes()
+    }
+}
+
+/// Whether a request wants the protocol switched, to the version that is spoken here.
+///
+/// 426 must name in `Upgrade` what would do, and that line must not reach a client of HTTP/2: nginx 1.22 passes it on,
+/// and the client sees an error of the protocol. So only a request that asks for an upgrade itself is answered by it.
+fn asks_for_websocket(asked: &Parts) -> Result<(), Refused> {
+    let headers = &asked.headers;
+    if asked.method != Method::GET {
+        return Err(Refused::method("GET", "a WebSocket is opened by GET: new WebSocket(url)"));
+    }
+    let upgrade = has_token(headers, header::UPGRADE, "websocket") && has_token(headers, header::CONNECTION, "upgrade");
+    if asked.version != Version::HTTP_11 || !upgrade {
+        let what = "this path speaks WebSocket: open it with new WebSocket(url), or send Upgrade: websocket \
+                    and Connection: Upgrade with an HTTP/1.1 GET (a proxy in between must pass both on)";
+        return Err(Refused::new(StatusCode::BAD_REQUEST, what));
+    }
+    if single(headers, &header::SEC_WEBSOCKET_VERSION)?.is_none_or(|version| version != "13") {
+        let what = "only Sec-WebSocket-Version: 13 is spoken here";
+        return Err(Refused::new(StatusCode::UPGRADE_REQUIRED, what));
+    }
+    Ok(())
+}
+
+/// The value of a header that has one. A client that says two different things may have been understood by the other.
+pub(super) fn single<'a>(
+    headers: &'a HeaderMap,
+    name: &header::HeaderName,
+) -> Result<Option<&'a HeaderValue>, Refused> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next();
+    match values.all(|other| Some(other) == value) {
+        true => Ok(value),
+        false => Err(Refused::new(StatusCode::BAD_REQUEST, two_of(name))),
+    }
+}
+
+fn two_of(name: &header::HeaderName) -> &'static str {
+    match *name {
+        header::SEC_WEBSOCKET_KEY => "the request has two different Sec-WebSocket-Key lines",
+        header::SEC_WEBSOCKET_VERSION => "the request has two different Sec-WebSocket-Version lines",
+        header::ORIGIN => "the request has two different Origin lines",
+        _ => "the request has two different lines of one name",
     }
 }
 
 /// Whether a page of this origin may open a socket here. A client that sends none is no page.
 #[must_use]
-pub fn origin_allowed(origins: &Origins, headers: &HeaderMap) -> bool {
-    let (Origins::List(list), Some(origin)) = (origins, headers.get(header::ORIGIN)) else {
+pub fn origin_allowed(origins: &Origins, origin: Option<&HeaderValue>) -> bool {
+    let (Origins::List(list), Some(origin)) = (origins, origin) else {
         return true;
     };
     let Ok(origin) = origin.to_str() else { return false };
@@ -131,21 +180,20 @@ fn tokens(headers: &HeaderMap, name: header::HeaderName) -> impl Iterator<Item =
 }
 
 fn is_key(key: &[u8]) -> bool {
-    STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16)
+    KEY.decode(key).is_ok_and(|bytes| bytes.len() == 16)
 }
 
-fn accept(key: &[u8]) -> HeaderValue {
-    let digest = Sha1::new().chain_update(key).chain_update(GUID).finalize();
-    // Base64 is ASCII, which every header value takes.
-    HeaderValue::from_str(&STANDARD.encode(digest)).unwrap_or_else(|_| HeaderValue::from_static(""))
+/// Proves that the key was read: of its text, whatever that decodes to.
+fn accept(key: &[u8]) -> String {
+    STANDARD.encode(Sha1::new().chain_update(key).chain_update(GUID).finalize())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn request(change: impl FnOnce(&mut HeaderMap)) -> Request<()> {
-        let mut request = Request::builder()
+    fn request(change: impl FnOnce(&mut HeaderMap)) -> Parts {
+        let mut request = axum::http::Request::builder()
             .header("Upgrade", "WebSocket")
             .header("Connection", "keep-alive, Upgrade")
             .header("Sec-WebSocket-Version", "13")
@@ -153,30 +201,66 @@ mod tests {
             .body(())
             .unwrap();
         change(request.headers_mut());
-        request
+        request.into_parts().0
     }
 
     fn set(name: &'static str, value: &'static str) -> impl FnOnce(&mut HeaderMap) {
         move |headers| drop(headers.insert(name, HeaderValue::from_static(value)))
     }
 
+    fn add(name: &'static str, value: &'static str) -> impl FnOnce(&mut HeaderMap) {
+        move |headers| _ = headers.append(name, HeaderValue::from_static(value))
+    }
+
+    fn switched(asked: &Parts) -> String {
+        let handshake = Handshake::check(asked, ProtocolChoice::Ask).ok().unwrap();
+        String::from_utf8(handshake.compress(&asked.headers).switch()).unwrap()
+    }
+
+    fn status(asked: &Parts) -> Option<u16> {
+        Handshake::check(asked, ProtocolChoice::Ask).err().map(|refused| refused.status.as_u16())
+    }
+
     #[test]
-    fn the_example_of_rfc_6455_is_answered_as_the_rfc_says() {
-        let response = Handshake::check(&request(|_| {}), ProtocolChoice::Ask).ok().unwrap().switch();
-        assert_eq!(response.status(), 101);
-        assert_eq!(response.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert!(!response.headers().contains_key("sec-websocket-protocol"));
+    fn the_example_of_rfc_6455_is_answered_byte_for_byte_as_the_rfc_does() {
+        let example = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+                       Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+        assert_eq!(switched(&request(|_| {})), format!("{example}\r\n"));
+        let mut asked = request(set("sec-websocket-protocol", "fanline.json"));
+        asked.headers.insert("sec-websocket-extensions", HeaderValue::from_static("permessage-deflate"));
+        let agreed = "Sec-WebSocket-Protocol: fanline.json\r\nSec-WebSocket-Extensions: permessage-deflate; \
+                      server_no_context_takeover; client_no_context_takeover\r\n";
+        assert_eq!(switched(&asked), format!("{example}{agreed}\r\n"));
     }
 
     #[test]
     fn what_is_no_handshake_is_told_what_to_do() {
-        let status = |request: Request<()>| {
-            Handshake::check(&request, ProtocolChoice::Ask).err().map(|refused| refused.status.as_u16())
-        };
-        assert_eq!(status(request(|headers| drop(headers.remove("upgrade")))), Some(426));
-        assert_eq!(status(request(set("connection", "keep-alive"))), Some(426));
-        assert_eq!(status(request(set("sec-websocket-version", "8"))), Some(426));
-        assert_eq!(status(request(set("sec-websocket-key", "c2hvcnQ="))), Some(400));
+        assert_eq!(status(&request(|headers| drop(headers.remove("upgrade")))), Some(400));
+        assert_eq!(status(&request(set("connection", "keep-alive"))), Some(400));
+        let [mut old, mut posted] = [(); 2].map(|()| request(|_| {}));
+        (old.version, posted.method) = (Version::HTTP_10, Method::POST);
+        assert_eq!([status(&old), status(&posted)], [Some(400), Some(405)]);
+        assert_eq!(status(&request(set("sec-websocket-version", "8"))), Some(426));
+        assert_eq!(status(&request(|headers| drop(headers.remove("sec-websocket-version")))), Some(426));
+    }
+
+    #[test]
+    fn a_key_is_any_text_that_decodes_to_16_bytes_and_is_answered_as_it_was_sent() {
+        // RFC 6455, 4.1 point 7: bytes 1 to 16, with bits set behind the last.
+        assert!(
+            switched(&request(set("sec-websocket-key", "AQIDBAUGBwgJCgsMDQ4PEC==")))
+                .contains("Sec-WebSocket-Accept: OfS0wDaT5NoxF2gqm7Zj2YtetzM=\r\n")
+        );
+        for bad in ["c2hvcnQ=", "dGhlIHNhbXBsZSBub25jZQ", "dGhlIHNhbXBsZSBub25jZQ=!", "dGhlIHNhbXBsZSBub25jZXM=", ""] {
+            assert_eq!(status(&request(set("sec-websocket-key", bad))), Some(400), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_says_two_things_is_not_believed_either() {
+        assert_eq!(status(&request(add("sec-websocket-key", "AQIDBAUGBwgJCgsMDQ4PEA=="))), Some(400));
+        assert_eq!(status(&request(add("sec-websocket-version", "8"))), Some(400));
+        assert_eq!(status(&request(add("sec-websocket-version", "13"))), None, "twice the same is one thing");
     }
 
     #[test]
@@ -195,11 +279,11 @@ mod tests {
     #[test]
     fn only_pages_of_listed_origins_come_in() {
         let list = Origins::List(vec!["https://a.example".into(), "https://*.b.example".into()]);
-        let allowed = |origin: &'static str| origin_allowed(&list, request(set("origin", origin)).headers());
+        let allowed = |origin: &'static str| origin_allowed(&list, Some(&HeaderValue::from_static(origin)));
         assert!(allowed("https://a.example") && allowed("https://x.b.example") && allowed("https://x.y.b.example"));
         assert!(!allowed("http://a.example") && !allowed("https://b.example") && !allowed("https://evilb.example"));
         assert!(!allowed("https://evil.example?.b.example") && !allowed("https://evil.example/.b.example"));
         assert!(!allowed("https://.b.example") && !allowed("null"));
-        assert!(origin_allowed(&list, &HeaderMap::new()), "no page, no origin");
+        assert!(origin_allowed(&list, None), "no page, no origin");
     }
 }

@@ -1,29 +1,29 @@
 //! What the doors share: the house behind them, and what each asks of a request before it opens.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::extract::RawPathParams;
-use axum::http::{Extensions, HeaderMap, header};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::Response;
 use tokio_util::task::TaskTracker;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::caller::Caller;
 use super::gate::Gate;
-use super::handshake::origin_allowed;
+use super::handshake::{origin_allowed, single};
 use super::refusal::Refusal;
 use super::socket::Tcp;
 use super::template::{self, Query};
-use crate::accept::Peer;
+use crate::accept::{Loan, Peer};
 use crate::command::Wanted;
 use crate::connection::{Ends, Pace, Roster};
 use crate::outbox::Outbox;
 use crate::repeat::Repeats;
 use crate::session::{Full, Greeting, Rooms, Session, Slot, Wish};
 use crate::topic::Topic;
-
-/// How much of a refused origin is logged, in characters.
-const SHOWN: usize = 200;
 
 /// What all doors share.
 pub struct House {
@@ -37,8 +37,20 @@ pub struct House {
     pub gate: Gate,
     /// Where ends are logged.
     pub ends: Ends,
-    /// Which origins' refusals were logged.
+    /// Where refusals are logged.
+    pub refusals: Repeats,
+    /// Where those of pages are, each origin by itself: ever new ones hide nothing else.
     pub origins: Repeats,
+}
+
+impl House {
+    /// Who calls, as far as it can be trusted.
+    pub(super) fn caller(&self, asked: &Parts) -> Caller {
+        // The accept loop always says who the peer is.
+        let nobody = Peer(SocketAddr::from(([0, 0, 0, 0], 0)));
+        let peer = asked.extensions.get().copied().unwrap_or(nobody);
+        Caller::of(peer, &asked.headers, &self.rooms.live.get().public.trusted_proxies)
+    }
 }
 
 /// What the door of any route has.
@@ -53,17 +65,13 @@ pub struct Threshold {
 
 impl Threshold {
     /// Whether a page of the request's origin may come in.
-    pub(super) fn admit(&self, headers: &HeaderMap, extensions: &Extensions) -> Result<(), Refusal> {
-        if origin_allowed(&self.house.rooms.live.get().public.origins, headers) {
-            return Ok(());
+    pub(super) fn admit(&self, headers: &HeaderMap) -> Result<(), Refusal> {
+        let settings = self.house.rooms.live.get();
+        let origin = single(headers, &header::ORIGIN)?;
+        match origin_allowed(&settings.public.origins, origin) {
+            true => Ok(()),
+            false => Err(Refusal::origin(origin)),
         }
-        let origin = headers.get(header::ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()));
-        let origin: String = origin.iter().flat_map(|origin| origin.chars()).take(SHOWN).collect();
-        if let Some(kept) = self.house.origins.due(&origin) {
-            let client = self.caller(headers, extensions).address;
-            info!(origin, %client, kept, "a page of this origin was refused: public.origins does not list it");
-        }
-        Err(Refusal::Origin)
     }
 
     /// The topics that a request asks for, if it may have them; `plain` has a default.
@@ -89,28 +97,27 @@ impl Threshold {
         Ok(topics.into_iter().map(wanted).collect())
     }
 
-    /// Who calls, as far as it can be trusted.
-    pub(super) fn caller(&self, headers: &HeaderMap, extensions: &Extensions) -> Caller {
-        // The accept loop always says who the peer is.
-        let nobody = Peer(SocketAddr::from(([0, 0, 0, 0], 0)));
-        let peer = extensions.get().copied().unwrap_or(nobody);
-        Caller::of(peer, headers, &self.house.rooms.live.get().public.trusted_proxies)
-    }
-
-    /// Seats a client, and waits for its topics as long as the settings say.
+    /// Seats a client, and waits for its topics as long as the settings and its handshake's deadline say. Answers whose address
+    /// it has, too.
     pub(super) async fn greet(
         &self,
         slot: Slot,
         socket: &Arc<Outbox<Tcp>>,
         wish: Wish,
-        caller: &Caller,
-    ) -> Result<Session, Refusal> {
-        let rooms = &self.house.rooms;
-        let patience = rooms.live.get().handshake.subscribe_wait;
+        asked: &Parts,
+    ) -> Result<(Session, IpAddr), Refusal> {
+        let (rooms, caller) = (&self.house.rooms, self.house.caller(asked));
+        let left = asked.extensions.get().map_or(Duration::ZERO, Loan::patience);
+        let patience = rooms.live.get().handshake.subscribe_wait.min(left);
         let session = Greeting::begin(rooms, slot, socket.clone(), wish).await.open(patience).await;
-        let session = session.map_err(|Full| Refusal::Full)?;
+        let session = session.map_err(|Full| Refusal::Busy("limits.replica_topics"))?;
         debug!(connection = %session.id(), client = %caller.address, request_id = caller.request_id(), "handshake accepted");
-        Ok(session)
+        Ok((session, caller.address))
+    }
+
+    /// The answer to a request that this door does not open to.
+    pub(super) fn turn_away(&self, refusal: Refusal, asked: &Parts) -> Response {
+        refusal.answer(&self.house, asked)
     }
 
     /// Lets the kernel find out about a dead peer where no silence of it would tell.

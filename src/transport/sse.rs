@@ -1,7 +1,7 @@
 //! The door for event streams: a GET that is answered for as long as the client stays.
 //!
-//! The head of the answer is the first thing in the client's outbox, and the socket is taken from hyper before it has
-//! written a byte: a delivery is the same bare write as a WebSocket's, and neither hyper nor a body's task stays. The
+//! The head of the answer is the first thing in the client's outbox, and the door takes the socket before anything was
+//! written to it: a delivery is the same bare write as a WebSocket's, and no body's task stays. The
 //! stream ends with its last chunk, or where the connection does for those who know no chunks; either way an event's
 //! bytes are the same for all of one version of HTTP.
 
@@ -25,7 +25,7 @@ use super::refusal::Refusal;
 use super::socket::Tcp;
 use super::template::Query;
 use super::{cors, guest};
-use crate::accept::Loan;
+use crate::accept::{Loan, lines};
 use crate::command::{Resume, Wanted};
 use crate::connection::Connection;
 use crate::metrics;
@@ -71,25 +71,24 @@ impl Door {
 pub async fn open(State(door): State<Arc<Door>>, path: RawPathParams, request: Request) -> Response {
     let (asked, _) = request.into_parts();
     let streams = door.of(asked.version);
-    let metrics = &streams.threshold.house.rooms.metrics;
-    if let Err(refusal) = streams.threshold.admit(&asked.headers, &asked.extensions) {
-        return refusal.answer(metrics);
+    let threshold = &streams.threshold;
+    if let Err(refusal) = threshold.admit(&asked.headers) {
+        return threshold.turn_away(refusal, &asked);
     }
-    let grants = cors::grants(&streams.threshold.house.rooms.live.get().public.origins, &asked.headers);
+    let grants = cors::grants(&threshold.house.rooms.live.get().public.origins, &asked.headers);
     let mut response = match asked.method {
         Method::OPTIONS => cors::preflight(&asked.headers),
-        Method::HEAD => {
-            match check(&asked).map_err(Refusal::from).and_then(|()| wish(&streams.threshold, &path, &asked)) {
-                Ok(_) => looked(),
-                Err(refusal) => refusal.answer(metrics),
-            }
-        }
+        Method::HEAD => match check(&asked).map_err(Refusal::from).and_then(|()| wish(threshold, &path, &asked)) {
+            Ok(_) => looked(),
+            Err(refusal) => threshold.turn_away(refusal, &asked),
+        },
         _ => match knock(streams, &path, &asked, &grants).await {
             Ok(()) => {
-                metrics.handshake(metrics::Handshake::Accepted).inc();
-                return nothing_more();
+                threshold.house.rooms.metrics.handshake(metrics::Handshake::Accepted).inc();
+                // The socket is taken, so nobody is answered by this.
+                return ().into_response();
             }
-            Err(refusal) => refusal.answer(metrics),
+            Err(refusal) => threshold.turn_away(refusal, &asked),
         },
     };
     response.headers_mut().extend(grants);
@@ -99,21 +98,20 @@ pub async fn open(State(door): State<Arc<Door>>, path: RawPathParams, request: R
 async fn knock(streams: &Streams, path: &RawPathParams, asked: &Parts, grants: &HeaderMap) -> Result<(), Refusal> {
     let threshold = &streams.threshold;
     let house = &threshold.house;
-    let _knock = house.gate.knock().ok_or(Refusal::Busy)?;
+    let _knock = house.gate.knock().map_err(Refusal::Busy)?;
     check(asked)?;
     let (wish, journal) = wish(threshold, path, asked)?;
-    let slot = house.rooms.slots.take().ok_or(Refusal::Busy)?;
+    let slot = house.rooms.slots.take().ok_or(Refusal::Busy("public.max_connections"))?;
     let socket = Outbox::new(streams.terms.clone(), slot.number(), Tcp::with(journal));
     let outbox: Arc<Outbox> = socket.clone();
     // It waits for the socket, and so do the first publications behind it.
     outbox.send(&head(asked.version, grants));
-    let caller = threshold.caller(&asked.headers, &asked.extensions);
-    let session = threshold.greet(slot, &socket, wish, &caller).await?;
-    // hyper has it as long as it asks for an answer, unless the one before is still on its way.
-    let (stream, place) = asked.extensions.get().and_then(Loan::take).ok_or(Refusal::Busy)?;
-    socket.wire().attach(stream);
+    let (session, client) = threshold.greet(slot, &socket, wish, asked).await?;
+    // Nothing was written to it, so the head fits.
+    let lent = asked.extensions.get().and_then(Loan::take).ok_or(Refusal::Gone)?;
+    socket.wire().attach(lent.stream);
     threshold.watch(socket.wire());
-    guest::settle(threshold, Box::new(Connection::new(socket, session)), caller.address, place);
+    guest::settle(threshold, Box::new(Connection::new(socket, session)), client, lent.place);
     Ok(())
 }
 
@@ -121,12 +119,12 @@ async fn knock(streams: &Streams, path: &RawPathParams, asked: &Parts, grants: &
 fn check(asked: &Parts) -> Result<(), Refused> {
     if asked.method != Method::GET && asked.method != Method::HEAD {
         let what = "an event stream is opened by GET: new EventSource(url)";
-        return Err(Refused { status: StatusCode::METHOD_NOT_ALLOWED, what });
+        return Err(Refused::method("GET, HEAD, OPTIONS", what));
     }
     if has_token(&asked.headers, header::UPGRADE, "websocket") {
         let what = "this path speaks Server-Sent Events: open it with new EventSource(url); WebSockets have another, \
                     by default /ws";
-        return Err(Refused { status: StatusCode::BAD_REQUEST, what });
+        return Err(Refused::new(StatusCode::BAD_REQUEST, what));
     }
     Ok(())
 }
@@ -173,15 +171,12 @@ fn head(version: Version, grants: &HeaderMap) -> Bytes {
     }
     let date = httpdate::fmt_http_date(SystemTime::now());
     head.extend_from_slice(format!("Date: {date}\r\n").as_bytes());
-    for (name, value) in grants {
-        let line = [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"];
-        line.iter().for_each(|part| head.extend_from_slice(part));
-    }
+    lines(grants, &mut head);
     head.extend_from_slice(b"\r\n");
     head.into()
 }
 
-/// The answer to HEAD: the head that a GET would get, and no stream. hyper leaves out what delimits it.
+/// The answer to HEAD: the head that a GET would get, and no stream. What delimits it is left out.
 fn looked() -> Response {
     let mut answer = Response::new(Body::new(Endless));
     for (name, value) in HEAD.lines().skip(1).filter_map(|line| line.split_once(": ")) {
@@ -202,11 +197,6 @@ impl HttpBody for Endless {
     fn poll_frame(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         Poll::Ready(None)
     }
-}
-
-/// What hyper writes into nowhere: it has no socket any more, and is to end.
-fn nothing_more() -> Response {
-    [(header::CONNECTION, HeaderValue::from_static("close"))].into_response()
 }
 
 #[cfg(test)]
@@ -236,7 +226,7 @@ mod tests {
         let said = |version| String::from_utf8(head(version, &grants).to_vec()).unwrap();
         let head = said(Version::HTTP_10);
         assert!(head.starts_with("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"), "{head}");
-        assert!(head.ends_with(" GMT\r\nvary: Origin\r\n\r\n"), "{head}");
+        assert!(head.ends_with(" GMT\r\nVary: Origin\r\n\r\n"), "{head}");
         assert!(!head.contains("Length") && !head.contains("chunked"), "{head}");
         assert!(said(Version::HTTP_11).contains("\r\nTransfer-Encoding: chunked\r\n"));
     }

@@ -1,14 +1,12 @@
-//! The WebSocket door: from a request to a running connection. After the 101 the raw socket is ours;
-//! hyper and axum keep nothing of it.
+//! The WebSocket door: from a request to a running connection. It takes the socket, writes the 101 itself and keeps
+//! nothing of the request.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{RawPathParams, Request, State};
-use axum::response::Response;
-use hyper::upgrade::OnUpgrade;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
 
-use super::gate::Knock;
 use super::guest;
 use super::handshake::{Handshake, Refused};
 use super::house::Threshold;
@@ -20,7 +18,7 @@ use crate::connection::Connection;
 use crate::frame::Extension;
 use crate::metrics;
 use crate::outbox::{Outbox, Terms};
-use crate::session::{Session, Wish};
+use crate::session::Wish;
 
 /// The door of a route that speaks WebSocket.
 pub struct Door {
@@ -55,37 +53,42 @@ impl Promises {
 
 /// Answers a request on a route.
 pub async fn open(State(door): State<Arc<Door>>, path: RawPathParams, request: Request) -> Response {
-    let metrics = &door.threshold.house.rooms.metrics;
-    match knock(&door, &path, request).await {
-        Ok(response) => {
-            metrics.handshake(metrics::Handshake::Accepted).inc();
-            response
+    let (asked, _) = request.into_parts();
+    match knock(&door, &path, &asked).await {
+        Ok(()) => {
+            door.threshold.house.rooms.metrics.handshake(metrics::Handshake::Accepted).inc();
+            // The socket is taken, so nobody is answered by this.
+            ().into_response()
         }
-        Err(refusal) => refusal.answer(metrics),
+        Err(refusal) => door.threshold.turn_away(refusal, &asked),
     }
 }
 
-async fn knock(door: &Arc<Door>, path: &RawPathParams, mut request: Request) -> Result<Response, Refusal> {
+async fn knock(door: &Door, path: &RawPathParams, asked: &Parts) -> Result<(), Refusal> {
     let threshold = &door.threshold;
     let house = &threshold.house;
-    let knock = house.gate.knock().ok_or(Refusal::Busy)?;
-    let handshake = handshake(door, &request)?;
-    let (wish, terms) = wish(door, &handshake, path, &request)?;
-    let slot = house.rooms.slots.take().ok_or(Refusal::Busy)?;
+    let _knock = house.gate.knock().map_err(Refusal::Busy)?;
+    let handshake = handshake(door, asked)?;
+    let (wish, terms) = wish(door, &handshake, path, asked)?;
+    let slot = house.rooms.slots.take().ok_or(Refusal::Busy("public.max_connections"))?;
     let socket = Outbox::new(terms, slot.number(), Tcp::default());
-    let upgrade = hyper::upgrade::on(&mut request);
-    let caller = threshold.caller(request.headers(), request.extensions());
-    let session = threshold.greet(slot, &socket, wish, &caller).await?;
-    house.tasks.spawn(take_over(threshold.clone(), upgrade, socket, session, caller.address, knock));
-    Ok(handshake.switch())
+    let (session, client) = threshold.greet(slot, &socket, wish, asked).await?;
+    let lent = asked.extensions.get().and_then(Loan::take).ok_or(Refusal::Gone)?;
+    lent.write(&handshake.switch()).await.map_err(|_| Refusal::Gone)?;
+    socket.wire().attach(lent.stream);
+    threshold.watch(socket.wire());
+    let mut connection = Box::new(Connection::new(socket, session));
+    connection.begin(lent.early).await;
+    guest::settle(threshold, connection, client, lent.place);
+    Ok(())
 }
 
-fn handshake(door: &Door, request: &Request) -> Result<Handshake, Refused> {
+fn handshake(door: &Door, asked: &Parts) -> Result<Handshake, Refused> {
     let settings = door.threshold.house.rooms.live.get();
     let route = &settings.routes[door.threshold.route];
-    let handshake = Handshake::check(request, route.protocol)?;
+    let handshake = Handshake::check(asked, route.protocol)?;
     Ok(match settings.deflates(route) {
-        true => handshake.compress(request.headers()),
+        true => handshake.compress(&asked.headers),
         false => handshake,
     })
 }
@@ -95,11 +98,11 @@ fn wish(
     door: &Door,
     handshake: &Handshake,
     path: &RawPathParams,
-    request: &Request,
+    asked: &Parts,
 ) -> Result<(Wish, Arc<Terms>), Refusal> {
     let threshold = &door.threshold;
-    threshold.admit(request.headers(), request.extensions())?;
-    let query = Query::parse(request.uri().query().unwrap_or_default())?;
+    threshold.admit(&asked.headers)?;
+    let query = Query::parse(asked.uri.query().unwrap_or_default())?;
     let settings = threshold.house.rooms.live.get();
     let plain = template::speaks_plain(&settings.routes[threshold.route], handshake.subprotocol, &query);
     let topics = threshold.topics(path, &query, plain)?;
@@ -107,25 +110,4 @@ fn wish(
     let terms = promises.of(handshake.extension()).clone();
     let topics = threshold.resumed(topics, &query)?;
     Ok((Wish { route: threshold.route, topics }, terms))
-}
-
-/// Takes the raw socket out of hyper once the 101 is out, and gives it a task of its own: this one's
-/// future has room for a handshake, which an idle connection should not hold.
-async fn take_over(
-    threshold: Arc<Threshold>,
-    upgrade: OnUpgrade,
-    socket: Arc<Outbox<Tcp>>,
-    session: Session,
-    client: IpAddr,
-    knock: Knock,
-) {
-    let Ok(upgraded) = upgrade.await else { return };
-    let Ok(parts) = upgraded.downcast::<Loan>() else { return };
-    let Some((stream, place)) = parts.io.take() else { return };
-    socket.wire().attach(stream);
-    threshold.watch(socket.wire());
-    let mut connection = Box::new(Connection::new(socket, session));
-    connection.begin(parts.read_buf).await;
-    drop(knock);
-    guest::settle(&threshold, connection, client, place);
 }

@@ -4,6 +4,8 @@ use std::io::Write;
 use std::net::TcpStream;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::client::{Client, HANDSHAKE, answer, exchange, header, knock};
 use crate::foreign::{Foreign, LANGUAGES};
 use crate::gateway::{Gateway, eventually};
@@ -16,11 +18,14 @@ fn who_knocks_wrongly_is_told_what_to_do() {
     let unknown = knock(&gateway, "/nowhere", "");
     assert_eq!(unknown.status, 404);
     assert!(unknown.body.contains("/ws") && unknown.body.contains("[[routes]]"), "{}", unknown.body);
+    let slash = knock(&gateway, "/ws/?topic=a", "");
+    assert_eq!(slash.status, 404);
+    assert!(slash.body.contains("but one on /ws: "), "{}", slash.body);
     let plain = exchange(gateway.public(), b"GET /ws HTTP/1.1\r\nHost: a\r\n\r\n");
-    assert_eq!((plain.status, header(&plain, "upgrade").as_deref()), (426, Some("websocket")));
+    assert_eq!(plain.status, 400);
     assert!(plain.body.contains("new WebSocket(url)") && plain.body.contains("proxy"), "{}", plain.body);
     let posted = exchange(gateway.public(), b"POST /ws HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n");
-    assert_eq!(posted.status, 426);
+    assert_eq!((posted.status, header(&posted, "allow").as_deref()), (405, Some("GET")));
     let old = HANDSHAKE.replace("Version: 13", "Version: 8");
     let old = exchange(gateway.public(), format!("GET /ws HTTP/1.1\r\nHost: a\r\n{old}\r\n").as_bytes());
     assert_eq!((old.status, header(&old, "sec-websocket-version").as_deref()), (426, Some("13")));
@@ -33,17 +38,16 @@ fn who_knocks_wrongly_is_told_what_to_do() {
 #[test]
 fn a_topic_that_is_none_or_is_ours_or_is_closed_is_refused_before_the_socket_opens() {
     let gateway = Gateway::with_toml("[[topics]]\nmatch = \"secret:*\"\nsubscribe = \"none\"\n", &[]).ready();
-    for (path, status) in [
-        ("/ws?topic=caf%C3%A9", 400),
-        ("/ws?topic=@user:1", 400),
-        ("/ws?topic=%40canary:x", 400),
-        ("/ws?topic=", 400),
-        ("/ws?topic=secret:1", 403),
-    ] {
+    for (path, status) in
+        [("/ws?topic=@user:1", 400), ("/ws?topic=%40canary:x", 400), ("/ws?topic=", 400), ("/ws?topic=secret:1", 403)]
+    {
         let refused = knock(&gateway, path, "");
         assert_eq!(refused.status, status, "{path}: {}", refused.body);
         assert!(refused.body.len() > 20, "{path} is told why: {}", refused.body);
     }
+    let cafe = knock(&gateway, "/ws?topic=caf%C3%A9", "");
+    assert!(cafe.status == 400 && cafe.body.contains("caf%25C3%25A9"), "what to write in a URL: {}", cafe.body);
+    assert_eq!(knock(&gateway, "/ws?topic=caf%25C3%25A9", "").status, 101);
     let many: String = (0..300).map(|n| format!("topic=t{n}&")).collect();
     assert_eq!(knock(&gateway, &format!("/ws?{many}"), "").status, 400, "more topics than limits.topics");
     for language in LANGUAGES {
@@ -85,6 +89,19 @@ fn the_subprotocol_is_echoed_and_the_query_may_choose_the_language_too() {
 }
 
 #[test]
+fn a_client_that_sends_a_command_without_a_subprotocol_is_told_which_to_offer() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let mut forgetful = Client::open(&gateway.ws_url("/ws"));
+    forgetful.say(&json!({ "type": "subscribe", "topics": ["a"] }));
+    let (code, reason) = forgetful.closed();
+    assert_eq!(code, 4003);
+    assert!(reason.contains(r#"new WebSocket(url, "fanline.json")"#), "{reason}");
+    let mut talkative = Client::open(&gateway.ws_url("/ws"));
+    talkative.say(&json!({ "text": "hi" }));
+    assert!(talkative.closed().1.contains("on_message"), "what is no command is a message");
+}
+
+#[test]
 fn a_route_of_one_language_answers_no_subprotocol_but_its_own() {
     let routes =
         "[[routes]]\npath = \"/plain\"\nprotocol = \"plain\"\n[[routes]]\npath = \"/json\"\nprotocol = \"json\"\n";
@@ -111,7 +128,7 @@ fn each_handshake_that_fails_counts_as_what_it_was() {
     let garbage = exchange(gateway.public(), b"\x00\x01\x02\r\n\r\n");
     assert_eq!(garbage.status, 400);
     eventually("what is no HTTP counts", || (counted() == [2, 0]).then_some(()));
-    let many = format!("GET /ws HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(100));
+    let many = format!("GET /ws HTTP/1.1\r\nHost: a\r\n{}\r\n", "A: b\r\n".repeat(100));
     assert_eq!(exchange(gateway.public(), many.as_bytes()).status, 431);
     eventually("too many headers count", || (counted() == [3, 0]).then_some(()));
     let _silent = TcpStream::connect(gateway.public()).unwrap();

@@ -23,6 +23,7 @@ mod delivery;
 mod doors;
 mod drain;
 mod heartbeat;
+mod held;
 mod history;
 mod hostile;
 mod logs;

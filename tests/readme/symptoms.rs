@@ -34,9 +34,10 @@ fn a_silent_client_is_pinged_every_so_often_even_where_its_answer_may_take_longe
 }
 
 #[test]
-fn a_plain_get_is_answered_426_and_an_unknown_path_404() {
+fn a_plain_get_and_a_proxy_that_speaks_http_1_0_are_answered_400_and_an_unknown_path_404() {
     let gateway = Gateway::start::<&str>(&[]).ready();
-    assert!(answer(&gateway, "/ws", "").starts_with("HTTP/1.1 426 "));
+    let plain = answer(&gateway, "/ws", "");
+    assert!(plain.starts_with("HTTP/1.1 400 ") && plain.contains("this path speaks WebSocket"), "{plain}");
     assert!(answer(&gateway, "/sse", "").starts_with("HTTP/1.1 400 "));
     for path in ["/socket.io/", "/"] {
         assert!(answer(&gateway, path, "").starts_with("HTTP/1.1 404 "), "{path}");

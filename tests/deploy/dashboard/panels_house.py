@@ -93,6 +93,9 @@ ADMISSION = Row("Admission", [
     graph("Share of the places", "percentunit", "Connections by public.max_connections.", {
         share("fanline_connections{@}", "connections"): "{{instance}}",
     }, at=(0.85, 1)),
+    graph("Sockets that are not in", "short", "Not answered yet, or turned away and not gone. Many for long: somebody holds them. When fanline_limit{name=\"sockets\"} is reached the oldest gives way (dropped).", {
+        "sum by (instance) (fanline_handshakes_open{@})": "{{instance}}",
+    }),
     graph("Messages from clients, by outcome", "mps", "rate_limited ones cost their client its connection (4101).", {
         "sum by (outcome) (rate(fanline_inbound_messages_total{@}[$__rate_interval]))": "{{outcome}}",
     }, stack=True),

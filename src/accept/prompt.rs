@@ -1,0 +1,94 @@
+//! A socket that hyper speaks over, whose client must take each answer in time.
+
+use std::io::{self, IoSlice};
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::rt::{Read, ReadBufCursor, Write};
+use hyper_util::rt::TokioIo;
+use socket2::SockRef;
+use tokio::net::TcpStream;
+use tokio::time::{Sleep, sleep};
+
+use super::Place;
+use super::places::Wait;
+
+/// A socket with a deadline for each answer, from the first byte that has to wait to the last. Between an answer and the
+/// next request it stands in the waiting room.
+pub(super) struct Prompt<'a> {
+    io: TokioIo<TcpStream>,
+    place: &'a Place,
+    timeout: Duration,
+    /// Runs while an answer waits for its client.
+    late: Option<Pin<Box<Sleep>>>,
+    /// Whether an answer is on its way out.
+    answering: bool,
+    idle: Option<Wait>,
+}
+
+impl<'a> Prompt<'a> {
+    pub fn new(stream: TcpStream, place: &'a Place, timeout: Duration) -> Self {
+        Self { io: TokioIo::new(stream), place, timeout, late: None, answering: false, idle: None }
+    }
+
+    /// What a write that has to wait comes to.
+    fn patience(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let timeout = self.timeout;
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        ready!(late.as_mut().poll(cx));
+        // What the kernel has of the answer goes with the socket. Fails on a dead one only.
+        let _ = SockRef::from(self.io.inner()).set_linger(Some(Duration::ZERO));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl Read for Prompt<'_> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
+        if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buffer) {
+            self.idle = None;
+            return Poll::Ready(read);
+        }
+        // To hyper it looks as if the client had hung up.
+        self.idle.as_mut().map_or(Poll::Pending, |idle| Pin::new(idle).poll(cx).map(Ok))
+    }
+}
+
+impl Write for Prompt<'_> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.answering = true;
+        match Pin::new(&mut self.io).poll_write(cx, bytes) {
+            Poll::Pending => self.patience(cx),
+            written => written,
+        }
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.answering = true;
+        match Pin::new(&mut self.io).poll_write_vectored(cx, slices) {
+            Poll::Pending => self.patience(cx),
+            written => written,
+        }
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper asks for it when all that it had is written.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.late = None;
+        if std::mem::take(&mut self.answering) {
+            self.idle = Some(self.place.wait());
+        }
+        Pin::new(&mut self.io).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(cx)
+    }
+}
