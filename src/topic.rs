@@ -21,7 +21,7 @@ pub enum BadTopic {
     #[error("a topic has at most {MAX_LEN} bytes, this one has {0}")]
     TooLong(usize),
     /// A character outside the alphabet.
-    #[error("{0:?} is no character of a topic; write it percent-encoded (allowed: A-Z a-z 0-9 _-=@,.;:/+~%!$#)")]
+    #[error("{0:?} is no character of a topic; name it with {code} in its place (allowed: A-Z a-z 0-9 _-=@,.;:/+~%!$#)", code = encoded(*.0))]
     Character(char),
     /// A name of the gateway's own, asked for by a stranger.
     #[error("topics beginning with '@' are the gateway's own")]
@@ -70,6 +70,12 @@ pub fn allowed(c: char) -> bool {
     c.is_ascii_alphanumeric() || "_-=@,.;:/+~%!$#".contains(c)
 }
 
+/// A character as percent-encoding writes it, which is a part of a name like any other.
+#[must_use]
+pub fn encoded(c: char) -> String {
+    c.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect()
+}
+
 impl Borrow<str> for Topic {
     fn borrow(&self) -> &str {
         &self.0
@@ -97,6 +103,8 @@ mod tests {
         assert!(Topic::parse("room:42/A-z_=,.;+~%!$#@").is_ok());
         assert_eq!(Topic::parse("a b"), Err(BadTopic::Character(' ')));
         assert_eq!(Topic::parse("ä"), Err(BadTopic::Character('ä')));
+        let advice = "'ä' is no character of a topic; name it with %C3%A4 in its place";
+        assert!(BadTopic::Character('ä').to_string().starts_with(advice));
         assert_eq!(Topic::parse("a*"), Err(BadTopic::Character('*')));
         assert_eq!(Topic::parse(""), Err(BadTopic::Empty));
     }

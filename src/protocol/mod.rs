@@ -21,6 +21,13 @@ pub fn json_object(event: &Event<'_>, wire: &mut BytesMut) {
     json::write_object(event, wire);
 }
 
+/// Whether a message is what clients of json send, wherever it came in.
+#[must_use]
+pub fn reads_as_command(message: Payload) -> bool {
+    let mut commands = Vec::new();
+    Json.commands(message, &mut commands).is_ok() && commands.iter().any(Result::is_ok)
+}
+
 /// A client's wire language.
 pub trait Protocol: Send + Sync + 'static {
     /// Which of the encoded forms of a publication its clients share.

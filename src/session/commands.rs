@@ -14,8 +14,9 @@ use crate::event::{Event, Refusal, RefusalCode};
 use crate::hub::Answer;
 use crate::metrics::{Inbound, Source};
 use crate::position::Position;
+use crate::protocol::reads_as_command;
 use crate::publication::Header;
-use crate::settings::{Grant, OnMessage};
+use crate::settings::{Grant, OnMessage, ProtocolChoice};
 use crate::topic::Topic;
 
 /// What a client publishes.
@@ -145,13 +146,22 @@ impl Session {
             OnMessage::Ignore => Ok(Inbound::Ignored),
             OnMessage::Refuse => {
                 self.rooms.metrics.inbound(Inbound::Refused).inc();
-                Err(Close::Forbidden("this route takes no messages (on_message = \"refuse\")".into()))
+                Err(Close::Forbidden(self.no_messages(payload).into()))
             }
             OnMessage::Echo(template) => {
                 self.member.outbox().say(&Event::Echo(&echo(&template, payload)));
                 Ok(Inbound::Accepted)
             }
             OnMessage::Publish => self.publish_to_route(payload).await,
+        }
+    }
+
+    /// What a client hears whose message is refused: most often it meant to send a command, and forgot the subprotocol.
+    fn no_messages(&self, payload: Payload) -> &'static str {
+        let asks = self.rooms.live.get().routes[self.route].protocol == ProtocolChoice::Ask;
+        match asks && reads_as_command(payload) {
+            true => r#"a command, but no subprotocol was offered: new WebSocket(url, "fanline.json") speaks json"#,
+            false => "this route takes no messages (on_message = \"refuse\")",
         }
     }
 

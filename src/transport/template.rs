@@ -1,10 +1,13 @@
 //! Topics out of a request: the route's templates of `{path.x}` and `{query.x}`, and the query's own.
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use crate::command::Resume;
 use crate::settings::{Grant, Part, ProtocolChoice, Route, Template, TopicRules};
-use crate::topic::{BadTopic, Topic};
+use crate::topic::{BadTopic, Topic, allowed, encoded};
+
+/// What of a topic's name means something else in a query, or to those who write queries.
+const IN_QUERY: &AsciiSet = &CONTROLS.add(b'%').add(b'#').add(b'+');
 
 /// The names and values of a query, percent-decoded; `+` is a plus.
 pub struct Query(Vec<(String, String)>);
@@ -22,6 +25,16 @@ pub enum BadRequest {
         found: String,
         /// What is wrong with it.
         why: BadTopic,
+    },
+    /// As [`BadRequest::Topic`], and the name that would do has a character that a URL needs encoded.
+    #[error("{found:?} is no topic: {why}; in a URL each % of a name is %25: {url}")]
+    Encoded {
+        /// As it came, decoded.
+        found: String,
+        /// What is wrong with it.
+        why: BadTopic,
+        /// What to write in the URL.
+        url: String,
     },
     /// A value is not UTF-8 once decoded.
     #[error("{0} is not UTF-8 once percent-decoded")]
@@ -143,7 +156,20 @@ pub fn speaks_plain(route: &Route, subprotocol: Option<&str>, query: &Query) -> 
 }
 
 fn parse(name: &str) -> Result<Topic, BadRequest> {
-    Topic::parse_client(name).map_err(|why| BadRequest::Topic { found: name.chars().take(64).collect(), why })
+    Topic::parse_client(name).map_err(|why| {
+        let found: String = name.chars().take(64).collect();
+        match why {
+            BadTopic::Character(_) => BadRequest::Encoded { url: in_url(&found), found, why },
+            _ => BadRequest::Topic { found, why },
+        }
+    })
+}
+
+/// A name that cannot be a topic's, as a URL has to write the one that can: a topic's name has no encoding of its own, so
+/// what stands for a character in it is encoded once more.
+fn in_url(name: &str) -> String {
+    let named: String = name.chars().map(|c| if allowed(c) { c.to_string() } else { encoded(c) }).collect();
+    utf8_percent_encode(&named, IN_QUERY).to_string()
 }
 
 fn fill(template: &Template, path: &[(String, String)], query: &Query) -> Result<String, BadRequest> {
@@ -197,7 +223,9 @@ mod tests {
     fn values_are_percent_decoded_and_a_plus_is_a_plus() {
         assert_eq!(ask(&Route::default(), &[], "topic=a%3Ab+c").unwrap(), ["a:b+c"]);
         assert!(matches!(ask(&Route::default(), &[], "topic=%ff"), Err(BadRequest::NotUtf8(_))));
-        assert!(matches!(ask(&Route::default(), &[], "topic=a%20b"), Err(BadRequest::Topic { .. })));
+        let bad = ask(&Route::default(), &[], "topic=caf%C3%A9%23").unwrap_err().to_string();
+        assert!(bad.ends_with("in a URL each % of a name is %25: caf%25C3%25A9%23"), "{bad}");
+        assert_eq!(ask(&Route::default(), &[], "topic=caf%25C3%25A9%23").unwrap(), ["caf%C3%A9#"]);
     }
 
     #[test]

@@ -104,7 +104,7 @@ fn what_can_never_be_delivered_is_warned_of() {
 
 #[test]
 fn mistakes_in_rules_and_routes_are_told() {
-    let character = "is no character of a topic; write it percent-encoded (allowed: A-Z a-z 0-9 _-=@,.;:/+~%!$#)";
+    let character = "is no character of a topic; name it with %20 in its place (allowed: A-Z a-z 0-9 _-=@,.;:/+~%!$#)";
     for (text, message) in [
         ("[[topics]]\nmatch = \"a b\"", format!("2: topics[0].match = \"a b\": ' ' {character}")),
         ("[[topics]]\nmatch = \"a*b\"", "2: topics[0].match = \"a*b\": \"*\" stands at the end only; write \"room:*\"".into()),
