@@ -89,7 +89,8 @@ fn a_rule_that_never_holds_is_warned_of() {
 fn topics_with_history_that_every_client_can_make_are_warned_of() {
     let text = "[[topics]]\nmatch = \"chat:1\"\npublish = \"anyone\"\nhistory_size = 9\n\
                 [[topics]]\nmatch = \"chat:*\"\npublish = \"anyone\"\nhistory_size = 9\n[[topics]]\nmatch = \"a:*\"\nhistory_size = 9\n\
-                [[topics]]\nmatch = \"b:*\"\npublish = \"anyone\"";
+                [[topics]]\nmatch = \"b:*\"\npublish = \"anyone\"\n\
+                [[routes]]\npath = \"/ws\"\non_message = \"publish\"";
     let expected = "fanline.toml:5: every client may publish to ever new topics of \"chat:*\", and each is kept in Redis for 1h5m; \
                     write publish = \"none\" there, name the topics one by one, or give Redis a maxmemory";
     assert_eq!(file(text).warnings(), [expected]);
