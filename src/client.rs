@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use http_body_util::{BodyExt, Full};
 use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{self, Message};
 
@@ -92,8 +93,9 @@ fn print(message: &[u8]) -> io::Result<()> {
 /// # Errors
 /// No gateway there, or it refused.
 pub async fn publish(settings: &Settings, topic: &str, text: &str) -> anyhow::Result<String> {
-    let body = serde_json::json!({ "topic": topic, "text": text }).to_string();
-    let (status, answer) = ask(settings, "POST", "/api/publish", body).await?;
+    // As it is, and not called text: what reads like JSON is JSON here, as with redis-cli.
+    let path = format!("/api/publish?topic={}", utf8_percent_encode(topic, NON_ALPHANUMERIC));
+    let (status, answer) = ask(settings, "POST", &path, text.to_owned()).await?;
     match status {
         StatusCode::OK => Ok(answer),
         _ => bail!("not published: {answer}"),

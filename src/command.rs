@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::clock;
 use crate::position::Position;
+use crate::publication::PayloadKind;
 use crate::topic::Topic;
 
 /// A client's own name for a command, as JSON text (a string or a number); its answer repeats it.
@@ -76,6 +77,8 @@ pub enum Command {
         topic: Topic,
         /// What subscribers receive.
         payload: Bytes,
+        /// What the client says it is.
+        kind: PayloadKind,
         /// The event's name.
         event: Option<Box<str>>,
         /// What `conflate` goes by.

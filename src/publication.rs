@@ -1,5 +1,7 @@
 //! One message on a topic, and the optional header line before its payload on the bus.
 
+mod kind;
+
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -11,6 +13,8 @@ use crate::clock;
 use crate::position::Position;
 use crate::protocol::Form;
 use crate::topic::Topic;
+
+pub use kind::PayloadKind;
 
 /// The four bytes that begin a header line, and nothing else does: `RS FL1`.
 pub const MAGIC: &[u8; 4] = b"\x1eFL1";
@@ -24,9 +28,9 @@ pub const ONCE: Duration = Duration::from_secs(300);
 /// The longest header line that is written or read, in bytes from after [`MAGIC`] to the line feed, which counts.
 pub const MAX_HEADER: usize = 64 * 1024;
 
-/// What a header line has besides its strings: the fields' names, `ts`, the positions, braces, the line feed. It is at
-/// most 160 bytes.
-const LINE_ROOM: usize = 176;
+/// What a header line has besides its strings: the fields' names, `ts`, `type`, the positions, braces, the line feed. It
+/// is at most 176 bytes.
+const LINE_ROOM: usize = 192;
 
 /// One message on a topic, as it came from the bus.
 #[derive(Debug, Clone)]
@@ -78,6 +82,9 @@ pub struct Header {
     /// What `conflate` keeps the newest of.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub key: Option<Box<str>>,
+    /// What the payload is meant to be. A word that this version does not know is none: a newer neighbour may have more.
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none", deserialize_with = "kind::known")]
+    pub kind: Option<PayloadKind>,
     /// Ids of connections that must not get it.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub except: Vec<Box<str>>,
@@ -182,6 +189,21 @@ impl Publication {
         self.header.as_ref()?.event.as_deref()
     }
 
+    /// What its producer means it to be; none where that was not said.
+    #[must_use]
+    pub fn kind(&self) -> Option<PayloadKind> {
+        self.header.as_ref()?.kind
+    }
+
+    /// The payload as text: none where it is no UTF-8, or its producer means bytes.
+    #[must_use]
+    pub fn text(&self) -> Option<&str> {
+        match self.kind() {
+            Some(PayloadKind::Binary) => None,
+            Some(PayloadKind::Text | PayloadKind::Json) | None => std::str::from_utf8(&self.payload).ok(),
+        }
+    }
+
     /// Its place in the topic's history, where one is kept.
     #[must_use]
     pub fn position(&self) -> Option<Position> {
@@ -240,13 +262,14 @@ mod tests {
             ts: Some(1_700_000_000_000),
             event: Some("chat".into()),
             key: Some("k".into()),
+            kind: Some(PayloadKind::Binary),
             except: vec!["r.1".into()],
             id: Some("order-17".into()),
             pos: Some(Position { ms: 1_700_000_000_001, number: 2 }),
             prev: Some(Position::at(1_700_000_000_000)),
         };
         let line = concat!(
-            "\x1eFL1{\"ts\":1700000000000,\"event\":\"chat\",\"key\":\"k\",\"except\":[\"r.1\"],\"id\":\"order-17\",",
+            "\x1eFL1{\"ts\":1700000000000,\"event\":\"chat\",\"key\":\"k\",\"type\":\"binary\",\"except\":[\"r.1\"],\"id\":\"order-17\",",
             "\"pos\":\"1700000000001-2\",\"prev\":\"1700000000000-0\"}\nhi"
         )
         .as_bytes();
@@ -268,6 +291,22 @@ mod tests {
         let (header, payload) = split(b"\x1eFL1{\"pos\":\"1-0\",\"x\":[{}],\"event\":\"e\"}\np").unwrap();
         assert_eq!(header.unwrap().event.as_deref(), Some("e"));
         assert_eq!(payload, "p");
+    }
+
+    #[test]
+    fn a_kind_that_nobody_knows_yet_is_none_and_breaks_nothing() {
+        let kind = |value: &str| {
+            let line = format!("\x1eFL1{{\"type\":{value},\"event\":\"e\"}}\np");
+            let header = split(line.as_bytes()).unwrap().0.unwrap();
+            assert_eq!(header.event.as_deref(), Some("e"), "{value}");
+            header.kind
+        };
+        for known in PayloadKind::ALL {
+            assert_eq!(kind(&format!("\"{}\"", known.label())), Some(known));
+        }
+        for unknown in ["\"msgpack\"", "\"Text\"", "7", "null", "{\"a\":[1]}", "[]"] {
+            assert_eq!(kind(unknown), None, "{unknown}");
+        }
     }
 
     #[test]
@@ -302,9 +341,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_header_passes_the_check_where_it_can_be_written(ts: Option<u64>, name in "[a\u{1}\"é]*", length in 0..20_000_usize, ids in 0..900_usize) {
+        fn a_header_passes_the_check_where_it_can_be_written(ts: Option<u64>, name in "[a\u{1}\"é]*", length in 0..20_000_usize, ids in 0..900_usize, kind in prop::option::of(prop::sample::select(&PayloadKind::ALL[..]))) {
             let name: Box<str> = name.chars().cycle().take(length).collect::<String>().into();
-            let header = Header { ts, event: Some(name.clone()), key: Some(name), except: vec!["replica\u{1}.1234".into(); ids], ..Header::default() };
+            let header = Header { ts, kind, event: Some(name.clone()), key: Some(name), except: vec!["replica\u{1}.1234".into(); ids], ..Header::default() };
             prop_assert_eq!(header.check(), header.join(b"").map(drop));
         }
 

@@ -15,7 +15,7 @@ use super::Desk;
 use super::body::unmarked;
 use super::problem::Problem;
 use crate::protocol::{MAX_DEPTH, is_shallow};
-use crate::publication::{Header, MAX_NAME};
+use crate::publication::{Header, MAX_NAME, PayloadKind};
 use crate::topic::Topic;
 use crate::transport::template::Query;
 
@@ -28,7 +28,7 @@ const MAX_EXCEPT: usize = 400;
 const MAX_CONNECTION: usize = 128;
 
 /// What the query of a raw body may say; `except` is a list with commas, or repeated.
-const PARAMETERS: [&str; 5] = ["topic", "event", "key", "idempotency_key", "except"];
+const PARAMETERS: [&str; 6] = ["topic", "event", "key", "type", "idempotency_key", "except"];
 
 /// The JSON form of a request.
 #[derive(Deserialize)]
@@ -41,6 +41,8 @@ struct Form {
     text: Option<String>,
     b64: Option<String>,
     event: Option<Box<str>>,
+    #[serde(rename = "type")]
+    kind: Option<Box<str>>,
     key: Option<Box<str>>,
     idempotency_key: Option<Box<str>>,
     #[serde(default)]
@@ -66,7 +68,7 @@ impl Order {
         let body = unmarked(body);
         let bad = |error: serde_json::Error| {
             let detail = format!(
-                "expected {{\"topic\": \"…\", \"data\": …}} (or topics; text or b64; event, key, idempotency_key, except), or a raw \
+                "expected {{\"topic\": \"…\", \"data\": …}} (or topics; text or b64; event, key, type, idempotency_key, except), or a raw \
                  body with ?topic=…: {error}"
             );
             Problem::field(StatusCode::BAD_REQUEST, "body", detail)
@@ -81,22 +83,23 @@ impl Order {
             (None, Some(topics)) => topics,
             _ => return Err(Problem::field(StatusCode::BAD_REQUEST, "topic", "give either topic or topics")),
         };
-        let payload = match (form.data, form.text, form.b64) {
+        let (payload, said) = match (form.data, form.text, form.b64) {
             (Some(data), None, None) if !is_shallow(data.get()) => {
                 let detail =
                     format!("data nests more than {MAX_DEPTH} arrays and objects: nest less, or give it as text");
                 return Err(Problem::field(StatusCode::BAD_REQUEST, "data", detail));
             }
-            (Some(data), None, None) => Bytes::from(data.get().to_owned()),
-            (None, Some(text), None) => Bytes::from(text),
-            (None, None, Some(b64)) => STANDARD
-                .decode(b64)
-                .map(Bytes::from)
-                .map_err(|error| Problem::field(StatusCode::BAD_REQUEST, "b64", format!("not base64: {error}")))?,
+            (Some(data), None, None) => (Bytes::from(data.get().to_owned()), PayloadKind::Json),
+            (None, Some(text), None) => (Bytes::from(text), PayloadKind::Text),
+            (None, None, Some(b64)) => {
+                let bad = |error| Problem::field(StatusCode::BAD_REQUEST, "b64", format!("not base64: {error}"));
+                (STANDARD.decode(b64).map(Bytes::from).map_err(bad)?, PayloadKind::Binary)
+            }
             _ => return Err(Problem::field(StatusCode::BAD_REQUEST, "data", "give one of data, text and b64")),
         };
         let (id, except) = (form.idempotency_key, form.except);
-        let header = Header { event: form.event, key: form.key, id, except, ..Header::default() };
+        let kind = kind(form.kind.as_deref())?.or(Some(said));
+        let header = Header { event: form.event, key: form.key, kind, id, except, ..Header::default() };
         Self::new(&names, payload, header)
     }
 
@@ -107,7 +110,7 @@ impl Order {
         if let Some(stranger) = query.names().find(|name| !PARAMETERS.contains(name)) {
             let stranger: String = stranger.chars().take(MAX_NAME).collect();
             return Err(bad(format!(
-                "{stranger:?} is no parameter here: there are topic, event, key, idempotency_key and except"
+                "{stranger:?} is no parameter here: there are topic, event, key, type, idempotency_key and except"
             )));
         }
         let names: Vec<_> = query.all("topic").map(ToOwned::to_owned).collect();
@@ -118,6 +121,7 @@ impl Order {
         let header = Header {
             event: query.first("event").map(Into::into),
             key: query.first("key").map(Into::into),
+            kind: kind(query.first("type"))?,
             id: query.first("idempotency_key").map(Into::into),
             except: except.map(Into::into).collect(),
             ..Header::default()
@@ -168,6 +172,18 @@ fn with_blanks(query: &str) -> String {
         _ => pair.to_owned(),
     };
     query.split('&').map(pair).collect::<Vec<_>>().join("&")
+}
+
+/// What a payload is said to be.
+fn kind(word: Option<&str>) -> Result<Option<PayloadKind>, Problem> {
+    let read = |word: &str| PayloadKind::parse(word).ok_or_else(|| unknown_kind(word));
+    word.map(read).transpose()
+}
+
+fn unknown_kind(word: &str) -> Problem {
+    let found: String = word.chars().take(MAX_NAME).collect();
+    let detail = format!("type is {found:?}; write \"text\", \"json\" or \"binary\", or leave it out");
+    Problem::field(StatusCode::BAD_REQUEST, "type", detail)
 }
 
 fn check_name(field: &'static str, name: Option<&str>) -> Result<(), Problem> {
@@ -227,6 +243,20 @@ mod tests {
         let refused = json(&format!(r#"{{"topic":"a","data":{}}}"#, data(61))).unwrap_err();
         assert!(refused.contains("more than 60 arrays and objects"), "{refused}");
         assert!(json(&format!(r#"{{"topic":"a","text":"{}"}}"#, data(61))).is_ok(), "text is what it is");
+    }
+
+    #[test]
+    fn the_member_says_what_the_payload_is_and_type_says_it_better() {
+        let kind = |members: &str| json(&format!(r#"{{"topic":"a",{members}}}"#)).unwrap().header.kind;
+        assert_eq!(kind(r#""data":1"#), Some(PayloadKind::Json));
+        assert_eq!(kind(r#""text":"1""#), Some(PayloadKind::Text));
+        assert_eq!(kind(r#""b64":"MQ==""#), Some(PayloadKind::Binary));
+        assert_eq!(kind(r#""text":"1","type":"json""#), Some(PayloadKind::Json));
+        let raw = |query: &str| Order::from_query(query, Bytes::from_static(b"1")).map(|order| order.header.kind);
+        assert_eq!(raw("topic=a").unwrap(), None, "bytes do not tell");
+        assert_eq!(raw("topic=a&type=binary").unwrap(), Some(PayloadKind::Binary));
+        let refused = format!("{:?}", raw("topic=a&type=xml").unwrap_err());
+        assert!(refused.contains("xml") && refused.contains("binary"), "{refused}");
     }
 
     #[test]

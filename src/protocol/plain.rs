@@ -30,12 +30,8 @@ impl Protocol for Plain {
     }
 
     fn publication(&self, publication: &Publication, wire: &mut BytesMut) {
-        let payload = &publication.payload;
-        let opcode = match std::str::from_utf8(payload) {
-            Ok(_) => Opcode::Text,
-            Err(_) => Opcode::Binary,
-        };
-        frame::encode(opcode, payload, wire);
+        let opcode = if publication.text().is_some() { Opcode::Text } else { Opcode::Binary };
+        frame::encode(opcode, &publication.payload, wire);
     }
 
     fn event(&self, event: &Event<'_>, wire: &mut BytesMut) {
@@ -73,7 +69,7 @@ mod tests {
 
     use super::*;
     use crate::event::{Gap, GapReason, RefusalCode};
-    use crate::publication::Header;
+    use crate::publication::{Header, PayloadKind};
     use crate::topic::Topic;
 
     const ALL: [OnGap; 3] = [OnGap::Ignore, OnGap::Notify, OnGap::Close];
@@ -92,6 +88,22 @@ mod tests {
         assert_eq!(published(b"hello"), b"\x81\x05hello".as_slice());
         assert_eq!(published(b""), b"\x81\0".as_slice());
         assert_eq!(published(b"\xff\x00"), b"\x82\x02\xff\x00".as_slice());
+    }
+
+    #[test]
+    fn a_producer_says_whether_it_is_text_or_bytes() {
+        let frame = |kind, payload: &'static [u8]| {
+            let header = Some(Box::new(Header { kind: Some(kind), ..Header::default() }));
+            let topic = Topic::parse("a").unwrap();
+            let mut wire = BytesMut::new();
+            let publication = Publication::new(topic, header, Bytes::from_static(payload), Instant::now());
+            Plain::new(OnGap::Ignore).publication(&publication, &mut wire);
+            wire.to_vec()
+        };
+        assert_eq!(frame(PayloadKind::Binary, b"{}"), b"\x82\x02{}");
+        assert_eq!(frame(PayloadKind::Text, b"{}"), b"\x81\x02{}");
+        assert_eq!(frame(PayloadKind::Json, b"{}"), b"\x81\x02{}");
+        assert_eq!(frame(PayloadKind::Text, b"\xff"), b"\x82\x01\xff", "a text frame must be UTF-8");
     }
 
     #[test]

@@ -15,13 +15,14 @@ use crate::hub::Answer;
 use crate::metrics::{Inbound, Source};
 use crate::position::Position;
 use crate::protocol::reads_as_command;
-use crate::publication::Header;
+use crate::publication::{Header, PayloadKind};
 use crate::settings::{Grant, OnMessage, ProtocolChoice};
 use crate::topic::Topic;
 
 /// What a client publishes.
 struct Draft {
     payload: Bytes,
+    kind: Option<PayloadKind>,
     event: Option<Box<str>>,
     key: Option<Box<str>>,
 }
@@ -36,8 +37,8 @@ impl Session {
             Err(refusal) => self.refuse(&refusal),
             Ok(Command::Subscribe { topics, id }) => self.subscribe(topics, id).await,
             Ok(Command::Unsubscribe { topics, id }) => self.unsubscribe(topics, id).await,
-            Ok(Command::Publish { topic, payload, event, key, id }) => {
-                self.publish_to(topic, Draft { payload, event, key }, id).await
+            Ok(Command::Publish { topic, payload, kind, event, key, id }) => {
+                self.publish_to(topic, Draft { payload, kind: Some(kind), event, key }, id).await
             }
             Ok(Command::History { topic, question, id }) => self.history(topic, question, id).await,
             Ok(Command::Message(payload)) => self.message(payload).await?,
@@ -166,9 +167,11 @@ impl Session {
     }
 
     async fn publish_to_route(&mut self, payload: Payload) -> Result<Inbound, Close> {
+        // A text message may be meant as JSON; bytes are bytes.
+        let kind = matches!(payload, Payload::Binary(_)).then_some(PayloadKind::Binary);
         let mut outcome = Inbound::Accepted;
         for topic in self.topics.clone() {
-            let draft = Draft { payload: payload.bytes().clone(), event: None, key: None };
+            let draft = Draft { payload: payload.bytes().clone(), kind, event: None, key: None };
             match self.publish(&topic, draft).await {
                 Ok(_) => {}
                 // An outage closes no socket; the client hears of it where its route has a word for it.
@@ -205,9 +208,9 @@ impl Session {
             }
             if settings.routes[self.route].include_sender { Vec::new() } else { vec![self.id().to_string().into()] }
         };
-        let (event, key) = (draft.event, draft.key);
-        let header = Header { ts: Some(clock::unix_ms()), event, key, except, ..Header::default() };
-        let published = self.rooms.broker.publish(topic, &header, draft.payload).await;
+        let Draft { payload, kind, event, key } = draft;
+        let header = Header { ts: Some(clock::unix_ms()), event, key, kind, except, ..Header::default() };
+        let published = self.rooms.broker.publish(topic, &header, payload).await;
         let receipt = published.map_err(|error| unpublished(topic, &error))?;
         self.rooms.metrics.publications(Source::Client).inc();
         Ok(receipt.position)

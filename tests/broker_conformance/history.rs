@@ -7,7 +7,7 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use fanline::broker::{Page, Part, Read, Receipt};
 use fanline::position::Position;
-use fanline::publication::{Header, Publication};
+use fanline::publication::{Header, PayloadKind, Publication};
 use fanline::settings::{TopicRule, TopicRules};
 use fanline::topic::Topic;
 
@@ -101,6 +101,7 @@ async fn what_is_read_is_what_was_delivered(road: &Road) {
         key: Some("k".into()),
         except: vec!["r.1".into(), "r.2".into()],
         id: Some("once".into()),
+        kind: Some(PayloadKind::Binary),
         ..Header::default()
     };
     let payload: Bytes = [b"\x1eFL1{}\n".to_vec(), (0..=255).collect()].concat().into();
@@ -237,7 +238,11 @@ mod in_redis {
         let Some(road) = road().await else { return };
         let (topic, redis) = (topic("kept:a"), road.redis.as_ref().unwrap());
         for (args, why) in [
-            (&["fanline:kept:a", "hi", "EVENTS", "x"][..], "EVENTS is no option; write EVENT, KEY, ID, TS or EXCEPT"),
+            (
+                &["fanline:kept:a", "hi", "EVENTS", "x"][..],
+                "EVENTS is no option; write EVENT, KEY, ID, TYPE, TS or EXCEPT",
+            ),
+            (&["fanline:kept:a", "hi", "TYPE", "xml"], "TYPE is xml; write text, json or binary"),
             (&["fanline:kept:a", "hi", "EVENT"], "EVENT has no value"),
             (&["other:kept:a", "hi"], "write 1 fanline:<topic> <payload>"),
             (&["fanline:kept:a"], "write 1 fanline:<topic> <payload>"),

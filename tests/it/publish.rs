@@ -91,6 +91,77 @@ fn body(answer: &Answer) -> Value {
     serde_json::from_str(&answer.body).unwrap_or_else(|error| panic!("{error}: {}", answer.body))
 }
 
+/// What a json client reads of a payload.
+fn payload(message: &Value) -> Value {
+    let members = ["data", "text", "b64"].into_iter().filter(|member| message.get(member).is_some());
+    let found: Vec<_> = members.map(|member| json!({ member: message[member] })).collect();
+    let [payload] = found.as_slice() else { panic!("{message}") };
+    payload.clone()
+}
+
+/// Through Redis with a history and without, and without Redis: the kind travels wherever a header does.
+#[test]
+fn what_is_published_as_text_json_or_bytes_arrives_as_such_whoever_publishes_it() {
+    let Some(redis) = RedisServer::start() else { return };
+    let text = format!("[[topics]]\nmatch = \"kept\"\nhistory_size = 10\npublish = \"anyone\"\n{OPEN}");
+    let gateway = Gateway::with_toml(&text, &["--redis-url", &redis.url()]).ready();
+    let alone = Gateway::with_toml(&text, &[]).ready();
+    for (gateway, topic) in [(&gateway, "bare"), (&gateway, "kept"), (&alone, "bare")] {
+        let mut json = Client::json(gateway, &[topic]);
+        let mut plain = Client::open(&gateway.ws_url(&format!("/listen?topic={topic}")));
+        let mut sender = Client::json_open(gateway);
+        for (member, value, arrives, bytes) in [
+            (
+                "text",
+                json!("110988663231921363"),
+                json!({"text": "110988663231921363"}),
+                (&b"110988663231921363"[..], true),
+            ),
+            ("text", json!("null"), json!({"text": "null"}), (b"null", true)),
+            ("data", json!({"a": 1}), json!({"data": {"a": 1}}), (br#"{"a":1}"#, true)),
+            ("b64", json!("aGk="), json!({"b64": "aGk="}), (b"hi", false)),
+        ] {
+            let answer = gateway.post("/api/publish", &json!({"topic": topic, member: value}).to_string());
+            assert_eq!(answer.status, 200, "{answer:?}");
+            sender.say(&json!({"type": "publish", "topic": topic, member: value}));
+            for _ in 0..2 {
+                assert_eq!(payload(&json.until("message")), arrives, "{topic} {member}");
+                assert_eq!(plain.payload(), (bytes.0.to_vec(), bytes.1), "{topic} {member}");
+            }
+        }
+        let raw = post(gateway, "", &format!("/api/publish?topic={topic}&type=text"), b"{}");
+        assert_eq!((raw.status, payload(&json.until("message"))), (200, json!({"text": "{}"})));
+        assert_eq!(plain.payload(), (b"{}".to_vec(), true));
+        let refused = post(gateway, "", &format!("/api/publish?topic={topic}&type=xml"), b"{}");
+        assert_eq!((refused.status, refused.body.contains("binary")), (400, true), "{refused:?}");
+    }
+    let mut json = Client::json(&gateway, &["bare", "kept"]);
+    redis.cli(&["PUBLISH", "fanline:bare", "\x1eFL1{\"type\":\"text\"}\n7"]);
+    assert_eq!(payload(&json.until("message")), json!({"text": "7"}));
+    redis.cli(&["PUBLISH", "fanline:bare", "\x1eFL1{\"type\":\"a word of a later version\"}\n7"]);
+    assert_eq!(payload(&json.until("message")), json!({"data": 7}));
+    redis.cli(&["FCALL", "fanline_publish", "1", "fanline:kept", "7", "TYPE", "text"]);
+    assert_eq!(payload(&json.until("message")), json!({"text": "7"}));
+    let refused = redis.cli(&["FCALL", "fanline_publish", "1", "fanline:kept", "7", "TYPE", "xml"]);
+    assert!(refused.contains("TYPE is xml") && refused.contains("binary"), "{refused}");
+    let kept = body(&gateway.get("/api/history?topic=kept"));
+    let kept: Vec<_> = kept["publications"].as_array().unwrap().iter().map(payload).collect();
+    assert_eq!(kept[kept.len() - 3..], [json!({"b64": "aGk="}), json!({"text": "{}"}), json!({"text": "7"})]);
+}
+
+/// A plain client's bytes stay bytes, whatever they could be read as; its text may be JSON to a json client.
+#[test]
+fn what_a_plain_client_sends_in_bytes_arrives_in_bytes() {
+    let gateway = Gateway::with_toml(OPEN, &[]).ready();
+    let mut json = Client::json(&gateway, &["a"]);
+    let mut plain = Client::open(&gateway.ws_url("/listen?topic=a"));
+    let mut talker = Client::open(&gateway.ws_url("/talk?topic=a"));
+    talker.send(Message::binary(b"hi".to_vec()));
+    assert_eq!((payload(&json.until("message")), plain.payload()), (json!({"b64": "aGk="}), (b"hi".to_vec(), false)));
+    talker.send(Message::text("{}"));
+    assert_eq!((payload(&json.until("message")), plain.payload()), (json!({"data": {}}), (b"{}".to_vec(), true)));
+}
+
 #[test]
 fn a_request_is_answered_with_how_many_replicas_listened() {
     let Some(redis) = RedisServer::start() else { return };
@@ -188,8 +259,8 @@ fn a_query_that_is_misspelt_or_names_no_topic_is_told_what_to_write() {
     let gateway = Gateway::start::<&str>(&[]).ready();
     let mut listener = Client::json(&gateway, &["t"]);
     for (query, said) in [
-        ("topic=t&evnet=e", ["\"evnet\"", "topic, event, key, idempotency_key and except"]),
-        ("pretty", ["\"pretty\"", "topic, event, key, idempotency_key and except"]),
+        ("topic=t&evnet=e", ["\"evnet\"", "topic, event, key, type, idempotency_key and except"]),
+        ("pretty", ["\"pretty\"", "topic, event, key, type, idempotency_key and except"]),
         ("event=e", ["?topic=", "drop the query"]),
         ("&", ["?topic=", "drop the query"]),
     ] {

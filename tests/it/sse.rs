@@ -9,6 +9,7 @@ use serde_json::json;
 use socket2::{Domain, Socket, Type};
 
 use crate::client::{HANDSHAKE, exchange, header};
+use crate::foreign::{Foreign, Language};
 use crate::gateway::{Answer, Gateway, eventually};
 use crate::stream::{Heard, Stream};
 use crate::support::proxy::{Class, Proxy, Rule};
@@ -175,6 +176,21 @@ fn a_stream_is_answered_so_that_nothing_on_its_way_keeps_or_holds_it() {
     assert_eq!(header(&old.head, "transfer-encoding"), None);
     gateway.publish("a", "y");
     assert_eq!(old.text(), "y");
+}
+
+/// It reads by chunks, and of a stream without any it reads on until 512 bytes are there.
+#[test]
+fn requests_hears_each_event_before_the_next_is_published() {
+    let gateway = Gateway::start(&["--set", "drain.delay=0s"]).ready();
+    let client = Foreign::open(Language::Requests, &gateway.http_url("/sse?topic=a"));
+    assert!(client.next()["line"].as_str().unwrap().starts_with("retry: "));
+    for number in 0..5 {
+        gateway.publish("a", &number.to_string());
+        assert_eq!(client.next(), json!({ "line": format!("data: {number}") }));
+    }
+    gateway.signal("TERM");
+    let told: Vec<_> = std::iter::repeat_with(|| client.next()).take(4).collect();
+    assert!(told[1] == json!({"line": "event: goodbye"}) && told[3] == json!({"end": true}), "{told:?}");
 }
 
 #[test]

@@ -301,6 +301,21 @@ fn listen_publish_and_healthcheck_work_against_a_running_gateway() {
 }
 
 #[test]
+fn what_the_command_line_publishes_is_guessed_as_a_publish_of_redis_cli_is() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let home = tempfile::tempdir().unwrap();
+    let internal = gateway.internal().to_string();
+    let mut client = Client::json(&gateway, &["a%b#1"]);
+    for (text, member) in [(r#"{"a": 1}"#, r#""data":{"a": 1}"#), ("hi", r#""text":"hi""#), ("", r#""text":"""#)] {
+        let args = ["publish", "a%b#1", text, "--internal-listen", &internal];
+        let published = command(home.path(), &args).output().unwrap();
+        assert!(published.status.success(), "{}", said(&published));
+        let message = client.text();
+        assert!(message.contains(member), "{message}");
+    }
+}
+
+#[test]
 fn the_start_lines_can_be_pasted() {
     let gateway = Gateway::start::<&str>(&[]).ready();
     let log = gateway.log();

@@ -21,6 +21,8 @@ pub enum Language {
     Python,
     /// A page in Chromium.
     Chromium,
+    /// Python with PyPI `requests`, on an event stream.
+    Requests,
 }
 
 /// The libraries, for what must hold whoever wrote the client.
@@ -165,12 +167,13 @@ impl Foreign {
         let clients = repository().join("tests/clients");
         let mut command = match language {
             Language::Node | Language::Chromium => Command::new("node"),
-            Language::Python => Command::new(repository().join("tests/.tools/venv/bin/python")),
+            Language::Python | Language::Requests => Command::new(repository().join("tests/.tools/venv/bin/python")),
         };
         command.arg(clients.join(match language {
             Language::Node => "subscribe.mjs",
             Language::Python => "subscribe.py",
             Language::Chromium => "chromium.mjs",
+            Language::Requests => "events.py",
         }));
         command.args([url, subprotocol, "0", "300"]).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = command.spawn().unwrap_or_else(|e| panic!("{language:?} client: {e}; run tests/setup.sh"));

@@ -196,6 +196,9 @@ fn options(header: &Header, call: &mut Cmd) {
     for (name, value) in named.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?))) {
         call.arg(name).arg(value);
     }
+    if let Some(kind) = header.kind {
+        call.arg("TYPE").arg(kind.label());
+    }
     if let Some(ts) = header.ts {
         call.arg("TS").arg(ts);
     }

@@ -1,5 +1,6 @@
 -- Publishes one message: keeps it where the topic's rule says so, and tells it to who listens, in one step.
--- KEYS[1] is the topic's channel; ARGV is the payload, then names and values: EVENT, KEY, ID, TS (ms), EXCEPT (repeatable).
+-- KEYS[1] is the topic's channel; ARGV is the payload, then names and values: EVENT, KEY, ID, TYPE (text, json or
+-- binary), TS (ms), EXCEPT (repeatable).
 -- Or KEYS are the topic's last position and its stream, and ARGV begins with the channel.
 -- Answers {position or false, how many listened, 1 where it was published before under its ID and now was not}.
 
@@ -42,19 +43,23 @@ local function members(args, now)
       return nil, 'ERR ' .. name .. ' is no UTF-8 of at most ' .. MAX_NAME .. ' bytes'
     elseif name == 'EXCEPT' then
       except[#except + 1] = cjson.encode(value)
-    elseif name == 'EVENT' or name == 'KEY' or name == 'ID' or name == 'TS' then
+    elseif name == 'EVENT' or name == 'KEY' or name == 'ID' or name == 'TS' or name == 'TYPE' then
       given[name] = value
     else
-      return nil, 'ERR ' .. args[i] .. ' is no option; write EVENT, KEY, ID, TS or EXCEPT, each with a value'
+      return nil, 'ERR ' .. args[i] .. ' is no option; write EVENT, KEY, ID, TYPE, TS or EXCEPT, each with a value'
     end
   end
   local ts = given.TS and tonumber(given.TS) or now
   if given.TS and not (tonumber(given.TS) and ts >= 0 and ts < 9e15) then
     return nil, 'ERR TS is ' .. given.TS .. ', not a number of ms since 1970'
   end
+  if given.TYPE and given.TYPE ~= 'text' and given.TYPE ~= 'json' and given.TYPE ~= 'binary' then
+    return nil, 'ERR TYPE is ' .. given.TYPE .. '; write text, json or binary'
+  end
   local text = { string.format('"ts":%.0f', ts) }
   if given.EVENT then text[#text + 1] = '"event":' .. cjson.encode(given.EVENT) end
   if given.KEY then text[#text + 1] = '"key":' .. cjson.encode(given.KEY) end
+  if given.TYPE then text[#text + 1] = '"type":"' .. given.TYPE .. '"' end
   if #except > 0 then text[#text + 1] = '"except":[' .. table.concat(except, ',') .. ']' end
   if given.ID then text[#text + 1] = '"id":' .. cjson.encode(given.ID) end
   return table.concat(text, ','), nil, given.ID
@@ -100,7 +105,7 @@ local function fanline_publish(keys, args)
   if #keys == 2 then keys = { table.remove(args, 1) } end
   local channel, payload = keys[1], args[1]
   if not channel or not payload or channel:sub(1, #PREFIX) ~= PREFIX then
-    return redis.error_reply('ERR write 1 ' .. PREFIX .. '<topic> <payload> [EVENT e] [KEY k] [ID i] [EXCEPT c]')
+    return redis.error_reply('ERR write 1 ' .. PREFIX .. '<topic> <payload> [EVENT e] [KEY k] [ID i] [TYPE t] [EXCEPT c]')
   end
   local time = redis.call('TIME')
   local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

@@ -13,6 +13,7 @@ use super::{MAX_DEPTH, is_shallow};
 use crate::close::Close;
 use crate::command::{Command, From, MOST_TOLD, MessageId, Question, Resume, Wanted};
 use crate::event::Refusal;
+use crate::publication::PayloadKind;
 use crate::topic::Topic;
 
 /// After so many refusals one message is given up: its answers would outgrow it.
@@ -208,9 +209,11 @@ fn history(line: &Line<'_>, id: Option<MessageId>) -> Result<Command, Fault> {
 
 fn publish(line: &Line<'_>, id: Option<MessageId>, message: &Bytes) -> Result<Command, Fault> {
     let topic = line.topic.ok_or_else(|| Fault::message(r#"no topic is named; write "topic":"room:42""#))?;
+    let (payload, kind) = payload(line, message)?;
     Ok(Command::Publish {
         topic: line::topic("\"topic\"", topic)?,
-        payload: payload(line, message)?,
+        payload,
+        kind,
         event: line::name("\"event\"", line.event)?,
         key: line::name("\"key\"", line.key)?,
         id,
@@ -225,16 +228,16 @@ fn part(message: &Bytes, part: &str) -> Bytes {
     }
 }
 
-/// What subscribers receive: `data` byte for byte as it stands in `message`.
-fn payload(line: &Line<'_>, message: &Bytes) -> Result<Bytes, Fault> {
+/// What subscribers receive, `data` byte for byte as it stands in `message`; and what its member says it is.
+fn payload(line: &Line<'_>, message: &Bytes) -> Result<(Bytes, PayloadKind), Fault> {
     match (line.data, line.text, line.b64) {
         (Some(data), None, None) if !is_shallow(data.get()) => Err(Fault::message(format!(
             "\"data\" nests more than {MAX_DEPTH} arrays and objects, which not every listener can read; nest less, or write it as \"text\""
         ))),
-        (Some(data), None, None) => Ok(part(message, data.get())),
-        (None, Some(text), None) => Ok(line::string("\"text\"", text)?.into()),
+        (Some(data), None, None) => Ok((part(message, data.get()), PayloadKind::Json)),
+        (None, Some(text), None) => Ok((line::string("\"text\"", text)?.into(), PayloadKind::Text)),
         (None, None, Some(b64)) => match STANDARD.decode(line::string("\"b64\"", b64)?) {
-            Ok(bytes) => Ok(bytes.into()),
+            Ok(bytes) => Ok((bytes.into(), PayloadKind::Binary)),
             Err(error) => Err(Fault::message(format!("\"b64\" is no standard base64 with padding: {error}"))),
         },
         (None, None, None) => Err(Fault::message("nothing to publish; write \"data\", \"text\" or \"b64\"")),

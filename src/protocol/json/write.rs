@@ -14,7 +14,7 @@ use crate::command::MessageId;
 use crate::event::{Event, Gap, Refusal};
 use crate::frame::{Opcode, encode_with};
 use crate::position::Position;
-use crate::publication::Publication;
+use crate::publication::{PayloadKind, Publication};
 use crate::topic::Topic;
 
 /// The bytes of `{"type":"message","topic":"","data":}`.
@@ -31,7 +31,7 @@ pub(super) fn publication(publication: &Publication, wire: &mut BytesMut) {
     let extra = publication.header.as_ref().map_or(0, |_| AROUND_EVENT);
     let expected = AROUND_DATA + extra + publication.topic.as_str().len() + publication.payload.len();
     encode_with(Opcode::Text, expected, wire, |wire| {
-        let message = Object::begin("message", wire).topic(&publication.topic).payload(&publication.payload);
+        let message = Object::begin("message", wire).topic(&publication.topic).payload(publication);
         let message = message.maybe_text("event", publication.event()).position(publication.position());
         message.maybe_number("ts", publication.ts()).end();
     });
@@ -166,7 +166,7 @@ impl<'w> Object<'w> {
         object.0.put_u8(b'[');
         for (place, publication) in publications.iter().enumerate() {
             object.0.put_slice(if place > 0 { b",{" } else { b"{" });
-            let told = Object(&mut *object.0).first_position(publication.position()).payload(&publication.payload);
+            let told = Object(&mut *object.0).first_position(publication.position()).payload(publication);
             told.maybe_text("event", publication.event()).maybe_number("ts", publication.ts()).end();
         }
         object.0.put_u8(b']');
@@ -216,12 +216,14 @@ impl<'w> Object<'w> {
         object
     }
 
-    /// JSON as it is unless it nests so deep that parsers die of it, other text as a string, other bytes in base64. An empty payload is empty text.
-    fn payload(self, payload: &[u8]) -> Self {
-        match std::str::from_utf8(payload) {
-            Ok(text) if is_json(text) && is_shallow(text) => self.raw("data", payload),
-            Ok(text) => self.text("text", text),
-            Err(_) => self.base64(payload),
+    /// JSON as it is unless its producer calls it text, or it nests so deep that parsers die of it; other text as a string,
+    /// other bytes in base64. An empty payload is empty text.
+    fn payload(self, publication: &Publication) -> Self {
+        let called_text = publication.kind() == Some(PayloadKind::Text);
+        match publication.text() {
+            Some(text) if !called_text && is_json(text) && is_shallow(text) => self.raw("data", text.as_bytes()),
+            Some(text) => self.text("text", text),
+            None => self.base64(&publication.payload),
         }
     }
 

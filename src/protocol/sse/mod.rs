@@ -90,9 +90,9 @@ impl Protocol for Sse {
             if let Some(name) = publication.event() {
                 name_line(name, wire);
             }
-            match std::str::from_utf8(&publication.payload) {
-                Ok(text) => data_lines(text, wire),
-                Err(_) => binary_line(&publication.payload, wire),
+            match publication.text() {
+                Some(text) => data_lines(text, wire),
+                None => binary_line(&publication.payload, wire),
             }
             wire.put_u8(b'\n');
         });

@@ -12,7 +12,7 @@ use crate::command::MessageId;
 use crate::event::{Gap, GapReason, RefusalCode};
 use crate::identity::{ConnectionNumber, Replica};
 use crate::position::Position;
-use crate::publication::Header;
+use crate::publication::{Header, PayloadKind};
 use crate::topic::Topic;
 
 fn published(event: Option<&str>, payload: &[u8]) -> Vec<u8> {
@@ -93,6 +93,15 @@ fn only_a_name_of_the_publications_own_is_an_event_line() {
 #[test]
 fn what_is_no_text_is_a_url_that_says_so() {
     assert_eq!(published(Some("e"), b"\xff\x00"), b"event: e\ndata: data:application/octet-stream;base64,/wA=\n\n");
+}
+
+#[test]
+fn bytes_that_read_like_text_are_a_url_where_their_producer_calls_them_bytes() {
+    let header = Some(Box::new(Header { kind: Some(PayloadKind::Binary), ..Header::default() }));
+    let publication = Publication::new(Topic::parse("a").unwrap(), header, Bytes::from_static(b"hi"), Instant::now());
+    let mut wire = BytesMut::new();
+    Sse::Bare.publication(&publication, &mut wire);
+    assert_eq!(wire, "data: data:application/octet-stream;base64,aGk=\n\n");
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::command::{Command, From, MessageId, Payload, Resume, Wanted};
 use crate::event::{Refusal, RefusalCode};
 use crate::position::Position;
 use crate::protocol::Protocol;
+use crate::publication::PayloadKind;
 use crate::topic::Topic;
 
 type Asked = Vec<Result<Command, Refusal>>;
@@ -96,10 +97,16 @@ fn a_publication_s_data_is_its_json_text_byte_for_byte() {
         (r#""b64":"/wA=""#, b"\xff\x00"),
     ];
     for (member, bytes) in payloads {
+        let kind = match &member[1..5] {
+            "data" => PayloadKind::Json,
+            "text" => PayloadKind::Text,
+            _ => PayloadKind::Binary,
+        };
         let text = format!(r#"{{"type":"publish","topic":"a",{member},"event":"e","key":"k","id":1}}"#);
         let publish = Command::Publish {
             topic: topics(&["a"]).remove(0),
             payload: Bytes::copy_from_slice(bytes),
+            kind,
             event: Some("e".into()),
             key: Some("k".into()),
             id: id("1"),

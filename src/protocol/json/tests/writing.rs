@@ -17,7 +17,7 @@ use crate::event::{Event, Gap, GapReason, Refusal, RefusalCode};
 use crate::identity::{ConnectionNumber, Replica};
 use crate::position::Position;
 use crate::protocol::Protocol;
-use crate::publication::{Header, Publication};
+use crate::publication::{Header, PayloadKind, Publication};
 use crate::topic::Topic;
 
 fn topic(name: &str) -> Topic {
@@ -150,6 +150,24 @@ fn the_bytes_of_a_message_are_a_contract() {
     ];
     for (payload, header, bytes) in contract {
         assert_eq!(published(payload, header), bytes);
+    }
+}
+
+#[test]
+fn a_producer_says_what_its_payload_is_and_json_that_is_none_is_text() {
+    use PayloadKind::{Binary, Json, Text};
+    let told = |kind, payload: &[u8]| published(payload, Some(Header { kind: Some(kind), ..Header::default() }));
+    for (kind, payload, member) in [
+        (Text, &b"110988663231921363"[..], r#""text":"110988663231921363""#),
+        (Text, b"null", r#""text":"null""#),
+        (Text, b"\xff", r#""b64":"/w==""#),
+        (Json, b"110988663231921363", r#""data":110988663231921363"#),
+        (Json, b"{", r#""text":"{""#),
+        (Binary, b"null", r#""b64":"bnVsbA==""#),
+        (Binary, b"", r#""b64":"""#),
+    ] {
+        let message = format!(r#"{{"type":"message","topic":"room:42",{member}}}"#);
+        assert_eq!(told(kind, payload), message, "{kind:?}");
     }
 }
 
