@@ -43,7 +43,7 @@ pub struct Once {
     pub unfit: Repeats,
     /// No more guests: a client that has said nothing goes.
     pub closing: CancellationToken,
-    /// The house is empty: a handshake may still take [`LAST_WORDS`].
+    /// The house is empty: a handshake may still take `LAST_WORDS`.
     pub stop: CancellationToken,
 }
 

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -222,7 +223,7 @@ impl House {
         let terms = terms(protocol, 1 << 20, 10_000, &self.total);
         let socket = Outbox::new(terms, slot.number(), Line::with_room(room));
         let wish = Wish { route: 0, topics: vec![Wanted::fresh(topic("t"))] };
-        let greeting = Greeting::begin(&self.rooms, slot, socket.clone(), wish).await;
+        let greeting = Greeting::begin(&self.rooms, slot, socket.clone(), Ipv4Addr::LOCALHOST.into(), wish).await;
         let session = greeting.open(Duration::from_secs(1)).await.unwrap();
         let mut connection = Connection::new(socket.clone(), session);
         let enrolled = self.roster.enrol(connection.outbox(), pace, None);

@@ -12,6 +12,7 @@ mod turn;
 use std::cell::RefCell;
 use std::future::poll_fn;
 use std::io;
+use std::net::IpAddr;
 use std::ops::ControlFlow;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -247,6 +248,12 @@ impl<S: Socket> Connection<S> {
             socket.abort();
         }
         close
+    }
+
+    /// Where its client is, as far as it can be trusted.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.session.client()
     }
 
     /// Its id in the fleet.

@@ -1,5 +1,6 @@
 //! A client that knocked: it gets a seat, and the door opens once its topics are live.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,8 +30,8 @@ pub struct Greeting {
 }
 
 impl Greeting {
-    /// Seats the client and asks for its topics.
-    pub async fn begin(rooms: &Arc<Rooms>, slot: Slot, outbox: Arc<Outbox>, wish: Wish) -> Self {
+    /// Seats the client of this address and asks for its topics.
+    pub async fn begin(rooms: &Arc<Rooms>, slot: Slot, outbox: Arc<Outbox>, client: IpAddr, wish: Wish) -> Self {
         let member = rooms.hub.seat(outbox);
         welcome(rooms, &slot, &member, wish.route);
         let arrivals = Arrivals::new(wish.topics.len());
@@ -45,6 +46,7 @@ impl Greeting {
             route: wish.route,
             topics,
             bucket: Bucket::default(),
+            client,
             warned: false,
             recent: None,
         };

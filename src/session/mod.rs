@@ -8,6 +8,7 @@ mod greeting;
 mod limits;
 mod unfinished;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
@@ -100,6 +101,8 @@ pub struct Session {
     /// What the route made it listen to; where a plain client's messages go.
     topics: Box<[Topic]>,
     bucket: Bucket,
+    /// Where it is, for the log. It stands here and not in the connection's task, whose memory comes in steps of 128 bytes.
+    client: IpAddr,
     /// Whether it was told that something in its commands is ignored.
     warned: bool,
     /// The topics with history that it publishes to, where it does.
@@ -169,6 +172,12 @@ impl Session {
     pub fn max_message(&self) -> usize {
         let settings = self.rooms.live.get();
         settings.limits_on(&settings.routes[self.route]).message.0
+    }
+
+    /// Where the client is, as far as it can be trusted.
+    #[must_use]
+    pub fn client(&self) -> IpAddr {
+        self.client
     }
 
     /// Its id in the fleet.

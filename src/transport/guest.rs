@@ -1,6 +1,5 @@
 //! A client that came in: counted, on the roster, and with a task of its own until its end.
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use tracing::debug;
@@ -14,11 +13,11 @@ use crate::metrics;
 use crate::protocol::Form;
 
 /// Gives a connection a task of its own.
-pub(super) fn settle(threshold: &Arc<Threshold>, connection: Box<Connection<Tcp>>, client: IpAddr, place: Place) {
-    threshold.house.tasks.spawn(converse(threshold.clone(), connection, client, place));
+pub(super) fn settle(threshold: &Arc<Threshold>, connection: Box<Connection<Tcp>>, place: Place) {
+    threshold.house.tasks.spawn(converse(threshold.clone(), connection, place));
 }
 
-async fn converse(threshold: Arc<Threshold>, mut connection: Box<Connection<Tcp>>, client: IpAddr, place: Place) {
+async fn converse(threshold: Arc<Threshold>, mut connection: Box<Connection<Tcp>>, place: Place) {
     let house = &threshold.house;
     let counted = Counted::open(&house.rooms.metrics, connection.outbox().protocol().form());
     let (protocol, extension) = (counted.form.label(), connection.outbox().extension());
@@ -28,7 +27,7 @@ async fn converse(threshold: Arc<Threshold>, mut connection: Box<Connection<Tcp>
     let close = connection.run().await;
     drop((enrolled, place));
     counted.close(&close);
-    house.ends.log(&connection.id(), client, &close);
+    house.ends.log(&connection.id(), connection.client(), &close);
 }
 
 /// An open connection as the metrics show it; dropped without a word, by a panic say, it was lost.

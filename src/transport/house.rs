@@ -1,6 +1,6 @@
 //! What the doors share: the house behind them, and what each asks of a request before it opens.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -97,22 +97,21 @@ impl Threshold {
         Ok(topics.into_iter().map(wanted).collect())
     }
 
-    /// Seats a client, and waits for its topics as long as the settings and its handshake's deadline say. Answers whose address
-    /// it has, too.
+    /// Seats a client, and waits for its topics as long as the settings and its handshake's deadline say.
     pub(super) async fn greet(
         &self,
         slot: Slot,
         socket: &Arc<Outbox<Tcp>>,
         wish: Wish,
         asked: &Parts,
-    ) -> Result<(Session, IpAddr), Refusal> {
+    ) -> Result<Session, Refusal> {
         let (rooms, caller) = (&self.house.rooms, self.house.caller(asked));
         let left = asked.extensions.get().map_or(Duration::ZERO, Loan::patience);
         let patience = rooms.live.get().handshake.subscribe_wait.min(left);
-        let session = Greeting::begin(rooms, slot, socket.clone(), wish).await.open(patience).await;
+        let session = Greeting::begin(rooms, slot, socket.clone(), caller.address, wish).await.open(patience).await;
         let session = session.map_err(|Full| Refusal::Busy("limits.replica_topics"))?;
         debug!(connection = %session.id(), client = %caller.address, request_id = caller.request_id(), "handshake accepted");
-        Ok((session, caller.address))
+        Ok(session)
     }
 
     /// The answer to a request that this door does not open to.

@@ -106,12 +106,12 @@ async fn knock(streams: &Streams, path: &RawPathParams, asked: &Parts, grants: &
     let outbox: Arc<Outbox> = socket.clone();
     // It waits for the socket, and so do the first publications behind it.
     outbox.send(&head(asked.version, grants));
-    let (session, client) = threshold.greet(slot, &socket, wish, asked).await?;
+    let session = threshold.greet(slot, &socket, wish, asked).await?;
     // Nothing was written to it, so the head fits.
     let lent = asked.extensions.get().and_then(Loan::take).ok_or(Refusal::Gone)?;
     socket.wire().attach(lent.stream);
     threshold.watch(socket.wire());
-    guest::settle(threshold, Box::new(Connection::new(socket, session)), client, lent.place);
+    guest::settle(threshold, Box::new(Connection::new(socket, session)), lent.place);
     Ok(())
 }
 

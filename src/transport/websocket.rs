@@ -72,14 +72,14 @@ async fn knock(door: &Door, path: &RawPathParams, asked: &Parts) -> Result<(), R
     let (wish, terms) = wish(door, &handshake, path, asked)?;
     let slot = house.rooms.slots.take().ok_or(Refusal::Busy("public.max_connections"))?;
     let socket = Outbox::new(terms, slot.number(), Tcp::default());
-    let (session, client) = threshold.greet(slot, &socket, wish, asked).await?;
+    let session = threshold.greet(slot, &socket, wish, asked).await?;
     let lent = asked.extensions.get().and_then(Loan::take).ok_or(Refusal::Gone)?;
     lent.write(&handshake.switch()).await.map_err(|_| Refusal::Gone)?;
     socket.wire().attach(lent.stream);
     threshold.watch(socket.wire());
     let mut connection = Box::new(Connection::new(socket, session));
     connection.begin(lent.early).await;
-    guest::settle(threshold, connection, client, lent.place);
+    guest::settle(threshold, connection, lent.place);
     Ok(())
 }
 
