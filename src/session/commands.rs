@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{RATE_RETRY, Session};
 use crate::broker::history::chapter;
-use crate::broker::{Chapter, PublishError};
+use crate::broker::{Chapter, HistoryError, PublishError};
 use crate::clock;
 use crate::close::{Close, retry_hint};
 use crate::command::{Command, MessageId, Payload, Question, Wanted};
@@ -134,7 +134,10 @@ impl Session {
                 Inbound::Accepted
             }
             Err(error) => {
-                let message = format!("the history of {topic} was not read: {error}");
+                // Clients are strangers: where Redis is and what it said is the operators' to read.
+                tracing::debug!(%topic, %error, "a client's history was not read");
+                let message =
+                    format!("the history of {topic} was not read: {}", cause(matches!(error, HistoryError::Away(_))));
                 self.refuse(&Refusal { id, code: RefusalCode::Unavailable, message })
             }
         }
@@ -276,7 +279,22 @@ fn too_large(topic: &Topic, found: usize, limit: usize) -> Refusal {
     Refusal { id: None, code: RefusalCode::TooLarge, message }
 }
 
+/// Why, in words that show a client nothing of Redis' address and of what it said.
+fn cause(is_away: bool) -> &'static str {
+    if is_away { "Redis is away" } else { "Redis refused" }
+}
+
 fn unpublished(topic: &Topic, error: &PublishError) -> Refusal {
-    let message = format!("not published to {topic}: {error}");
+    let message = match error {
+        PublishError::Away(_) => {
+            let cause = cause(true);
+            format!(
+                "not published to {topic}: {cause}; where it did not answer in time, it may have taken it all the same"
+            )
+        }
+        PublishError::Refused(_) => format!("not published to {topic}: {}", cause(false)),
+        PublishError::Header(too_long) => format!("not published to {topic}: {too_long}"),
+    };
+    tracing::debug!(%topic, %error, "a client's message was not published");
     Refusal { id: None, code: RefusalCode::Unavailable, message }
 }

@@ -143,6 +143,8 @@ fn a_json_client_that_publishes_while_redis_is_away_is_told_unavailable_and_stay
         (&json!("error"), &json!(7), &json!("unavailable"))
     );
     assert!(begin.elapsed() < Duration::from_millis(1500));
+    let (told, address) = (refused["message"].as_str().unwrap(), redis.url().replace("redis://", ""));
+    assert!(told.contains("Redis is away") && !told.contains(address.as_str()), "no stranger's business: {told}");
     redis.restart();
     until_readiness(&gateway, 200, "open");
     client.say(&json!({"type": "publish", "topic": "room:1", "text": "x", "id": 8}));
