@@ -16,10 +16,10 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::head::{HeadLimits, one_host};
-use super::prompt::Prompt;
+use super::prompt::{Idle, Prompt};
 use super::{Peer, Place, Serve};
 use crate::repeat::Repeats;
 
@@ -53,7 +53,14 @@ impl Serve for Kept {
         }
     }
 
-    fn full(&self) {}
+    fn full(&self) {
+        if let Some(repeated) = self.unfit.due("full") {
+            warn!(
+                repeated,
+                "no place is left on the internal listener: each socket there has a request under way; a probe or a scrape may fail"
+            );
+        }
+    }
 }
 
 impl Kept {
@@ -70,13 +77,18 @@ impl Kept {
     }
 
     async fn converse(&self, stream: TcpStream, peer: Peer, place: &Place) -> Result<(), BoxError> {
-        let service = hyper::service::service_fn(move |request| answer(self.router.clone(), peer, request));
+        let idle = Idle::new(place);
+        let asked = idle.clone();
+        let service = hyper::service::service_fn(move |request| {
+            asked.end();
+            answer(self.router.clone(), peer, request)
+        });
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.timeout)
             .max_headers(self.head.lines)
             .max_buf_size(self.head.bytes.max(LEAST))
-            .serve_connection(Prompt::new(stream, place, self.timeout), service);
+            .serve_connection(Prompt::new(stream, place, idle, self.timeout), service);
         let mut http = std::pin::pin!(http);
         tokio::select! {
             served = &mut http => Ok(served?),

@@ -2,11 +2,13 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
@@ -14,8 +16,8 @@ use tokio::time::{Sleep, sleep};
 use super::Place;
 use super::places::Wait;
 
-/// A socket with a deadline for each answer, from the first byte that has to wait to the last. Between an answer and the
-/// next request it stands in the waiting room.
+/// A socket with a deadline for each answer, from the first byte that has to wait to the last. Until the head of a request
+/// is whole, be it the first, it stands in the waiting room: a single byte holds no place.
 pub(super) struct Prompt<'a> {
     io: TokioIo<TcpStream>,
     place: &'a Place,
@@ -24,12 +26,37 @@ pub(super) struct Prompt<'a> {
     late: Option<Pin<Box<Sleep>>>,
     /// Whether an answer is on its way out.
     answering: bool,
-    idle: Option<Wait>,
+    idle: Idle,
+}
+
+/// The stay of a socket in the waiting room, which ends when its request is understood.
+#[derive(Clone)]
+pub(super) struct Idle(Arc<Mutex<Option<Wait>>>);
+
+impl Idle {
+    /// Stands there.
+    pub fn new(place: &Place) -> Self {
+        Self(Arc::new(Mutex::new(Some(place.wait()))))
+    }
+
+    /// The request is whole.
+    pub fn end(&self) {
+        *self.0.lock() = None;
+    }
+
+    fn again(&self, place: &Place) {
+        *self.0.lock() = Some(place.wait());
+    }
+
+    /// Resolves when the socket has to give way.
+    fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
+        self.0.lock().as_mut().map_or(Poll::Pending, |idle| Pin::new(idle).poll(cx))
+    }
 }
 
 impl<'a> Prompt<'a> {
-    pub fn new(stream: TcpStream, place: &'a Place, timeout: Duration) -> Self {
-        Self { io: TokioIo::new(stream), place, timeout, late: None, answering: false, idle: None }
+    pub fn new(stream: TcpStream, place: &'a Place, idle: Idle, timeout: Duration) -> Self {
+        Self { io: TokioIo::new(stream), place, timeout, late: None, answering: false, idle }
     }
 
     /// What a write that has to wait comes to.
@@ -46,11 +73,10 @@ impl<'a> Prompt<'a> {
 impl Read for Prompt<'_> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: ReadBufCursor<'_>) -> Poll<io::Result<()>> {
         if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buffer) {
-            self.idle = None;
             return Poll::Ready(read);
         }
         // To hyper it looks as if the client had hung up.
-        self.idle.as_mut().map_or(Poll::Pending, |idle| Pin::new(idle).poll(cx).map(Ok))
+        self.idle.poll(cx).map(Ok)
     }
 }
 
@@ -83,7 +109,7 @@ impl Write for Prompt<'_> {
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.late = None;
         if std::mem::take(&mut self.answering) {
-            self.idle = Some(self.place.wait());
+            self.idle.again(self.place);
         }
         Pin::new(&mut self.io).poll_flush(cx)
     }

@@ -166,6 +166,25 @@ fn the_internal_listener_keeps_a_connection_but_not_one_that_takes_no_answer() {
     }
 }
 
+/// A request that has begun is no request: its socket gives way as one that has said nothing does.
+#[test]
+fn a_single_byte_on_each_socket_of_the_internal_listener_keeps_no_probe_out() {
+    let gateway = Gateway::start(&["--set", "handshake.timeout=1h"]).ready();
+    let stranger = |_| {
+        let mut socket = TcpStream::connect(gateway.internal()).unwrap();
+        // It may have had to give way already.
+        let _ = socket.write_all(b"G");
+        socket
+    };
+    let strangers: Vec<_> = (0..3 * SPARE).map(stranger).collect();
+    eventually("a probe is answered", || {
+        let mut socket = TcpStream::connect(gateway.internal()).ok()?;
+        socket.write_all(b"GET /livez HTTP/1.1\r\nHost: a\r\n\r\n").ok()?;
+        answer(&mut socket).filter(|answer| answer.status == 200)
+    });
+    drop(strangers);
+}
+
 #[test]
 fn whom_a_request_is_for_is_said_once_on_both_listeners() {
     let gateway = Gateway::start::<&str>(&[]).ready();
