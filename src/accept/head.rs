@@ -1,4 +1,4 @@
-//! The head of a request on the public listener, read off the socket up to its last byte and no further.
+//! The head of a request on the public listener, read off the socket. What came behind it is handed on.
 
 use std::io;
 

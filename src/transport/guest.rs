@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tracing::debug;
 
 use super::house::Threshold;
@@ -12,18 +13,22 @@ use crate::connection::Connection;
 use crate::metrics;
 use crate::protocol::Form;
 
-/// Gives a connection a task of its own.
-pub(super) fn settle(threshold: &Arc<Threshold>, connection: Box<Connection<Tcp>>, place: Place) {
-    threshold.house.tasks.spawn(converse(threshold.clone(), connection, place));
+/// Gives a connection a task of its own, which begins with what came behind the handshake.
+pub(super) fn settle(threshold: &Arc<Threshold>, connection: Box<Connection<Tcp>>, early: Bytes, place: Place) {
+    threshold.house.tasks.spawn(converse(threshold.clone(), connection, Box::new(early), place));
 }
 
-async fn converse(threshold: Arc<Threshold>, mut connection: Box<Connection<Tcp>>, place: Place) {
+// `early` is boxed, for it would have its room here as long as the connection lives.
+async fn converse(threshold: Arc<Threshold>, mut connection: Box<Connection<Tcp>>, early: Box<Bytes>, place: Place) {
     let house = &threshold.house;
     let counted = Counted::open(&house.rooms.metrics, connection.outbox().protocol().form());
     let (protocol, extension) = (counted.form.label(), connection.outbox().extension());
     debug!(connection = %connection.id(), protocol, ?extension, "connection opened");
     let max_age = house.rooms.live.get().public.max_age.value();
     let enrolled = house.roster.enrol(connection.outbox(), threshold.pace.clone(), max_age);
+    let beginning = &mut connection;
+    // Moved in, so that its box goes with this and not with the connection.
+    Box::pin(async move { beginning.begin(*early).await }).await;
     let close = connection.run().await;
     drop((enrolled, place));
     counted.close(&close);

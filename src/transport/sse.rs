@@ -111,7 +111,7 @@ async fn knock(streams: &Streams, path: &RawPathParams, asked: &Parts, grants: &
     let lent = asked.extensions.get().and_then(Loan::take).ok_or(Refusal::Gone)?;
     socket.wire().attach(lent.stream);
     threshold.watch(socket.wire());
-    guest::settle(threshold, Box::new(Connection::new(socket, session)), lent.place);
+    guest::settle(threshold, Box::new(Connection::new(socket, session)), Bytes::new(), lent.place);
     Ok(())
 }
 

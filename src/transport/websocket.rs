@@ -77,9 +77,7 @@ async fn knock(door: &Door, path: &RawPathParams, asked: &Parts) -> Result<(), R
     lent.write(&handshake.switch()).await.map_err(|_| Refusal::Gone)?;
     socket.wire().attach(lent.stream);
     threshold.watch(socket.wire());
-    let mut connection = Box::new(Connection::new(socket, session));
-    connection.begin(lent.early).await;
-    guest::settle(threshold, connection, lent.place);
+    guest::settle(threshold, Box::new(Connection::new(socket, session)), lent.early, lent.place);
     Ok(())
 }
 

@@ -141,7 +141,7 @@ impl Histories {
             let Some(end) = end.filter(|_| count == asked.most && page.entries.len() < read.most) else { break };
             if passed > PASSED {
                 return Err(HistoryError::Refused(format!(
-                    "{} holds more than {PASSED} entries in a row that no gateway wrote: only `fanline_publish` may write there",
+                    "{} holds more than {PASSED} entries beside those of one page that no gateway wrote: only `fanline_publish` may write there",
                     self.keys.stream(topic)
                 )));
             }

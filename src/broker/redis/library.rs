@@ -15,17 +15,17 @@ use crate::repeat::Repeats;
 /// The oldest server that has functions.
 const OLDEST: (u32, u32) = (7, 0);
 
-/// Brings it to one master, where topics keep histories at all.
-pub(super) async fn bring(wire: &mut Wire, script: &Script, endpoint: &Endpoint, keys: &Keys) {
+/// Brings it to one master, where topics keep histories at all. Answers whether there is nothing left to try.
+pub(super) async fn bring(wire: &mut Wire, script: &Script, endpoint: &Endpoint, keys: &Keys) -> bool {
     let able = wire.server.role == Role::Master && wire.server.numbers().is_none_or(|version| version >= OLDEST);
     if !able || !script.rules.keeps_histories() {
-        return;
+        return true;
     }
     // Only producers that call it miss it; a replica's own publications go by EVALSHA.
-    if let Err(error) = load(wire, script).await {
-        let mend = mend(&error.to_string(), &endpoint.user(), &keys.pattern());
-        tell(wire, &keys.function(), &error, &mend);
-    }
+    let Err(error) = load(wire, script).await else { return true };
+    let mend = mend(&error.to_string(), &endpoint.user(), &keys.pattern());
+    tell(wire, &keys.function(), &error, &mend);
+    error.code() == Some("NOPERM")
 }
 
 /// A right that our user has not is the operator's choice, and said once.

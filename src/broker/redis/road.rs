@@ -42,18 +42,25 @@ pub(super) struct Dial {
 pub(super) struct Sender {
     pub wire: Wire,
     pub sent: u32,
-    /// What was brought to this master.
-    brought: Arc<Script>,
+    /// What was brought to this master; none where that failed and is to be tried again.
+    brought: Option<Arc<Script>>,
 }
 
 /// One canary's way out. Its sender stays until the next one is greeted.
 pub(super) struct Road {
     pub sender: Option<Sender>,
-    next: Option<MaybeDone<BoxFuture<'static, Result<Sender, Undialled>>>>,
+    next: Option<Next>,
     /// Why the sender has no successor though its time is over.
     pub kept: Option<Undialled>,
     /// Of the last canary that left.
     pub number: u64,
+}
+
+/// A dial under way.
+struct Next {
+    /// Where the master was known to be when it began. What comes of it says nothing of another place.
+    place: Option<Place>,
+    dial: MaybeDone<BoxFuture<'static, Result<Sender, Undialled>>>,
 }
 
 /// What happened to a road while it was at rest.
@@ -81,8 +88,8 @@ impl Dial {
                 return Err(Undialled::Replica(place));
             }
             let script = histories.script();
-            library::bring(&mut wire, &script, endpoint, histories.keys()).await;
-            Ok(Sender { wire, sent: 0, brought: script })
+            let brought = library::bring(&mut wire, &script, endpoint, histories.keys()).await;
+            Ok(Sender { wire, sent: 0, brought: brought.then_some(script) })
         }
         .boxed()
     }
@@ -90,9 +97,9 @@ impl Dial {
     /// The topic rules may have changed since a master was met.
     pub(super) async fn renew(&self, sender: &mut Sender) {
         let script = self.histories.script();
-        if !Arc::ptr_eq(&sender.brought, &script) {
-            library::bring(&mut sender.wire, &script, &self.endpoint, self.histories.keys()).await;
-            sender.brought = script;
+        if sender.brought.as_ref().is_none_or(|brought| !Arc::ptr_eq(brought, &script)) {
+            let brought = library::bring(&mut sender.wire, &script, &self.endpoint, self.histories.keys()).await;
+            sender.brought = brought.then_some(script);
         }
     }
 }
@@ -118,17 +125,19 @@ impl Road {
     pub(super) async fn ready(&mut self, dial: &Dial, channel: &str, place: Option<Place>) -> Result<(), Undialled> {
         let leads = |sender: &Sender| place.as_ref().is_none_or(|place| sender.wire.place == *place);
         self.sender.take_if(|sender| !leads(sender));
+        self.next.take_if(|next| next.place != place);
         let is_due = self.sender.as_ref().is_none_or(|sender| sender.sent >= REDIAL);
         if is_due && self.next.is_none() {
-            self.next = Some(maybe_done(dial.dial(channel, place)));
+            let dial = maybe_done(dial.dial(channel, place.clone()));
+            self.next = Some(Next { place, dial });
         }
         let Some(next) = &mut self.next else { return Ok(()) };
         // Who has a sender waits for none.
         match &self.sender {
-            Some(_) => _ = futures_util::poll!(&mut *next),
-            None => _ = timeout(ANSWER, &mut *next).await,
+            Some(_) => _ = futures_util::poll!(&mut next.dial),
+            None => _ = timeout(ANSWER, &mut next.dial).await,
         }
-        let dialled = Pin::new(next).take_output();
+        let dialled = Pin::new(&mut next.dial).take_output();
         if dialled.is_some() {
             self.next = None;
         }
@@ -155,9 +164,9 @@ impl Road {
         };
         let dialled = async {
             match next {
-                Some(next) if is_awaited => next.await,
+                Some(next) if is_awaited => (&mut next.dial).await,
                 Some(next) => {
-                    next.await;
+                    (&mut next.dial).await;
                     future::pending::<()>().await;
                 }
                 None => future::pending().await,

@@ -54,11 +54,11 @@ pub(super) struct Voyage<'s> {
     /// Masters of the cluster that have no connection yet.
     dialling: FuturesUnordered<Dialling>,
     dial_at: Instant,
-    /// Questions to the link itself, while nobody can be dialled who would send a canary.
     /// Who takes this link's place, once Sentinel names another master.
     succession: Succession,
     /// The master before, while it is heard.
     ebbing: BoxFuture<'s, ()>,
+    /// Questions to the link itself, while nobody can be dialled who would send a canary.
     asked: FuturesUnordered<BoxFuture<'static, Option<Vec<Role>>>>,
     ask_at: Instant,
     /// The cluster's map as of the last look.
