@@ -3,6 +3,8 @@
 //! An event's name is the publication's own, so that `onmessage` hears all that have none. The gateway's words are
 //! the JSON of the json protocol under the names `gap`, `refused` (`error` is the browser's own) and `goodbye`.
 
+use std::fmt::Write;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::{BufMut, BytesMut};
@@ -22,6 +24,9 @@ const OURS: [&str; 5] = ["open", "error", "gap", "refused", "goodbye"];
 
 /// What stands before bytes that are no text. It is a URL, so that `fetch` and `img` understand it.
 const BINARY: &[u8] = b"data:application/octet-stream;base64,";
+
+/// What a line begins with that says where the client stands.
+const ID: &[u8] = b"id: ";
 
 /// What ends each chunk.
 const CHUNK_END: &[u8] = b"\r\n";
@@ -64,6 +69,20 @@ impl Sse {
         }
     }
 
+    /// Appends `rest` behind where the client stands. It is written for each delivery, so its size is told first and nothing
+    /// is moved.
+    fn behind_id(self, id: &str, rest: &[u8], wire: &mut BytesMut) {
+        if self == Self::Chunked {
+            // Bytes take all that is written to them.
+            let _ = write!(wire, "{:x}\r\n", ID.len() + id.len() + 1 + rest.len());
+        }
+        id_line(id, wire);
+        wire.put_slice(rest);
+        if self == Self::Chunked {
+            wire.put_slice(CHUNK_END);
+        }
+    }
+
     /// What [`Sse::piece`] made a piece of.
     fn inside(self, piece: &[u8]) -> &[u8] {
         match self {
@@ -103,17 +122,11 @@ impl Protocol for Sse {
     }
 
     fn signed(&self, frame: &[u8], id: &str, wire: &mut BytesMut) {
-        self.piece(wire, |wire| {
-            id_line(id, wire);
-            wire.put_slice(behind_line(self.inside(frame)));
-        });
+        self.behind_id(id, behind_line(self.inside(frame)), wire);
     }
 
     fn stands(&self, id: &str, wire: &mut BytesMut) {
-        self.piece(wire, |wire| {
-            id_line(id, wire);
-            wire.put_u8(b'\n');
-        });
+        self.behind_id(id, b"\n", wire);
     }
 
     /// The stream ends behind it. A client that hung up itself is not there to hear it.
@@ -173,7 +186,7 @@ fn behind_line(bytes: &[u8]) -> &[u8] {
 
 /// Where the client stands once it has seen the event: what a browser says when it comes back.
 fn id_line(id: &str, wire: &mut BytesMut) {
-    wire.put_slice(b"id: ");
+    wire.put_slice(ID);
     wire.put_slice(id.as_bytes());
     wire.put_u8(b'\n');
 }
