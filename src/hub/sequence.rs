@@ -227,8 +227,11 @@ impl Sequence {
             return Outcome { steps: vec![Step::Publication(publication)], ask: None };
         };
         match self.last {
-            // What begins a history anew is no echo, wherever it stands.
-            _ if self.floor.is_some_and(|floor| pos <= floor) && prev != Position::START => Outcome::default(),
+            // What begins a history anew may be no echo, wherever it stands: a read tells, where there is anything to read
+            // behind.
+            last if self.floor.is_some_and(|floor| pos <= floor) && (prev != Position::START || last.is_none()) => {
+                Outcome::default()
+            }
             Some(last) if prev != last => {
                 self.state = State::Holed;
                 self.tries = 0;
