@@ -161,6 +161,8 @@ async fn what_is_on_its_way_when_a_slow_link_breaks_was_published_after_the_loss
     replica.subscribed(std::slice::from_ref(&room)).await;
     proxy.rule(Class::Subscribers, Rule { delay: Duration::from_millis(300), ..Rule::default() });
     replica.publish(&room, "heard").await.unwrap();
+    replica.hub.until("on its way", || proxy.delays(b"heard")).await;
+    proxy.rule(Class::Subscribers, Rule { stall: true, ..Rule::default() });
     let published = fanline::clock::unix_ms();
     replica.publish(&room, "lost").await.unwrap();
     replica.hub.until("heard", || replica.hub.messages(&room).len() == 1).await;

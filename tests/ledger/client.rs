@@ -54,6 +54,8 @@ pub struct Place {
     position: Option<Position>,
     /// How often it asked to leave, and was not answered yet.
     leaving: usize,
+    /// The last answer said that it listens no more. Also of a stay that it has given up before the answer came: what was
+    /// published in that is no stray.
     left: bool,
 }
 
@@ -204,8 +206,9 @@ impl Place {
             "message" => self.message(number(&told.text), position),
             "unsubscribed" => {
                 self.leaving = self.leaving.saturating_sub(1);
-                self.left = self.leaving == 0 && !self.wanted;
+                self.left = true;
             }
+            "subscribed" if self.leaving > 0 => self.left = false,
             // What was said before the gateway knew that we leave.
             _ if self.leaving > 0 => {}
             "subscribed" => {
@@ -247,4 +250,26 @@ impl Place {
 /// A random part of so many milliseconds, so that not all come back at once.
 fn jitter(most: u64) -> Duration {
     Duration::from_millis(fastrand::u64(0..=most))
+}
+
+/// What is published in a stay that the client gives up before it is answered is no stray; what comes behind the answer to
+/// its leaving is one, also where it has asked to come back.
+#[test]
+fn a_stray_is_what_comes_between_unsubscribed_and_subscribed() {
+    let said = |kind: &str, text: &str| Told { kind: kind.into(), text: text.into(), live: true, ..Told::default() };
+    let message = said("message", "#7 ");
+    let strays =
+        |place: &Place| place.diary.notes.iter().filter(|note| matches!(note.what, What::Stray { .. })).count();
+    let mut place = Place { leaving: 1, ..Place::default() };
+    place.hear(Keeps::Nothing, &said("unsubscribed", ""));
+    (place.wanted, place.leaving) = (true, 1);
+    place.hear(Keeps::Nothing, &said("subscribed", ""));
+    place.hear(Keeps::Nothing, &message);
+    assert_eq!(strays(&place), 0);
+    place.hear(Keeps::Nothing, &said("unsubscribed", ""));
+    place.hear(Keeps::Nothing, &message);
+    assert_eq!(strays(&place), 1);
+    place.hear(Keeps::Nothing, &said("subscribed", ""));
+    place.hear(Keeps::Nothing, &message);
+    assert_eq!(strays(&place), 1);
 }

@@ -1,8 +1,8 @@
 //! A TCP proxy in front of Redis that can cut, stall, delay and swallow, and tells the connections that
 //! subscribe from all others by what they send.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -48,8 +48,12 @@ pub struct Proxy {
     rules: watch::Sender<Rules>,
     refusing: Arc<AtomicBool>,
     accepted: Arc<AtomicUsize>,
+    delayed: Delayed,
     accepting: JoinHandle<()>,
 }
+
+/// What was delayed last.
+type Delayed = Arc<Mutex<Vec<u8>>>;
 
 impl Proxy {
     /// In front of 127.0.0.1:`target`.
@@ -59,18 +63,19 @@ impl Proxy {
         let (rules, watched) = watch::channel(Rules::default());
         let (refusing, accepted) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
         let target = Arc::new(AtomicU16::new(target));
-        let (refuses, counts, leads) = (refusing.clone(), accepted.clone(), target.clone());
+        let delayed = Delayed::default();
+        let (refuses, counts, leads, holds) = (refusing.clone(), accepted.clone(), target.clone(), delayed.clone());
         let accepting = tokio::spawn(async move {
             loop {
                 let Ok((client, _)) = listener.accept().await else { continue };
                 counts.fetch_add(1, Ordering::Relaxed);
                 if !refuses.load(Ordering::Relaxed) {
                     // Ends with its sockets, or when the proxy and with it `rules` is dropped.
-                    tokio::spawn(carry(client, leads.load(Ordering::Relaxed), watched.clone()));
+                    tokio::spawn(carry(client, leads.load(Ordering::Relaxed), watched.clone(), holds.clone()));
                 }
             }
         });
-        Self { port, target, rules, refusing, accepted, accepting }
+        Self { port, target, rules, refusing, accepted, delayed, accepting }
     }
 
     pub fn url(&self) -> String {
@@ -109,6 +114,11 @@ impl Proxy {
         self.target.store(target, Ordering::Relaxed);
     }
 
+    /// Whether the chunk delayed last has this in it; whatever rule comes now, it arrives once its delay is over.
+    pub fn delays(&self, what: &[u8]) -> bool {
+        self.delayed.lock().unwrap().windows(what.len()).any(|window| window == what)
+    }
+
     /// How many connections were accepted so far.
     pub fn accepted(&self) -> usize {
         self.accepted.load(Ordering::Relaxed)
@@ -127,13 +137,14 @@ struct Wire {
     rules: watch::Receiver<Rules>,
     /// The cuts before this connection was made.
     cuts: (usize, usize),
+    delayed: Delayed,
 }
 
-async fn carry(client: TcpStream, target: u16, rules: watch::Receiver<Rules>) {
+async fn carry(client: TcpStream, target: u16, rules: watch::Receiver<Rules>, delayed: Delayed) {
     let Ok(server) = TcpStream::connect(("127.0.0.1", target)).await else { return };
     let _ = (client.set_nodelay(true), server.set_nodelay(true));
     let cuts = rules.borrow().cuts;
-    let wire = Wire { subscribes: Arc::default(), rules, cuts };
+    let wire = Wire { subscribes: Arc::default(), rules, cuts, delayed };
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
     tokio::select! {
         () = pump(from_client, to_server, wire.clone(), Direction::Up) => {}
@@ -188,6 +199,7 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut wire: Wire, d
         }
         let rule = wire.rule();
         if !rule.delay.is_zero() {
+            *wire.delayed.lock().unwrap() = chunk[..n].to_vec();
             tokio::time::sleep(rule.delay).await;
         }
         // A connection that was cut carries nothing more: what it swallowed before would be a hole that no
