@@ -80,6 +80,7 @@ faults! {
     the_clients_of_a_killed_replica_come_back_elsewhere: ReplicaKilled, Setup::default();
     a_thousand_clients_of_a_killed_replica_come_back_at_once: ReplicaKilled, storm(1_000);
     an_old_master_that_goes_on_answering_is_left_and_what_it_took_along_is_told: OldMaster, under(Kind::Watched, "");
+    so_it_is_where_the_links_to_the_new_master_break_meanwhile: OldMasterCut, under(Kind::Watched, "");
     a_master_of_a_cluster_that_is_killed_is_replaced_and_what_it_took_along_is_told: NodeKilled, under(Kind::Cluster, "");
     so_it_is_with_sharded_channels: ShardKilled, under(Kind::Cluster, SHARDED);
     joins_that_race_with_leaves_hear_what_they_joined_and_nothing_else: Churn, churning();

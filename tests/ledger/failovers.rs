@@ -23,7 +23,10 @@ const APART: Millis = 500;
 ///
 /// Each replica asks the Sentinels by itself, every two seconds, so one may publish at the new master while another is
 /// at the old one still. Who has moved hears the old one, too, and who has not is told: all of it is owed.
-pub async fn old_master_answers(world: &mut World, dice: &mut Rng) -> Struck {
+///
+/// With `cut` the new master hangs up on the first that have come, so that they come back to it while others publish at the
+/// old one.
+pub async fn old_master_answers(world: &mut World, dice: &mut Rng, mut cut: bool) -> Struck {
     hold(between(dice, 200, 1_000)).await;
     let all = block_in_place(|| listening(world, 0));
     block_in_place(|| world.redis.watched().shut_out(0));
@@ -35,6 +38,12 @@ pub async fn old_master_answers(world: &mut World, dice: &mut Rng) -> Struck {
             together = if is_master(world, 1) { together } else { asked };
             let is_new = name == Some(world.redis.watched().servers()[1].port());
             named = named.or(is_new.then(Instant::now));
+            if cut && there > 0 {
+                block_in_place(|| world.redis.watched().servers()[1].cli(&["CLIENT", "KILL", "TYPE", "pubsub"]));
+                println!("hung up on {there} of {all} subscriptions at the new master");
+                cut = false;
+                return false;
+            }
             there == all && named.is_some()
         })
         .await;

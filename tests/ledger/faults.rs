@@ -52,6 +52,8 @@ pub enum Fault {
     Churn,
     /// Sentinel names another master while the old one goes on answering.
     OldMaster,
+    /// The same, and the links to the new one break while others are at the old one still.
+    OldMasterCut,
     /// A master of a cluster dies, and its replica takes its place.
     NodeKilled,
     /// The same where each topic is subscribed at the master of its slot.
@@ -111,12 +113,12 @@ impl Fault {
     ];
 
     /// What only several Redis can meet, each once.
-    pub const FAILOVERS: [Self; 3] = [Self::OldMaster, Self::NodeKilled, Self::ShardKilled];
+    pub const FAILOVERS: [Self; 4] = [Self::OldMaster, Self::OldMasterCut, Self::NodeKilled, Self::ShardKilled];
 
     /// What there must be for it to be met.
     pub fn redis(self) -> Kind {
         match self {
-            Self::OldMaster => Kind::Watched,
+            Self::OldMaster | Self::OldMasterCut => Kind::Watched,
             Self::NodeKilled | Self::ShardKilled => Kind::Cluster,
             _ => Kind::One,
         }
@@ -144,7 +146,8 @@ impl Fault {
             Self::Mute => link_faults::mute(world, dice).await,
             Self::ReplicaKilled => room_faults::replica_killed(world).await,
             Self::Churn => room_faults::churn(world, dice, form).await,
-            Self::OldMaster => failovers::old_master_answers(world, dice).await,
+            Self::OldMaster => failovers::old_master_answers(world, dice, false).await,
+            Self::OldMasterCut => failovers::old_master_answers(world, dice, true).await,
             Self::NodeKilled | Self::ShardKilled => failovers::node_killed(world, dice).await,
         }
     }
@@ -173,6 +176,7 @@ impl fmt::Display for Fault {
             Self::ReplicaKilled => "a replica killed, its clients come at once",
             Self::Churn => "clients join while they leave",
             Self::OldMaster => "Sentinel fails over, the old master answers",
+            Self::OldMasterCut => "the same, links to the new master cut",
             Self::NodeKilled => "a cluster's master killed",
             Self::ShardKilled => "a cluster's master killed, sharded channels",
         })

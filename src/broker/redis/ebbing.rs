@@ -6,9 +6,12 @@
 //! came, that it is a master; and not before a canary has come back from the new one that was not heard here.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::{Instant, sleep};
 
 use crate::broker::redis::desired::Generation;
@@ -26,6 +29,40 @@ const ROUND: Duration = Duration::from_millis(100);
 
 /// The most that waits for its word, in bytes of payload and channels.
 const HELD: usize = 8 * 1024 * 1024;
+
+/// The master before, where there is one that is heard; a link keeps it through all that becomes of the new one.
+#[derive(Default)]
+pub(super) struct Former(Option<BoxFuture<'static, ()>>);
+
+impl Former {
+    /// From now on it is this one, and what comes from it is held.
+    pub(super) fn set(&mut self, ebbing: Option<Ebbing>) {
+        // The one before goes first: it takes along what is held.
+        self.0 = None;
+        self.0 = ebbing.map(|ebbing| {
+            ebbing.hold();
+            ebbing.run().boxed()
+        });
+    }
+
+    /// Hears it to its end, and then nobody.
+    pub(super) async fn hear(&mut self) -> Infallible {
+        if let Some(heard) = &mut self.0 {
+            heard.await;
+            self.0 = None;
+        }
+        pending().await
+    }
+
+    /// Hears it while something else is done.
+    pub(super) async fn beside<T>(&mut self, what: impl Future<Output = T>) -> T {
+        tokio::select! {
+            biased;
+            done = what => done,
+            never = self.hear() => match never {},
+        }
+    }
+}
 
 /// The connection to a master that was left.
 pub(super) struct Ebbing {
@@ -72,18 +109,19 @@ impl Late {
 }
 
 impl Ebbing {
-    /// Begins at once to hold what comes. Resolves when the old master is left for good.
-    pub(super) async fn run(mut self) {
+    /// Resolves when the old master is left for good.
+    async fn run(mut self) {
         let as_planned = self.listen().await;
         let rest = std::mem::take(&mut self.state.late.lock().held);
         if !as_planned || !rest.is_empty() {
+            self.until_live().await;
             self.tell(rest);
         }
         tracing::info!(link = %self.state.link, as_planned, "the old master is left for good");
     }
 
     /// From now on what comes is held.
-    pub(super) fn hold(&self) {
+    fn hold(&self) {
         *self.state.late.lock() = Late { of: Some(self.generation), ..Late::default() };
     }
 
@@ -115,6 +153,14 @@ impl Ebbing {
                 () = self.wires.ended() => return false,
                 () = sleep(ROUND) => {}
             }
+        }
+    }
+
+    /// Nobody can be told while the link to the new one is away; where that lasts, others tell of it.
+    async fn until_live(&mut self) {
+        let until = Instant::now() + HEARD;
+        while self.state.desired.lock().missing() > 0 && Instant::now() < until {
+            sleep(ROUND).await;
         }
     }
 

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture, join};
 
 use crate::broker::redis::desired::Generation;
-use crate::broker::redis::ebbing::Ebbing;
 use crate::broker::redis::status::End;
 use crate::broker::redis::supervisor::{Lost, Supervisor};
 use crate::broker::redis::wires::{Routing, Wires};
@@ -29,9 +28,7 @@ pub(super) enum Over {
 pub(super) struct Heir {
     pub wires: Wires,
     pub generation: Generation,
-    /// The master before, where it goes on as one.
-    pub former: Option<Ebbing>,
-    /// Until when all that was published at it has come, in ms since 1970; none where it is no master.
+    /// Until when all that was published at the master before has come, in ms since 1970; none where it is no master.
     pub whole: Option<u64>,
 }
 
@@ -66,7 +63,7 @@ impl From<Lost> for Over {
 impl Heir {
     /// Connections that follow none.
     pub(super) fn new(wires: Wires, generation: Generation) -> Self {
-        Self { wires, generation, former: None, whole: None }
+        Self { wires, generation, whole: None }
     }
 }
 
@@ -106,7 +103,7 @@ impl Succession {
             Ok(_) if state.named.lock().as_ref() != Some(&place) => return None,
             Ok(wire) => {
                 let wires = Wires::new(Routing::Only, vec![wire]);
-                return Some(Heir { wires, generation, former: None, whole });
+                return Some(Heir { wires, generation, whole });
             }
             Err(error) => error.into(),
         };

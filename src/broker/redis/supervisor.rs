@@ -16,7 +16,7 @@ use tokio::time::{sleep, timeout};
 
 use crate::broker::redis::canary::OVERDUE;
 use crate::broker::redis::desired::Generation;
-use crate::broker::redis::ebbing::Ebbing;
+use crate::broker::redis::ebbing::{Ebbing, Former};
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::status::End;
 use crate::broker::redis::succession::{Heir, Left, Over};
@@ -71,19 +71,22 @@ impl Supervisor {
     /// Keeps the link for ever; ends only by being dropped.
     pub(super) async fn run(&self) {
         let mut backoff = Backoff::default();
-        let (mut outages, mut heir) = (Outages::default(), None);
+        let (mut outages, mut heir, mut former) = (Outages::default(), None, Former::default());
         loop {
             self.state.tick();
-            match self.live(&mut outages, heir.take()).await {
+            match self.live(&mut outages, heir.take(), &mut former).await {
                 Over::Lost(lost) => {
                     outages.tell(self, &lost);
                     let (proven, _) = self.down(&lost);
                     if proven {
                         backoff.reset();
                     }
-                    sleep(backoff.next_wait()).await;
+                    former.beside(sleep(backoff.next_wait())).await;
                 }
-                Over::Succeeded(next, left) => heir = Some(self.hand_over(next, left)),
+                Over::Succeeded(next, left) => {
+                    former.set(self.hand_over(&next, left));
+                    heir = Some(next);
+                }
             }
         }
     }
@@ -94,12 +97,12 @@ impl Supervisor {
     }
 
     /// One connection's life. When this returns its socket is closed.
-    async fn live(&self, outages: &mut Outages, heir: Option<Heir>) -> Over {
+    async fn live(&self, outages: &mut Outages, heir: Option<Heir>, former: &mut Former) -> Over {
         let heir = match heir {
             Some(heir) => heir,
             None => {
                 let generation = self.state.desired.lock().next_generation();
-                match self.ticking(self.connect(generation)).await {
+                match former.beside(self.ticking(self.connect(generation))).await {
                     Ok(wires) => Heir::new(wires, generation),
                     Err(lost) => return lost.into(),
                 }
@@ -109,18 +112,16 @@ impl Supervisor {
         self.state.lanes.bar(None);
         let _up = Up::new(self, outages);
         tracing::debug!(link = %self.state.link, "link connected");
-        Voyage::new(self, heir).until_over().await
+        Voyage::new(self, heir, former).until_over().await
     }
 
     /// The new master's connection takes the place of the old one's, which is heard on where that master goes on.
-    fn hand_over(&self, heir: Heir, left: Left) -> Heir {
+    fn hand_over(&self, heir: &Heir, left: Left) -> Option<Ebbing> {
         let place = heir.wires.place().map(ToString::to_string).unwrap_or_default();
         let (state, Left { wires, generation }) = (self.state.clone(), left);
         tracing::info!(link = %state.link, master = %place, "Sentinel names another master; the link goes there");
         let (_, topics) = self.down(&Lost::Superseded(place));
-        let former = heir.whole.map(|whole| Ebbing { state, wires, generation, topics, whole });
-        former.iter().for_each(Ebbing::hold);
-        Heir { former, ..heir }
+        heir.whole.map(|whole| Ebbing { state, wires, generation, topics, whole })
     }
 
     /// However long a dial takes, `/livez` can tell that this task runs.

@@ -2,13 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use futures_util::future::{BoxFuture, FutureExt, pending};
+use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use redis::{RedisError, RedisResult};
 use tokio::time::sleep_until;
 
 use crate::broker::redis::canary::{EVERY, OVERDUE};
 use crate::broker::redis::desired::{Generation, Work};
+use crate::broker::redis::ebbing::Former;
 use crate::broker::redis::pulse;
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::status::Commands;
@@ -56,8 +57,7 @@ pub(super) struct Voyage<'s> {
     dial_at: Instant,
     /// Who takes this link's place, once Sentinel names another master.
     succession: Succession,
-    /// The master before, while it is heard.
-    ebbing: BoxFuture<'s, ()>,
+    former: &'s mut Former,
     /// Questions to the link itself, while nobody can be dialled who would send a canary.
     asked: FuturesUnordered<BoxFuture<'static, Option<Vec<Role>>>>,
     ask_at: Instant,
@@ -70,9 +70,8 @@ pub(super) struct Voyage<'s> {
 }
 
 impl<'s> Voyage<'s> {
-    pub(super) fn new(supervisor: &'s Supervisor, heir: Heir) -> Self {
-        let Heir { wires, generation, former, .. } = heir;
-        let ebbing = former.map_or_else(|| pending().boxed(), |former| former.run().boxed());
+    pub(super) fn new(supervisor: &'s Supervisor, heir: Heir, former: &'s mut Former) -> Self {
+        let Heir { wires, generation, .. } = heir;
         let (state, began) = (&*supervisor.state, Instant::now());
         let map = supervisor.endpoint.cluster().map(|cluster| cluster.map());
         if let Some(map) = &map {
@@ -88,7 +87,7 @@ impl<'s> Voyage<'s> {
             dialling: FuturesUnordered::new(),
             dial_at: began,
             succession: Succession::default(),
-            ebbing,
+            former,
             asked: FuturesUnordered::new(),
             ask_at: began,
             version: map.map_or(0, |map| map.version()),
@@ -144,7 +143,7 @@ impl<'s> Voyage<'s> {
                         return Over::Succeeded(heir, Left { wires: self.wires, generation: self.generation });
                     }
                 }
-                () = &mut self.ebbing => self.ebbing = pending().boxed(),
+                never = self.former.hear() => match never {},
                 () = self.wires.ended() => return Lost::Closed.into(),
             }
         }
