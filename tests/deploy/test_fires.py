@@ -59,6 +59,7 @@ def fleets(tmp_path_factory):
         fleets.start("apart", 2, ([0],), ([1],))
         fleets.start("halved", 2, ([0, 1],))
         fleets.start("refused", 1, ([0],))
+        fleets.start("denied", 1, ([0],))
         fleets.start("killed", 1, ([0],), ([0],))
         fleets.start("served", 1, ([0], "--set=public.max_connections=3"))
         fleets.watch()
@@ -101,6 +102,14 @@ def test_redis_refuses_its_user(fleets):
         admin.config_set("requirepass", "changed")
         admin.execute_command("CLIENT", "KILL", "SKIPME", "yes")
     fleets.told("FanlineRedisRefuses", "refused", reason="auth")
+
+
+def test_redis_takes_no_publication_any_more(fleets):
+    """Nobody publishes but the canaries."""
+    [bus] = fleets.redis["denied"]
+    with client.Redis.from_url(bus.url) as admin:
+        admin.execute_command("ACL", "SETUSER", "default", "-publish")
+    fleets.told("FanlinePublishesRefused", "denied", reason="denied")
 
 
 def test_a_replica_is_killed(fleets):
