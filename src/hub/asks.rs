@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::sequence::Ask;
+use crate::identity::ConnectionNumber;
 use crate::topic::Topic;
 
 /// How long an errand is tried again and again. Where Redis is away for longer, the road is closed by then, and the
@@ -27,8 +28,9 @@ pub(super) struct Errand {
 pub(super) enum What {
     /// So that the topic is whole, in this epoch of its past.
     Heal { epoch: u64, ask: Ask },
-    /// So that the log of this id is longer: whether it is to reach further back than the first read did.
-    Log { id: u64, further: bool },
+    /// So that the log of this id is longer: whether it is to reach further back than the first read did, and who asked
+    /// first.
+    Log { id: u64, further: bool, by: ConnectionNumber },
 }
 
 /// What waits to be read. A topic has at most one errand of each kind under way, so this is bounded by the topics.

@@ -12,6 +12,7 @@ use super::sequence::{Ask, Outcome, Sequence};
 use crate::broker::{Page, Part, Read};
 use crate::command::Resume;
 use crate::event::GapReason;
+use crate::identity::ConnectionNumber;
 use crate::metrics::Recovered;
 use crate::position::Position;
 use crate::publication::Publication;
@@ -132,11 +133,11 @@ impl Interest {
     }
 
     /// Where a client that resumes goes on. Where it must wait, `Logged` comes to its shard.
-    pub(super) fn resume(&self, topic: &Topic, resume: Resume) -> Resumed {
+    pub(super) fn resume(&self, topic: &Topic, wish: (Resume, ConnectionNumber)) -> Resumed {
         let nothing = Resumed::Gone(GapReason::Lost);
         let mut stripe = self.stripe(topic).lock();
         let past = stripe.get_mut(topic).and_then(|entry| entry.past.as_mut());
-        let Some((resumed, ask)) = past.map(|past| past.resume(resume, Instant::now(), &self.logs)) else {
+        let Some((resumed, ask)) = past.map(|past| past.resume(wish, Instant::now(), &self.logs)) else {
             return nothing;
         };
         if let Some(what) = ask {

@@ -1,8 +1,7 @@
 //! The task that reads histories for all shards: once for each topic, however many wait for it.
 
-use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::{BoxFuture, FutureExt};
 use futures_util::stream::{FuturesUnordered, StreamExt};
@@ -11,25 +10,15 @@ use tokio_util::sync::CancellationToken;
 use super::asks::{Errand, What};
 use super::inbox::INBOX_PUBLICATIONS;
 use super::interest::Interest;
-use super::log::LOGS;
 use super::sequence::Ask;
+use super::waiting::{Next, UNDER_WAY, Waiting};
 use crate::broker::{Broker, HistoryError, Page, Read};
 use crate::position::Position;
 use crate::repeat::Repeats;
 use crate::topic::Topic;
 
-/// How many topics' last positions are asked for at once.
-const BATCH: usize = 1_000;
-
-/// How many reads are under way at a time: enough to keep Redis busy, few enough that their pages take little room.
-const UNDER_WAY: usize = 16;
-
-/// Of these, how many that go further back than a topic's first read: those bring more, and keep nobody waiting who has
-/// missed little.
-const FURTHER: usize = UNDER_WAY / 4;
-
-/// How long a topic's log is kept after the last who resumed, where all together hold no more than [`LOGS`].
-const KEPT: Duration = Duration::from_secs(10);
+/// So often logs that nobody needs are let go.
+const LOOK_AT_LOGS: Duration = Duration::from_secs(1);
 
 /// How long an errand rests that came to nothing because Redis was away.
 const AGAIN: Duration = Duration::from_millis(200);
@@ -46,7 +35,7 @@ pub(super) async fn run(interest: Arc<Interest>, broker: Arc<dyn Broker>, stop: 
     let mut under_way: FuturesUnordered<BoxFuture<'_, Done>> = FuturesUnordered::new();
     let mut resting: FuturesUnordered<BoxFuture<'_, Vec<Errand>>> = FuturesUnordered::new();
     let mut waiting = Waiting::default();
-    let mut tick = tokio::time::interval(KEPT / 10);
+    let mut tick = tokio::time::interval(LOOK_AT_LOGS);
     loop {
         waiting.add(interest.asks.take());
         waiting.make_room(&interest);
@@ -60,7 +49,7 @@ pub(super) async fn run(interest: Arc<Interest>, broker: Arc<dyn Broker>, stop: 
         }
         tokio::select! {
             Some(Done { again, further }) = under_way.next() => {
-                waiting.further_under_way -= usize::from(further);
+                waiting.done(further);
                 if !again.is_empty() {
                     resting.push(tokio::time::sleep(AGAIN).map(|()| again).boxed());
                 }
@@ -74,93 +63,12 @@ pub(super) async fn run(interest: Arc<Interest>, broker: Arc<dyn Broker>, stop: 
     }
 }
 
-/// What is to be read, and what may be forgotten.
-#[derive(Default)]
-struct Waiting {
-    positions: Vec<Errand>,
-    reads: VecDeque<Errand>,
-    /// Reads that go further back, and how many of them are under way.
-    further: VecDeque<Errand>,
-    further_under_way: usize,
-    /// Topics that have a log.
-    logs: HashSet<Topic>,
-}
-
-enum Next {
-    Positions(Vec<Errand>),
-    Read(Errand),
-}
-
 /// What came of errands.
 struct Done {
     /// Those that nobody answered.
     again: Vec<Errand>,
     /// Whether it was a read that goes further back.
     further: bool,
-}
-
-impl Waiting {
-    fn add(&mut self, errands: Vec<Errand>) {
-        for errand in errands {
-            match errand.what {
-                What::Heal { ask: Ask::Last, .. } => self.positions.push(errand),
-                What::Heal { .. } => self.reads.push_back(errand),
-                What::Log { further, .. } => {
-                    self.logs.insert(errand.topic.clone());
-                    let queue = if further { &mut self.further } else { &mut self.reads };
-                    queue.push_back(errand);
-                }
-            }
-        }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.positions.is_empty() && self.reads.is_empty() && self.further.is_empty()
-    }
-
-    /// Positions first: many topics wait for one answer.
-    fn next(&mut self) -> Option<Next> {
-        if self.positions.is_empty() {
-            return self.next_read().map(Next::Read);
-        }
-        let rest = self.positions.split_off(self.positions.len().min(BATCH));
-        Some(Next::Positions(std::mem::replace(&mut self.positions, rest)))
-    }
-
-    fn next_read(&mut self) -> Option<Errand> {
-        self.reads.pop_front().or_else(|| {
-            let errand = if self.further_under_way < FURTHER { self.further.pop_front() } else { None };
-            self.further_under_way += usize::from(errand.is_some());
-            errand
-        })
-    }
-
-    /// Lets logs go that nobody needs.
-    fn forget(&mut self, interest: &Interest) {
-        let now = Instant::now();
-        let unused = now.checked_sub(KEPT).unwrap_or(now);
-        self.logs.retain(|topic| interest.forget_log(topic, unused).is_some());
-    }
-
-    /// Where the logs together hold too much, those go that nobody has had use for the longest, until an eighth is free: so
-    /// that the search is not made anew for every read.
-    fn make_room(&mut self, interest: &Interest) {
-        if interest.logs_hold() <= LOGS {
-            return;
-        }
-        let now = Instant::now();
-        let unused = now.checked_sub(KEPT).unwrap_or(now);
-        let used = self.logs.iter().filter_map(|topic| Some((interest.forget_log(topic, unused)?, topic.clone())));
-        let mut oldest_first: Vec<_> = used.collect();
-        oldest_first.sort();
-        for (_, topic) in oldest_first {
-            if interest.logs_hold() <= LOGS - LOGS / 8 {
-                break;
-            }
-            interest.evict_log(&topic);
-            self.logs.remove(&topic);
-        }
-    }
 }
 
 struct Healer<'h> {

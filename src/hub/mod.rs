@@ -23,6 +23,7 @@ mod sequence;
 mod shard;
 mod task;
 mod topic;
+mod waiting;
 
 #[cfg(test)]
 mod tests;

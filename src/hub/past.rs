@@ -9,6 +9,7 @@ use super::sequence::{Ask, Outcome, Sequence, Step};
 use crate::broker::Page;
 use crate::command::Resume;
 use crate::event::GapReason;
+use crate::identity::ConnectionNumber;
 use crate::position::Position;
 use crate::publication::Publication;
 
@@ -178,7 +179,8 @@ impl Past {
     }
 
     /// Where somebody who resumes goes on; and what must be read now.
-    pub fn resume(&mut self, resume: Resume, now: Instant, held: &Held) -> (Resumed, Option<What>) {
+    pub fn resume(&mut self, wish: (Resume, ConnectionNumber), now: Instant, held: &Held) -> (Resumed, Option<What>) {
+        let (resume, by) = wish;
         let Some(last) = self.sequence.last() else {
             return (Resumed::Gone(GapReason::Lost), None);
         };
@@ -203,7 +205,7 @@ impl Past {
             Found::At { next, position } => (Resumed::At { cursor: Cursor { log: log.id, next }, position }, None),
             Found::Gone(reason) => (Resumed::Gone(reason), None),
             Found::Older => {
-                let ask = What::Log { id: log.id, further: log.goes_further() };
+                let ask = What::Log { id: log.id, further: log.goes_further(), by };
                 (Resumed::Wait, (!std::mem::replace(&mut log.asked, true)).then_some(ask))
             }
         };

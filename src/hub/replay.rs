@@ -172,7 +172,7 @@ impl Shard {
         let state = &self.topics[key];
         let replay = state.replays.under_way.get(&outbox.number()).filter(|_| state.live)?;
         let (resume, is_told, since) = (replay.resume, replay.at.is_some(), replay.since());
-        let resumed = self.interest.resume(&state.name, resume);
+        let resumed = self.interest.resume(&state.name, (resume, outbox.number()));
         if let (false, Resumed::Here { position, .. } | Resumed::At { position, .. }) = (is_told, &resumed) {
             self.metrics.recovered(Recovered::Resumed).inc();
             self.welcome_back(key, outbox, true, Some(*position));
