@@ -282,7 +282,9 @@ mod tests {
         let means = Means { patience, names, watch: Watch::default() };
         let dialer = Dialer::new(Login::default(), None, means);
         let place = Place::Tcp { host: "redis".into(), port: 6379 };
+        let began = std::time::Instant::now();
         let socket = dialer.reach(&place, "redis", 6379).await.unwrap();
         assert_eq!(socket.peer_addr().unwrap(), there.local_addr().unwrap());
+        assert!(began.elapsed() < patience.connect / 3, "it waited for the dead one: {:?}", began.elapsed());
     }
 }
