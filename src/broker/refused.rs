@@ -71,6 +71,9 @@ impl Refused {
             PublishFailure::Misconf => "Redis cannot save: look at its disk and its log",
             PublishFailure::Oom => "give Redis more memory (maxmemory), or keep less: history_size, history_ttl",
             PublishFailure::Denied => "fanline check-config --connect prints the ACL line that is missing",
+            PublishFailure::Other if self.word == "WRONGTYPE" => {
+                "a key of the topic's history, its channel in braces and then :stream or :last, has another type: delete it"
+            }
             PublishFailure::Away | PublishFailure::Other => {
                 "look at Redis' log; fanline check-config --connect tries each command"
             }

@@ -89,6 +89,10 @@ impl Order {
                     format!("data nests more than {MAX_DEPTH} arrays and objects: nest less, or give it as text");
                 return Err(Problem::field(StatusCode::BAD_REQUEST, "data", detail));
             }
+            (Some(_), None, None) if matches!(form.kind.as_deref(), Some("text" | "binary")) => {
+                let detail = "data is JSON; leave type out, or give text or b64 in place of data";
+                return Err(Problem::field(StatusCode::BAD_REQUEST, "type", detail));
+            }
             (Some(data), None, None) => (Bytes::from(data.get().to_owned()), PayloadKind::Json),
             (None, Some(text), None) => (Bytes::from(text), PayloadKind::Text),
             (None, None, Some(b64)) => {
@@ -249,6 +253,8 @@ mod tests {
     fn the_member_says_what_the_payload_is_and_type_says_it_better() {
         let kind = |members: &str| json(&format!(r#"{{"topic":"a",{members}}}"#)).unwrap().header.kind;
         assert_eq!(kind(r#""data":1"#), Some(PayloadKind::Json));
+        assert_eq!(kind(r#""data":1,"type":"json""#), Some(PayloadKind::Json));
+        assert!(json(r#"{"topic":"a","data":1,"type":"text"}"#).is_err(), "it is either");
         assert_eq!(kind(r#""text":"1""#), Some(PayloadKind::Text));
         assert_eq!(kind(r#""b64":"MQ==""#), Some(PayloadKind::Binary));
         assert_eq!(kind(r#""text":"1","type":"json""#), Some(PayloadKind::Json));

@@ -21,6 +21,7 @@ use crate::event::GapReason;
 use crate::metrics::{Dropped, Metrics, Source};
 use crate::position::Position;
 use crate::publication::Publication;
+use crate::repeat::Repeats;
 use crate::settings::TopicRules;
 use crate::topic::Topic;
 
@@ -180,6 +181,7 @@ impl Interest {
     pub(super) fn hand_out(&self, shards: u64, publication: &Arc<Publication>) {
         if publication.payload.len() > self.rules.load().rule(publication.topic.as_str()).publication.0 {
             self.metrics.dropped(Dropped::TooLarge).inc();
+            say_too_large(publication);
             return self.each(shards, |inbox| inbox.flag(&publication.topic, GapReason::TooLarge));
         }
         self.each(shards, |inbox| {
@@ -291,5 +293,14 @@ impl Deliver for Interest {
         if let Some(entry) = stripe.get(topic) {
             self.each(entry.shards, |inbox| inbox.flag(topic, reason));
         }
+    }
+}
+
+/// Only the log tells which producer it is; its listeners are told of a gap.
+fn say_too_large(publication: &Publication) {
+    static SAID: Repeats = Repeats::new();
+    if let Some(unsaid) = SAID.due(()) {
+        let bytes = publication.payload.len();
+        warn!(topic = %publication.topic, bytes, unsaid, "publication above its topic rule's `publication`; nobody gets it");
     }
 }

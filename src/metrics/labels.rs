@@ -72,7 +72,8 @@ impl PublishFailure {
         Self::Other,
     ];
 
-    pub(super) fn label(self) -> &'static str {
+    /// Its word in the metric.
+    pub fn label(self) -> &'static str {
         match self {
             Self::Away => "away",
             Self::Loading => "loading",

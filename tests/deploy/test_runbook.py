@@ -20,6 +20,7 @@ LOGGED = (
     "the canary is overdue",
     "Redis refuses SUBSCRIBE; its topics stay pending",
     "malformed publication",
+    "publication above its topic rule's",
     "a plain PUBLISH on a topic with history",
     "the new configuration is not used, the old one stays in force",
     "the drain window is over, the rest is cut",

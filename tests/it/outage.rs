@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use crate::client::{Client, header};
 use crate::foreign::{Foreign, LANGUAGES};
 use crate::gateway::{Gateway, eventually};
+use crate::reload::until_logged;
 use crate::support::proxy::{Class, Proxy, Rule};
 use crate::support::redis::{RedisServer, free_port};
 
@@ -124,6 +125,7 @@ fn publishing_fails_at_once(gateway: &Gateway) {
     assert!(took < Duration::from_millis(1500), "refused after {took:?}");
     assert!(header(&answer, "retry-after").is_some(), "{}", answer.head);
     assert_eq!(header(&answer, "content-type").as_deref(), Some("application/problem+json"));
+    until_logged(gateway, "publications do not reach Redis topic=room:2");
 }
 
 #[test]

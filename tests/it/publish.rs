@@ -7,6 +7,7 @@ use tungstenite::Message;
 
 use crate::client::{Client, exchange, header};
 use crate::gateway::{Answer, Gateway, eventually};
+use crate::reload::until_logged;
 use crate::support::redis::RedisServer;
 
 /// Everybody may publish, everywhere but on `news`; `/talk` publishes what plain clients send.
@@ -462,6 +463,7 @@ fn nobody_can_forge_a_header() {
     redis.cli(&["PUBLISH", "fanline:t", "\u{1e}FL1 broken"]);
     let gap = listener.told();
     assert_eq!((&gap["type"], &gap["reason"]), (&json!("gap"), &json!("malformed")));
+    until_logged(&gateway, "malformed publication topic=t ");
 }
 
 #[test]
@@ -475,6 +477,7 @@ fn a_publication_from_redis_above_its_topics_limit_is_dropped_and_told() {
     assert_eq!((&gap["type"], &gap["reason"]), (&json!("gap"), &json!("too_large")));
     assert_eq!(listener.told()["text"], "few");
     assert_eq!(gateway.metric(r#"fanline_dropped_total{reason="too_large"}"#) as u64, 1);
+    until_logged(&gateway, "nobody gets it topic=small:1 bytes=13");
 }
 
 #[test]

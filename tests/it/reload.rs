@@ -61,7 +61,7 @@ fn publishes(gateway: &Gateway, key: &str) -> u16 {
     exchange(gateway.internal(), request.as_bytes()).status
 }
 
-fn until_logged(gateway: &Gateway, words: &str) {
+pub fn until_logged(gateway: &Gateway, words: &str) {
     eventually(words, || gateway.log().contains(words).then_some(()));
 }
 

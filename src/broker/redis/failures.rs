@@ -16,10 +16,16 @@ impl Failures {
         Self { metrics, said: Repeats::new() }
     }
 
-    /// A publication to a topic came to nothing. That nobody answers is told by who keeps the links.
+    /// A publication to a topic came to nothing. Who keeps the links tells why they are down, but links that are up say
+    /// nothing of who dials: the first publication that meets a changed password is told here.
     pub(super) fn note(&self, topic: &Topic, error: &PublishError) {
         match error {
-            PublishError::Away(_) => self.metrics.publish_failures(PublishFailure::Away).inc(),
+            PublishError::Away(why) => {
+                self.metrics.publish_failures(PublishFailure::Away).inc();
+                if let Some(unsaid) = self.said.due(PublishFailure::Away.label()) {
+                    tracing::warn!(%topic, error = why, unsaid, "publications do not reach Redis");
+                }
+            }
             PublishError::Refused(refused) => {
                 self.metrics.publish_failures(refused.reason()).inc();
                 if let Some(unsaid) = self.said.due(&refused.word) {

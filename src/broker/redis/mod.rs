@@ -53,7 +53,7 @@ use crate::topic::{BadTopic, Topic};
 use failures::Failures;
 use history::Histories;
 use lanes::{Dial, Lanes};
-use publisher::Publisher;
+use publisher::{Publisher, UNSENT};
 use pulse::Pulse;
 use state::{LinkState, Parts};
 use status::Commands;
@@ -223,7 +223,7 @@ impl RedisBroker {
         match condition.met() {
             Commands::Silent => {
                 let why = condition.unanswered().unwrap_or("it does not answer");
-                Err(PublishError::Away(format!("{why}; nothing was published")))
+                Err(PublishError::Away(format!("{why}{UNSENT}")))
             }
             Commands::Replica => Err(PublishError::Away("its address leads to a replica".into())),
             // Those who have a connection go on; the lanes know why the others get none.
@@ -270,7 +270,8 @@ impl Broker for RedisBroker {
 
     fn read<'a>(&'a self, topic: &'a Topic, read: Read) -> BoxFuture<'a, Result<Page, HistoryError>> {
         async move {
-            self.open(&self.keys.channel(topic)).map_err(|error| HistoryError::Away(error.to_string()))?;
+            self.open(&self.keys.channel(topic))
+                .map_err(|error| HistoryError::Away(publisher::of_a_question(error.to_string())))?;
             self.histories.read(&self.publisher, topic, read).await
         }
         .boxed()

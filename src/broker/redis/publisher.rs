@@ -56,6 +56,17 @@ impl From<Failure> for PublishError {
     }
 }
 
+/// What is said of a publication that did not leave, and of one that was not answered …
+pub(super) const UNSENT: &str = "; nothing was published";
+pub(super) const IN_DOUBT: &str = "; the message may have been published";
+
+/// … which says nothing of a command that only asks.
+pub(super) fn of_a_question(mut why: String) -> String {
+    let end = [UNSENT, IN_DOUBT].iter().find_map(|said| why.strip_suffix(said)).map_or(why.len(), str::len);
+    why.truncate(end);
+    why
+}
+
 /// What Redis said in place of carrying a command out.
 pub(super) fn refused(error: &RedisError) -> Refused {
     Refused::new(error.code().unwrap_or_default(), error.to_string())
@@ -150,8 +161,8 @@ impl Home {
         let why = match timeout_at(deadline, send(dialled.connection.clone(), commands, asking)).await {
             Ok(Ok(answers)) => return Try::Answered(dialled.place.clone(), answers),
             Ok(Err(error)) if !error.is_io_error() => return Try::Failed(Failure::Refused(error)),
-            Ok(Err(error)) if !error.is_timeout() => format!("{error}; the message may have been published"),
-            Ok(Err(_)) | Err(_) => "no answer within 1 s; the message may have been published".into(),
+            Ok(Err(error)) if !error.is_timeout() => format!("{error}{IN_DOUBT}"),
+            Ok(Err(_)) | Err(_) => format!("no answer within 1 s{IN_DOUBT}"),
         };
         master.drop_connection(slot, &lane, &dialled);
         Try::Failed(Failure::Away(why))
@@ -216,7 +227,7 @@ impl Following<'_> {
     async fn exchange(&self, commands: &[&Cmd]) -> Result<Vec<RedisResult<Value>>, Failure> {
         let mut answers: Vec<Option<RedisResult<Value>>> = commands.iter().map(|_| None).collect();
         let mut asking = None::<Place>;
-        let mut why = "the slot's master is away; nothing was published".to_owned();
+        let mut why = format!("the slot's master is away{UNSENT}");
         for _ in 0..REDIRECTS {
             // Those without an answer; at first all.
             let open: Vec<usize> = (0..commands.len()).filter(|&at| is_open(answers[at].as_ref())).collect();
@@ -280,6 +291,18 @@ fn is_open(answer: Option<&RedisResult<Value>>) -> bool {
         Some(Ok(_)) => false,
         Some(Err(error)) => {
             error.is_cluster_error() || error.kind() == redis::ErrorKind::Server(ServerErrorKind::ReadOnly)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_question_that_is_not_answered_says_nothing_of_publishing() {
+        for said in [UNSENT, IN_DOUBT, ""] {
+            assert_eq!(of_a_question(format!("it does not answer{said}")), "it does not answer");
         }
     }
 }

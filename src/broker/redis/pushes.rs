@@ -53,7 +53,9 @@ impl LinkState {
                 self.deliver.deliver(Publication::new(topic, header, payload, now));
             }
             Err(error) => {
-                tracing::debug!(%topic, %error, "malformed publication");
+                if let Some(unsaid) = self.repeats.due("malformed") {
+                    tracing::warn!(%topic, %error, unsaid, "malformed publication");
+                }
                 self.metrics.dropped(Dropped::Malformed).inc();
                 self.deliver.gap(&topic, GapReason::Malformed);
             }

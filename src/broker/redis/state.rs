@@ -7,7 +7,7 @@
 //! topic that it left, or `lost` of one that it joined anew as pending, and both change nothing there.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use parking_lot::Mutex;
@@ -49,6 +49,8 @@ pub struct LinkState {
     pub(super) late: Mutex<Late>,
     /// What was said of this link's troubles.
     pub(super) repeats: Repeats,
+    /// The log's last word is that there is no link.
+    pub(super) said_down: AtomicBool,
     clock: Clock,
     /// Messages on channels that are no topics of ours.
     pub(super) strangers: AtomicU64,
@@ -92,6 +94,7 @@ impl LinkState {
             metrics,
             late: Mutex::default(),
             repeats: Repeats::new(),
+            said_down: AtomicBool::new(false),
             clock,
             strangers: AtomicU64::new(0),
         }

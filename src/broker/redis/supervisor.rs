@@ -272,6 +272,7 @@ impl Outages {
     fn tell(&self, supervisor: &Supervisor, lost: &Lost) {
         let Supervisor { state, endpoint, .. } = supervisor;
         if let Some(unsaid) = state.repeats.due(lost.cause()) {
+            state.said_down.store(true, Ordering::Relaxed);
             let mend = if let Lost::Unreachable(error) = lost { error.mend() } else { "" };
             tracing::warn!(link = %state.link, redis = %endpoint.address(), cause = %lost, mend, unsaid, "no link; trying again");
         }

@@ -1,5 +1,6 @@
 //! One life of a link: says what is wanted on its connections, and judges whether they are worth keeping.
 
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -365,7 +366,9 @@ impl<'s> Voyage<'s> {
         self.settled = true;
         let took = now.duration_since(self.began);
         self.state.metrics.redis_resubscribe_seconds.observe(took.as_secs_f64());
-        match self.state.repeats.due("live") {
+        // What was said to be down is said to be up again, so that the last word is true.
+        let answers = self.state.said_down.swap(false, Ordering::Relaxed);
+        match self.state.repeats.due("live").or(answers.then_some(0)) {
             Some(unsaid) => tracing::info!(link = %self.state.link, ?took, unsaid, "link live"),
             None => tracing::debug!(link = %self.state.link, ?took, "link live"),
         }
