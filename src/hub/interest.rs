@@ -301,6 +301,6 @@ fn say_too_large(publication: &Publication) {
     static SAID: Repeats = Repeats::new();
     if let Some(unsaid) = SAID.due(()) {
         let bytes = publication.payload.len();
-        warn!(topic = %publication.topic, bytes, unsaid, "publication above its topic rule's `publication`; nobody gets it");
+        warn!(topic = %publication.topic, bytes, unsaid, "publication above its topic rule's `publication`; those who listen get a gap in its place");
     }
 }

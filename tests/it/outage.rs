@@ -125,7 +125,7 @@ fn publishing_fails_at_once(gateway: &Gateway) {
     assert!(took < Duration::from_millis(1500), "refused after {took:?}");
     assert!(header(&answer, "retry-after").is_some(), "{}", answer.head);
     assert_eq!(header(&answer, "content-type").as_deref(), Some("application/problem+json"));
-    until_logged(gateway, "publications do not reach Redis topic=room:2");
+    until_logged(gateway, "publications fail topic=room:2");
 }
 
 #[test]

@@ -477,7 +477,7 @@ fn a_publication_from_redis_above_its_topics_limit_is_dropped_and_told() {
     assert_eq!((&gap["type"], &gap["reason"]), (&json!("gap"), &json!("too_large")));
     assert_eq!(listener.told()["text"], "few");
     assert_eq!(gateway.metric(r#"fanline_dropped_total{reason="too_large"}"#) as u64, 1);
-    until_logged(&gateway, "nobody gets it topic=small:1 bytes=13");
+    until_logged(&gateway, "in its place topic=small:1 bytes=13");
 }
 
 #[test]

@@ -4,6 +4,8 @@
 //! A topic has at most one command on the wire at a time, so the next confirmation for it is always of
 //! that command: SUBSCRIBE, UNSUBSCRIBE, SUBSCRIBE in a row cannot be mistaken for each other.
 
+mod formerly;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashSet, VecDeque};
 use std::time::{Duration, Instant};
@@ -303,13 +305,6 @@ impl Desired {
     #[must_use]
     pub fn current(&self) -> Option<Generation> {
         self.link
-    }
-
-    /// Those of these topics that are live and wanted.
-    #[must_use]
-    pub fn live_of(&self, topics: &[Topic]) -> Vec<Topic> {
-        let live = |entry: &Entry| entry.is_wanted() && entry.wire == Wire::Held;
-        topics.iter().filter(|topic| self.entries.get(*topic).is_some_and(live)).cloned().collect()
     }
 
     /// How many wanted topics are not live.

@@ -341,3 +341,21 @@ fn those_that_linger_longest_go_first_where_their_room_is_needed() {
     assert_eq!(desired.take(10).unsubscribe, [topic(4), topic(5), topic(2)]);
     assert!(desired.lost().is_empty() && desired.lingering() == 0);
 }
+
+/// Who hands on what an old connection heard waits for these, and for nobody who never comes.
+#[test]
+fn topics_are_awaited_until_they_are_live_or_refused_and_not_where_nobody_wants_them() {
+    let mut desired = Desired::new(LINGER);
+    let (now, topics) = (Instant::now(), [topic(1), topic(2)]);
+    assert!(!desired.awaits(&topics), "nobody wants them");
+    topics.iter().for_each(|topic| _ = desired.want(topic, now));
+    assert!(desired.awaits(&topics), "there is no link");
+    let generation = connect(&mut desired);
+    desired.take(10);
+    assert_eq!(desired.confirm(generation, "t1"), Some(topic(1)));
+    assert!(desired.awaits(&topics), "one is pending");
+    assert!(!desired.awaits(&topics[..1]));
+    desired.refuse(generation, vec![topic(2)]);
+    assert!(!desired.awaits(&topics), "the other is refused");
+    assert_eq!((desired.wanted("t2"), desired.wanted("t3")), (Some(topic(2)), None));
+}

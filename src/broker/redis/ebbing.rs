@@ -5,7 +5,7 @@
 //! beginning where both are one server by two names. Hence nothing is delivered before the old master has said, after it
 //! came, that it is a master; and not before a canary has come back from the new one that was not heard here.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::convert::Infallible;
 use std::future::pending;
 use std::sync::Arc;
@@ -35,9 +35,11 @@ const HELD: usize = 8 * 1024 * 1024;
 pub(super) struct Former(Option<BoxFuture<'static, ()>>);
 
 impl Former {
-    /// From now on it is this one, and what comes from it is held.
-    pub(super) fn set(&mut self, ebbing: Option<Ebbing>) {
-        // The one before goes first: it takes along what is held.
+    /// From now on it is this one, and what comes from it is held. What was held of one before comes to nobody any more.
+    pub(super) fn set(&mut self, state: &LinkState, ebbing: Option<Ebbing>) {
+        if self.0.is_some() {
+            miss(state);
+        }
         self.0 = None;
         self.0 = ebbing.map(|ebbing| {
             ebbing.hold();
@@ -112,10 +114,9 @@ impl Ebbing {
     /// Resolves when the old master is left for good.
     async fn run(mut self) {
         let as_planned = self.listen().await;
-        let rest = std::mem::take(&mut self.state.late.lock().held);
-        if !as_planned || !rest.is_empty() {
+        if !as_planned || !self.state.late.lock().held.is_empty() {
             self.until_live().await;
-            self.tell(rest);
+            self.tell();
         }
         tracing::info!(link = %self.state.link, as_planned, "the old master is left for good");
     }
@@ -141,7 +142,8 @@ impl Ebbing {
             if roles.is_none_or(|roles| roles.contains(&Role::Replica)) || self.state.late.lock().spoilt {
                 return false;
             }
-            if is_heard_anew {
+            // The new one may have been lost since.
+            if is_heard_anew && self.is_live() {
                 self.deliver(count);
                 self.whole = asked;
             }
@@ -156,37 +158,44 @@ impl Ebbing {
         }
     }
 
-    /// Nobody can be told while the link to the new one is away; where that lasts, others tell of it.
+    /// Whether all who listened to it listen to the new one, but for what that refuses.
+    fn is_live(&self) -> bool {
+        self.state.condition.lock().is_heard() && !self.state.desired.lock().awaits(&self.topics)
+    }
+
+    /// What is told before somebody is live would be told again when it is.
     async fn until_live(&mut self) {
         let until = Instant::now() + HEARD;
-        while self.state.desired.lock().missing() > 0 && Instant::now() < until {
+        while !self.is_live() && Instant::now() < until {
             sleep(ROUND).await;
         }
     }
 
     fn deliver(&self, count: usize) {
+        let Some(generation) = self.state.desired.lock().current() else { return };
         let taken = self.state.late.lock().take(count);
-        let current = self.state.desired.lock().current();
         for (channel, payload) in taken {
-            let Some(generation) = current else { return };
             self.state.late_came(generation, &channel, payload);
         }
     }
 
     /// Something may be missing of what was published there.
-    fn tell(&self, rest: VecDeque<(Vec<u8>, Vec<u8>)>) {
+    fn tell(&self) {
         let live = self.state.desired.lock().live_of(&self.topics);
-        if live.is_empty() {
-            return;
+        if !live.is_empty() {
+            self.state.deliver.lost(&live, self.whole);
+            live.iter().for_each(|topic| self.state.deliver.live(topic));
         }
-        self.state.deliver.lost(&live, self.whole);
-        live.iter().for_each(|topic| self.state.deliver.live(topic));
-        let current = self.state.desired.lock().current();
         // Those of histories are read from the new master's, which does not have these.
-        for (channel, _) in rest {
-            current.into_iter().for_each(|generation| self.state.late_missed(generation, &channel));
-        }
+        miss(&self.state);
     }
+}
+
+/// What is held comes to nobody, and its listeners are told so.
+fn miss(state: &LinkState) {
+    let held = std::mem::take(&mut state.late.lock().held);
+    let channels: HashSet<Vec<u8>> = held.into_iter().map(|(channel, _)| channel).collect();
+    channels.iter().for_each(|channel| state.late_missed(channel));
 }
 
 impl Drop for Ebbing {

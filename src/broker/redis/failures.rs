@@ -23,7 +23,7 @@ impl Failures {
             PublishError::Away(why) => {
                 self.metrics.publish_failures(PublishFailure::Away).inc();
                 if let Some(unsaid) = self.said.due(PublishFailure::Away.label()) {
-                    tracing::warn!(%topic, error = why, unsaid, "publications do not reach Redis");
+                    tracing::warn!(%topic, error = why, unsaid, "publications fail");
                 }
             }
             PublishError::Refused(refused) => {

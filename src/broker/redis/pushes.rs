@@ -79,14 +79,15 @@ impl LinkState {
     /// A publication of a master that was left. What it put into a history stands in that master's alone.
     pub(super) fn late_came(&self, generation: Generation, channel: &[u8], payload: Vec<u8>) {
         match Header::split(Bytes::from(payload.clone())) {
-            Ok((Some(header), _)) if header.pos.is_some() => self.late_missed(generation, channel),
+            Ok((Some(header), _)) if header.pos.is_some() => self.late_missed(channel),
             _ => self.message(generation, channel, payload, Instant::now()),
         }
     }
 
     /// The same, and it cannot be delivered.
-    pub(super) fn late_missed(&self, generation: Generation, channel: &[u8]) {
-        if let Listened::By(topic) = self.listened(generation, channel) {
+    pub(super) fn late_missed(&self, channel: &[u8]) {
+        let wanted = self.keys.name(channel).and_then(|name| self.desired.lock().wanted(name));
+        if let Some(topic) = wanted {
             self.deliver.gap(&topic, GapReason::Reconnected);
         }
     }

@@ -2,7 +2,8 @@
 //! drops it, and tells the hub once.
 //!
 //! It owns the connection's driver. Dropping that closes the socket and ends the pushes, in this task and
-//! at this moment, so nothing of an old connection can arrive once the next one is dialled.
+//! at this moment, so nothing of an old connection can arrive once the next one is dialled; but for a master that was
+//! replaced and is heard on (`ebbing`), apart.
 
 use std::hash::Hash;
 use std::mem::discriminant;
@@ -84,7 +85,7 @@ impl Supervisor {
                     former.beside(sleep(backoff.next_wait())).await;
                 }
                 Over::Succeeded(next, left) => {
-                    former.set(self.hand_over(&next, left));
+                    former.set(&self.state, self.hand_over(&next, left));
                     heir = Some(next);
                 }
             }
