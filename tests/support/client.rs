@@ -266,10 +266,16 @@ pub fn answer(socket: &mut TcpStream) -> Option<Answer> {
 }
 
 fn parse(bytes: &[u8]) -> Option<Answer> {
-    let (head, body) = std::str::from_utf8(bytes).ok()?.split_once("\r\n\r\n")?;
+    // Behind a 101 frames may stand already, which are no text.
+    let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
+    let (head, body) = (std::str::from_utf8(&bytes[..end]).ok()?, &bytes[end + 4..]);
     let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
     let status = head.split(' ').nth(1)?.parse().ok()?;
-    (body.len() >= length.unwrap_or(0)).then(|| Answer { status, head: head.to_owned(), body: body.to_owned() })
+    (body.len() >= length.unwrap_or(0)).then(|| Answer {
+        status,
+        head: head.to_owned(),
+        body: String::from_utf8_lossy(body).into_owned(),
+    })
 }
 
 /// A handshake on the public listener with more header lines, each ended by `\r\n`; answers what it is told.
