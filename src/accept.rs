@@ -57,7 +57,7 @@ pub struct Acceptor<S> {
     pub service: Arc<S>,
 }
 
-/// Who is at the other end, as the socket says.
+/// The address of the other end, as the socket says.
 #[derive(Debug, Clone, Copy)]
 pub struct Peer(pub SocketAddr);
 

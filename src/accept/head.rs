@@ -209,7 +209,7 @@ fn request(head: &Bytes, parsed: &httparse::Request<'_, '_>) -> Result<Request<(
     Ok(request)
 }
 
-/// Whom the request is for must be said once (RFC 9112, 3.2): of two, a proxy may have gone by the other.
+/// A request names its host once (RFC 9112, 3.2): of two, a proxy may have gone by the other.
 pub(super) fn one_host(version: Version, headers: &HeaderMap) -> Result<(), Unfit> {
     match headers.get_all(HOST).iter().count() {
         1 => Ok(()),

@@ -377,7 +377,7 @@ impl Desired {
     }
 }
 
-/// Whose a message is.
+/// The listeners that a message has.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Heard<'d> {
     /// Somebody listens.

@@ -342,7 +342,7 @@ fn those_that_linger_longest_go_first_where_their_room_is_needed() {
     assert!(desired.lost().is_empty() && desired.lingering() == 0);
 }
 
-/// Who hands on what an old connection heard waits for these, and for nobody who never comes.
+/// What an old connection heard is handed on once these are live; a topic that is refused is not waited for.
 #[test]
 fn topics_are_awaited_until_they_are_live_or_refused_and_not_where_nobody_wants_them() {
     let mut desired = Desired::new(LINGER);

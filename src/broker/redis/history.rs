@@ -232,7 +232,7 @@ fn unread(error: &redis::ParsingError) -> HistoryError {
 impl From<Failure> for HistoryError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Away(why) => Self::Away(publisher::of_a_question(why)),
+            Failure::Unsent(why) | Failure::Unanswered(why) => Self::Away(why),
             Failure::Refused(error) if publisher::refused(&error).passes() => Self::Away(error.to_string()),
             Failure::Refused(error) => Self::Refused(error.to_string()),
         }

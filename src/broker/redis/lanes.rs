@@ -13,7 +13,6 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 
-use super::publisher::UNSENT;
 use crate::broker::PUBLISH_WAIT;
 use crate::link::address::Place;
 use crate::link::connect::{Role, Wire};
@@ -166,7 +165,7 @@ impl Master {
         let former = lane.as_ref().and_then(|lane| lane.well(told));
         if let Some(why) = told.barred.lock().clone() {
             let lane = lane.as_ref().filter(|_| former.is_some());
-            return lane.cloned().ok_or(format!("{why}{UNSENT}"));
+            return lane.cloned().ok_or(why);
         }
         Ok(lane.insert(Arc::new(self.begin(former))).clone())
     }
@@ -192,8 +191,8 @@ impl Master {
         let until = if former().is_some() { deadline - PATIENCE } else { deadline };
         let why = match timeout_at(until, lane.dialled.clone()).await {
             Ok(Ok(dialled)) => return Ok(dialled),
-            Ok(Err(why)) => format!("{why}{UNSENT}"),
-            Err(_) => format!("no connection within 1 s{UNSENT}"),
+            Ok(Err(why)) => why,
+            Err(_) => "no connection within 1 s".into(),
         };
         former().ok_or(why)
     }

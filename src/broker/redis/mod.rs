@@ -53,7 +53,7 @@ use crate::topic::{BadTopic, Topic};
 use failures::Failures;
 use history::Histories;
 use lanes::{Dial, Lanes};
-use publisher::{Publisher, UNSENT};
+use publisher::{Failure, Publisher};
 use pulse::Pulse;
 use state::{LinkState, Parts};
 use status::Commands;
@@ -218,14 +218,14 @@ impl RedisBroker {
 
     /// Whether commands of a channel's topic are worth sending: not while it is known that none is answered.
     /// Whoever calls [`Publisher::ask`] asks this first.
-    fn open(&self, channel: &str) -> Result<(), PublishError> {
+    fn open(&self, channel: &str) -> Result<(), Failure> {
         let condition = self.link(channel).condition.lock();
         match condition.met() {
             Commands::Silent => {
                 let why = condition.unanswered().unwrap_or("it does not answer");
-                Err(PublishError::Away(format!("{why}{UNSENT}")))
+                Err(Failure::Unsent(why.into()))
             }
-            Commands::Replica => Err(PublishError::Away("its address leads to a replica".into())),
+            Commands::Replica => Err(Failure::Unsent("its address leads to a replica".into())),
             // Those who have a connection go on; the lanes know why the others get none.
             Commands::Unknown | Commands::Answering | Commands::Undialled | Commands::Partly => Ok(()),
         }
@@ -270,8 +270,7 @@ impl Broker for RedisBroker {
 
     fn read<'a>(&'a self, topic: &'a Topic, read: Read) -> BoxFuture<'a, Result<Page, HistoryError>> {
         async move {
-            self.open(&self.keys.channel(topic))
-                .map_err(|error| HistoryError::Away(publisher::of_a_question(error.to_string())))?;
+            self.open(&self.keys.channel(topic))?;
             self.histories.read(&self.publisher, topic, read).await
         }
         .boxed()

@@ -41,8 +41,10 @@ struct Home {
 /// Why a command came to nothing.
 #[derive(Debug, Clone)]
 pub(super) enum Failure {
-    /// There was no answer, or nobody to ask.
-    Away(String),
+    /// Nobody could be asked.
+    Unsent(String),
+    /// There was no answer to what was sent.
+    Unanswered(String),
     /// Redis answered, and refused; its code tells why.
     Refused(RedisError),
 }
@@ -50,21 +52,11 @@ pub(super) enum Failure {
 impl From<Failure> for PublishError {
     fn from(failure: Failure) -> Self {
         match failure {
-            Failure::Away(why) => Self::Away(why),
+            Failure::Unsent(why) => Self::Away(format!("{why}; nothing was published")),
+            Failure::Unanswered(why) => Self::Away(format!("{why}; the message may have been published")),
             Failure::Refused(error) => Self::Refused(refused(&error)),
         }
     }
-}
-
-/// What is said of a publication that did not leave, and of one that was not answered …
-pub(super) const UNSENT: &str = "; nothing was published";
-pub(super) const IN_DOUBT: &str = "; the message may have been published";
-
-/// … which says nothing of a command that only asks.
-pub(super) fn of_a_question(mut why: String) -> String {
-    let end = [UNSENT, IN_DOUBT].iter().find_map(|said| why.strip_suffix(said)).map_or(why.len(), str::len);
-    why.truncate(end);
-    why
 }
 
 /// What Redis said in place of carrying a command out.
@@ -128,7 +120,7 @@ impl Publisher {
         let Some(cluster) = home.dial.endpoint.cluster() else {
             return match home.exchange(None, slot, commands, false, deadline).await {
                 Try::Answered(_, answers) => Ok(answers),
-                Try::Unsent(why) => Err(Failure::Away(why)),
+                Try::Unsent(why) => Err(Failure::Unsent(why)),
                 Try::Failed(failure) => Err(failure),
             };
         };
@@ -152,7 +144,7 @@ impl Home {
         };
         let lane = match master.lane(slot) {
             Ok(lane) => lane,
-            Err(why) => return Try::Failed(Failure::Away(why)),
+            Err(why) => return Try::Failed(Failure::Unsent(why)),
         };
         let dialled = match master.connection(&lane, deadline).await {
             Ok(dialled) => dialled,
@@ -161,11 +153,11 @@ impl Home {
         let why = match timeout_at(deadline, send(dialled.connection.clone(), commands, asking)).await {
             Ok(Ok(answers)) => return Try::Answered(dialled.place.clone(), answers),
             Ok(Err(error)) if !error.is_io_error() => return Try::Failed(Failure::Refused(error)),
-            Ok(Err(error)) if !error.is_timeout() => format!("{error}{IN_DOUBT}"),
-            Ok(Err(_)) | Err(_) => format!("no answer within 1 s{IN_DOUBT}"),
+            Ok(Err(error)) if !error.is_timeout() => error.to_string(),
+            Ok(Err(_)) | Err(_) => "no answer within 1 s".into(),
         };
         master.drop_connection(slot, &lane, &dialled);
-        Try::Failed(Failure::Away(why))
+        Try::Failed(Failure::Unanswered(why))
     }
 
     fn master(&self, place: Option<Place>) -> Result<Arc<Master>, BuildError> {
@@ -227,7 +219,7 @@ impl Following<'_> {
     async fn exchange(&self, commands: &[&Cmd]) -> Result<Vec<RedisResult<Value>>, Failure> {
         let mut answers: Vec<Option<RedisResult<Value>>> = commands.iter().map(|_| None).collect();
         let mut asking = None::<Place>;
-        let mut why = format!("the slot's master is away{UNSENT}");
+        let mut why = "the slot's master is away".to_owned();
         for _ in 0..REDIRECTS {
             // Those without an answer; at first all.
             let open: Vec<usize> = (0..commands.len()).filter(|&at| is_open(answers[at].as_ref())).collect();
@@ -260,7 +252,7 @@ impl Following<'_> {
                 }
             }
         }
-        answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Failure::Away(why))
+        answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Failure::Unsent(why))
     }
 
     fn owner(&self) -> Result<Place, String> {
@@ -298,11 +290,18 @@ fn is_open(answer: Option<&RedisResult<Value>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::broker::HistoryError;
 
     #[test]
-    fn a_question_that_is_not_answered_says_nothing_of_publishing() {
-        for said in [UNSENT, IN_DOUBT, ""] {
-            assert_eq!(of_a_question(format!("it does not answer{said}")), "it does not answer");
+    fn what_is_not_answered_says_what_became_of_a_publication_and_of_a_question_nothing() {
+        let why = || "it does not answer".to_owned();
+        let ends = [
+            (Failure::Unsent(why()), "; nothing was published"),
+            (Failure::Unanswered(why()), "; the message may have been published"),
+        ];
+        for (failure, end) in ends {
+            assert_eq!(PublishError::from(failure.clone()), PublishError::Away(why() + end));
+            assert_eq!(HistoryError::from(failure), HistoryError::Away(why()));
         }
     }
 }

@@ -103,7 +103,7 @@ impl Pulse {
     async fn beat(&self, channel: String, mut road: Road) -> Landed {
         let outcome = self.fly(&channel, &mut road).await;
         match &outcome {
-            // Whoever was a master may have handed on: the name may lead to the new one by now.
+            // The master may have handed on: the name may lead to the new one by now.
             Ok(Role::Replica) | Err(Unsent::Silent(_)) => road.leave(),
             Err(Unsent::Moved | Unsent::Cut(_)) => {
                 road.leave();

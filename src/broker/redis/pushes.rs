@@ -14,7 +14,7 @@ use crate::metrics::Dropped;
 use crate::publication::{Header, Publication};
 use crate::topic::Topic;
 
-/// Who listens to a channel.
+/// The listeners of a channel.
 enum Listened {
     By(Topic),
     Nobody,
