@@ -43,7 +43,7 @@ impl Deliver for Counter {
         self.live.fetch_sub(topics.len(), Ordering::Relaxed);
     }
 
-    fn gap(&self, _: &Topic, _: GapReason) {}
+    fn gap(&self, _: &Topic, _: GapReason, _: u64) {}
 }
 
 async fn until(what: &str, holds: impl Fn() -> bool) {

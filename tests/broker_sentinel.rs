@@ -214,6 +214,13 @@ impl Producer {
     }
 }
 
+/// How often something was published there.
+fn published(server: &RedisServer) -> u64 {
+    let stats = server.cli(&["INFO", "commandstats"]);
+    let calls = stats.lines().find_map(|line| line.strip_prefix("cmdstat_publish:calls="));
+    calls.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or(0)
+}
+
 /// What was told of a topic but for messages.
 fn turns(replica: &Replicated, room: &Topic) -> usize {
     replica.hub.told(room).iter().filter(|told| !matches!(told, Told::Message(_))).count()
@@ -280,6 +287,12 @@ async fn an_old_master_that_becomes_a_replica_is_left_before_its_echo_is_heard()
     replica.end().await;
 }
 
+/// Since when something is missing, by the gaps that were told.
+fn gaps(replica: &Replicated, room: &Topic) -> Vec<u64> {
+    let since = |told: &Told| if let Told::Gap(_, since) = told { Some(*since) } else { None };
+    replica.hub.told(room).iter().filter_map(since).collect()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_master_that_ends_while_it_is_heard_is_told() {
     let Some(watched) = Watched::start() else { return };
@@ -295,11 +308,80 @@ async fn an_old_master_that_ends_while_it_is_heard_is_told() {
     let before = fanline::clock::unix_ms();
     old.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
     let killed = fanline::clock::unix_ms();
-    replica.hub.until("told, and live", || turns(&replica, &room) == 5).await;
-    let told = replica.hub.told(&room);
-    let since = told.iter().rev().find_map(|told| if let Told::Lost(since) = told { Some(*since) } else { None });
-    assert!(since.is_some_and(|since| since <= killed && since + 2_000 > before), "{since:?} and {before} to {killed}");
+    replica.hub.until("told", || turns(&replica, &room) == 4).await;
+    let since = gaps(&replica, &room);
+    assert!(
+        matches!(since[..], [since] if since <= killed && since + 2_000 > before),
+        "{since:?}, {before} to {killed}"
+    );
     left(old).await;
     replica.hears(&room, "last").await;
+    replica.end().await;
+}
+
+/// It stands in the old one's history, which nobody will read.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_old_master_put_into_a_history_is_told_since_when_it_was_published() {
+    let Some(watched) = Watched::start() else { return };
+    let (replica, room) = open(&watched).await;
+    watched.shut_out(0);
+    watched.until_named(1);
+    followed(&replica, &room, &watched, 1, Instant::now()).await;
+    let old = &watched.servers()[0];
+    let before = fanline::clock::unix_ms();
+    let kept = "\x1eFL1{\"pos\":\"5-0\",\"prev\":\"0-0\"}\nkept";
+    assert_eq!(old.cli(&["PUBLISH", "fanline:room:42", kept]), "1");
+    replica.hub.until("told", || !gaps(&replica, &room).is_empty()).await;
+    let (since, told) = (gaps(&replica, &room), fanline::clock::unix_ms());
+    assert!(since[0] <= before && since[0] + 2_000 > before, "{since:?}, published at {before}, told at {told}");
+    assert!(replica.hub.messages(&room).iter().all(|heard| heard != "kept"), "it has no place in the new one's");
+    replica.end().await;
+}
+
+/// The link is made anew, at the new master, before anybody asked what the old one is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_master_whose_connection_breaks_first_and_that_goes_on_unheard_is_told() {
+    let Some(watched) = Watched::start() else { return };
+    let (replica, room) = open(&watched).await;
+    watched.shut_out(0);
+    watched.until_named(1);
+    let named = Instant::now();
+    let old = &watched.servers()[0];
+    old.cli(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+    followed(&replica, &room, &watched, 1, named).await;
+    assert_eq!(old.cli(&["PUBLISH", "fanline:room:42", "at the old one"]), "0", "nobody hears it");
+    let published = fanline::clock::unix_ms();
+    replica.hub.until("told", || gaps(&replica, &room).iter().any(|since| *since <= published)).await;
+    left(old).await;
+    replica.hears(&room, "last").await;
+    replica.end().await;
+}
+
+/// The link to the new one is made anew, and proven, while that refuses the topic.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_old_master_says_waits_for_a_topic_that_is_not_live_at_the_new_one() {
+    let Some(watched) = Watched::start() else { return };
+    let (replica, room) = open(&watched).await;
+    watched.shut_out(0);
+    watched.until_named(1);
+    followed(&replica, &room, &watched, 1, Instant::now()).await;
+    let [old, new] = watched.servers() else { panic!("two servers") };
+    // Redis closes the connections of whoever listens to what it may not.
+    new.cli(&["ACL", "SETUSER", "default", "resetchannels", "&fanline:@*"]);
+    replica.hub.until("lost", || !replica.hub.is_live(&room)).await;
+    let heard_anew = || new.cli(&["PUBSUB", "CHANNELS", "fanline:*"]).starts_with("fanline:@");
+    replica.hub.until("the link is there without it", heard_anew).await;
+    let mut at_old = Producer::at(old);
+    for n in 0..20 {
+        assert_eq!(at_old.publish(&format!("old-{n}")), 1);
+    }
+    // A canary that flies now comes back when the old one has been asked again and again.
+    let canaries = published(new);
+    replica.hub.until("a canary flies", || published(new) > canaries + 1).await;
+    new.cli(&["ACL", "SETUSER", "default", "allchannels"]);
+    let heard = || replica.hub.messages(&room).iter().filter(|heard| heard.starts_with(b"old-")).count();
+    replica.hub.until("handed on", || heard() == 20).await;
+    assert_eq!(gaps(&replica, &room), [0; 0], "nothing is missing");
+    left(old).await;
     replica.end().await;
 }

@@ -99,8 +99,9 @@ pub trait Deliver: Send + Sync + 'static {
     /// may be missed, until `live` is called for them again.
     fn lost(&self, topics: &[Topic], since: u64);
 
-    /// One publication of the topic could not be delivered; the broker has counted it.
-    fn gap(&self, topic: &Topic, reason: GapReason);
+    /// Some publication of the topic that came `since` then (ms since 1970) could not be delivered. It may be told at any
+    /// time: the listeners of a topic that is not live hear of it once it is.
+    fn gap(&self, topic: &Topic, reason: GapReason, since: u64);
 }
 
 /// Whether a topic's publications flow to this replica.

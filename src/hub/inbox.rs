@@ -102,10 +102,9 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    pub fn flag(&self, topic: &Topic, reason: GapReason) {
+    pub fn flag(&self, topic: &Topic, reason: GapReason, since: u64) {
         let mut queue = self.queue.lock();
         if queue.flagged.insert((topic.clone(), reason)) {
-            let since = crate::clock::unix_ms();
             queue.items.push(Word::Gap { topic: topic.clone(), reason, since, position: None }.into());
             self.wake.notify_one();
         }

@@ -61,10 +61,46 @@ pub(super) struct Entry {
     live: bool,
     /// What is known of its past, where a history is kept.
     pub past: Option<Box<Past>>,
-    /// Since when publications may have been missed, if the topic was live before.
-    lost_since: Option<u64>,
+    /// What its listeners may have missed since it was live.
+    missed: Missed,
     /// Counts the flips, so that a shard that left and came back ignores older ones.
     version: u64,
+}
+
+/// What may have been missed of a topic that is not live, and since when, in ms since 1970.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Missed {
+    #[default]
+    Nothing,
+    /// What was published since; of a history it is read once the topic is live.
+    Outage(u64),
+    /// Something that stands in no history that could be read.
+    ForGood(u64),
+}
+
+impl Missed {
+    fn outage(&mut self, since: u64) {
+        if *self == Self::Nothing {
+            *self = Self::Outage(since);
+        }
+    }
+
+    fn for_good(&mut self, since: u64) {
+        let before = match *self {
+            Self::Nothing => since,
+            Self::Outage(before) | Self::ForGood(before) => before,
+        };
+        *self = Self::ForGood(since.min(before));
+    }
+
+    /// Since when something is missing, where what a history has is read.
+    fn is_missing(self, is_read: bool) -> Option<u64> {
+        match self {
+            Self::Nothing => None,
+            Self::Outage(since) => (!is_read).then_some(since),
+            Self::ForGood(since) => Some(since),
+        }
+    }
 }
 
 /// How a topic stands when a shard joins it.
@@ -182,12 +218,13 @@ impl Interest {
         if publication.payload.len() > self.rules.load().rule(publication.topic.as_str()).publication.0 {
             self.metrics.dropped(Dropped::TooLarge).inc();
             say_too_large(publication);
-            return self.each(shards, |inbox| inbox.flag(&publication.topic, GapReason::TooLarge));
+            let since = crate::clock::unix_ms();
+            return self.each(shards, |inbox| inbox.flag(&publication.topic, GapReason::TooLarge, since));
         }
         self.each(shards, |inbox| {
             if !inbox.offer(publication) {
                 self.metrics.dropped(Dropped::Overflow).inc();
-                inbox.flag(&publication.topic, GapReason::Overflow);
+                inbox.flag(&publication.topic, GapReason::Overflow, crate::clock::unix_ms());
             }
         });
     }
@@ -216,9 +253,9 @@ impl Interest {
         entry.live = true;
         entry.version = crate::clock::next_version();
         self.metrics.live_topics.inc();
-        let (version, lost_since) = (entry.version, entry.lost_since.take());
         // What was read is not missed; what is in no history may be.
-        let lost_since = lost_since.filter(|_| entry.past.as_ref().is_none_or(|past| past.has_strays));
+        let is_read = entry.past.as_ref().is_some_and(|past| !past.has_strays);
+        let (version, lost_since) = (entry.version, std::mem::take(&mut entry.missed).is_missing(is_read));
         let live = || Word::Live { topic: topic.clone(), version, lost_since, position };
         self.each(entry.shards, |inbox| inbox.push(live().into()));
     }
@@ -279,7 +316,7 @@ impl Deliver for Interest {
             }
             entry.live = false;
             entry.version = crate::clock::next_version();
-            entry.lost_since.get_or_insert(since);
+            entry.missed.outage(since);
             self.metrics.live_topics.dec();
             // What is in no history cannot be read afterwards.
             let heals = entry.past.as_ref().is_some_and(|past| !past.has_strays);
@@ -288,10 +325,12 @@ impl Deliver for Interest {
         }
     }
 
-    fn gap(&self, topic: &Topic, reason: GapReason) {
-        let stripe = self.stripe(topic).lock();
-        if let Some(entry) = stripe.get(topic) {
-            self.each(entry.shards, |inbox| inbox.flag(topic, reason));
+    fn gap(&self, topic: &Topic, reason: GapReason, since: u64) {
+        let mut stripe = self.stripe(topic).lock();
+        match stripe.get_mut(topic) {
+            Some(entry) if entry.live => self.each(entry.shards, |inbox| inbox.flag(topic, reason, since)),
+            Some(entry) => entry.missed.for_good(since),
+            None => {}
         }
     }
 }
@@ -301,6 +340,6 @@ fn say_too_large(publication: &Publication) {
     static SAID: Repeats = Repeats::new();
     if let Some(unsaid) = SAID.due(()) {
         let bytes = publication.payload.len();
-        warn!(topic = %publication.topic, bytes, unsaid, "publication above its topic rule's `publication`; those who listen get a gap in its place");
+        warn!(topic = %publication.topic, bytes, unsaid, "publication above its topic rule's `publication`; nobody gets it: those who can be told get a gap in its place");
     }
 }

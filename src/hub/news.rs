@@ -76,9 +76,18 @@ impl News {
     /// Notes that this client, whose language has a word for it, may have missed something. Whether it was told
     /// something, to make room.
     pub fn gap(&mut self, outbox: &Arc<Outbox>, gap: &Gap) -> bool {
+        self.note_gap(outbox, gap, widen)
+    }
+
+    /// The same of an outage, which comes to each topic once, and to many topics.
+    pub fn outage(&mut self, outbox: &Arc<Outbox>, gap: &Gap) -> bool {
+        self.note_gap(outbox, gap, lengthen)
+    }
+
+    fn note_gap(&mut self, outbox: &Arc<Outbox>, gap: &Gap, join: fn(&mut Gap, &Gap) -> usize) -> bool {
         let (sheet, told) = self.sheet(outbox);
         match sheet.items.last_mut() {
-            Some(Item::Gap(before)) if before.reason == gap.reason => sheet.names += widen(before, gap),
+            Some(Item::Gap(before)) if before.reason == gap.reason => sheet.names += join(before, gap),
             _ => {
                 sheet.names += gap.topics.len();
                 sheet.items.push(Item::Gap(gap.clone()));
@@ -91,11 +100,11 @@ impl News {
     /// it was told something, to make room.
     pub fn back(&mut self, outbox: &Arc<Outbox>, gap: &Gap) -> bool {
         if !outbox.protocol().says_live() {
-            return self.gap(outbox, gap);
+            return self.outage(outbox, gap);
         }
         let (sheet, told) = self.sheet(outbox);
         match sheet.items.last_mut() {
-            Some(Item::Back(before)) if before.reason == gap.reason => sheet.names += widen(before, gap),
+            Some(Item::Back(before)) if before.reason == gap.reason => sheet.names += lengthen(before, gap),
             _ => {
                 sheet.names += gap.topics.len();
                 sheet.items.push(Item::Back(gap.clone()));
@@ -181,14 +190,22 @@ impl Sheet {
 /// Lets a gap of a topic stand for another one, too: over the time of both, and over their subscribers together. Answers
 /// how many topics it names more.
 fn widen(gap: &mut Gap, other: &Gap) -> usize {
-    gap.since = gap.since.min(other.since);
-    gap.until = gap.until.max(other.until);
-    // An outage comes to each topic once, and to many topics; what is malformed or too large comes again and again.
-    let may_come_again = gap.reason != GapReason::Reconnected;
-    if may_come_again && other.topics.iter().all(|topic| gap.topics.contains(topic)) {
+    if other.topics.iter().all(|topic| gap.topics.contains(topic)) {
+        span(gap, other);
         return 0;
     }
+    lengthen(gap, other)
+}
+
+/// The same where it names none of the topics: among many they are not looked for.
+fn lengthen(gap: &mut Gap, other: &Gap) -> usize {
+    span(gap, other);
     gap.topics.extend_from_slice(&other.topics);
     gap.spread_ms = gap.spread_ms.saturating_add(other.spread_ms).min(SPREAD);
     other.topics.len()
+}
+
+fn span(gap: &mut Gap, other: &Gap) {
+    gap.since = gap.since.min(other.since);
+    gap.until = gap.until.max(other.until);
 }

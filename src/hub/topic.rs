@@ -221,7 +221,7 @@ impl TopicState {
             // Each stands where it belongs: between two positions.
             self.enqueue(Work::Notice(Box::new(Load::Gap { gap, through: end })));
         } else if let Some((waiting, through)) = self.waiting_gap(gap.reason) {
-            *waiting = Gap { since: waiting.since, ..gap };
+            *waiting = Gap { since: waiting.since.min(gap.since), ..gap };
             *through = end;
         } else {
             self.gaps.retain(|&(reason, _)| reason != gap.reason);

@@ -191,7 +191,7 @@ async fn a_header_longer_than_a_replica_reads_is_refused_and_the_longest_arrives
     let taken = road.broker.publish(&topic, &excepting(longest), "hi".into()).await;
     assert_eq!(taken, Ok(Receipt::heard(1)));
     assert_eq!(road.heard(&topic, 1).await, ["hi"]);
-    assert!(!road.hub.told(&topic).iter().any(|told| matches!(told, Told::Gap(_))), "it is read");
+    assert!(!road.hub.told(&topic).iter().any(|told| matches!(told, Told::Gap(..))), "it is read");
 }
 
 async fn the_first_subscriber_brings_publications_and_the_last_takes_them_away(road: &Road) {
@@ -399,9 +399,9 @@ mod away {
             assert_eq!(redis.cli(&["PUBLISH", "fanline:room:42", payload]), "1");
         }
         road.hub.until("told", || road.hub.told(&topic).len() == 4).await;
-        let expected =
-            [Told::Live, Told::Gap(GapReason::Malformed), Told::Message("\x1e".into()), Told::Message("hello".into())];
-        assert_eq!(road.hub.told(&topic), expected);
+        let told = road.hub.told(&topic);
+        assert!(matches!(told[..2], [Told::Live, Told::Gap(GapReason::Malformed, _)]), "{told:?}");
+        assert_eq!(told[2..], [Told::Message("\x1e".into()), Told::Message("hello".into())]);
         road.end().await;
     }
 }

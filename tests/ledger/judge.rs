@@ -257,8 +257,8 @@ struct Remembering<'p> {
     replicas: u64,
     /// Since when all that is published is its business.
     joined: Millis,
-    /// When something was told.
-    tellings: Vec<Millis>,
+    /// Since when something was told to be missing, and when it was told.
+    tellings: Vec<(Millis, Millis)>,
     account: Account,
 }
 
@@ -296,7 +296,7 @@ impl<'p> Remembering<'p> {
                 What::Listening { recovered, position } => self.listening(note.at, recovered, position),
                 What::Closed => {}
                 What::Left => (self.cursor, self.owed, self.joined) = (None, Owed::Nothing, Millis::MAX),
-                What::Gap { .. } => self.tell(note.at),
+                What::Gap { since, .. } => self.tell(since, note.at),
                 What::Message { number, position } => self.message(number, position),
                 What::Stray { number } => self.account.strays.push(number),
             }
@@ -313,7 +313,7 @@ impl<'p> Remembering<'p> {
             if !owed || self.heard.contains(&number) {
                 continue;
             }
-            if self.tellings.iter().any(|at| *at >= publication.sent) {
+            if self.tellings.iter().any(|(since, at)| *since <= publication.answered && *at >= publication.sent) {
                 self.account.announced += 1;
             } else {
                 self.account.lost.push(number);
@@ -329,15 +329,15 @@ impl<'p> Remembering<'p> {
             self.cursor = self.cursor.or(position.map(|position| (self.page.lives.0, position)));
         }
         if recovered == Some(false) {
-            self.tell(at);
+            self.tell(0, at);
         }
         if recovered.is_some() {
             self.since = at;
         }
     }
 
-    fn tell(&mut self, at: Millis) {
-        self.tellings.push(at);
+    fn tell(&mut self, since: Millis, at: Millis) {
+        self.tellings.push((since, at));
         self.account.told += 1;
         if self.owed == Owed::All {
             self.owed = Owed::Told;

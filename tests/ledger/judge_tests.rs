@@ -195,6 +195,7 @@ fn what_a_failover_lost_must_have_come_or_be_told_afterwards() {
     assert_eq!(judge(&[gap(0, 5), message(0), message(2)]).lost, [1], "told before");
     let told = judge(&[message(0), gap(10, 25), message(2)]);
     assert_eq!((told.is_clean(), told.announced), (true, 1), "{told:?}");
+    assert_eq!(judge(&[message(0), gap(23, 25), message(2)]).lost, [1], "told from too late a time on");
     let joins = |at| Diary { notes: vec![listening(at, None), message(2)], ..Diary::default() };
     assert_eq!(crate::judge::judge(Keeps::History, &page, &joins(5)).lost, [1], "of who came before");
     assert!(crate::judge::judge(Keeps::History, &page, &joins(22)).is_clean(), "and not of who came later");

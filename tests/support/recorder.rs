@@ -19,7 +19,8 @@ pub enum Told {
     Message(Bytes),
     Live,
     Lost(u64),
-    Gap(GapReason),
+    /// Why, and since when something is missing.
+    Gap(GapReason, u64),
 }
 
 /// The hub's stand-in.
@@ -138,10 +139,10 @@ impl Recorder {
             match told {
                 Told::Live => heard.live |= heard.subscribed,
                 Told::Lost(_) => heard.live = false,
-                Told::Message(_) | Told::Gap(_) if heard.subscribed && !heard.live => {
+                Told::Message(_) if heard.subscribed && !heard.live => {
                     broken = Some(format!("{topic}: {told:?} while it is not live"));
                 }
-                Told::Message(_) | Told::Gap(_) => {}
+                Told::Message(_) | Told::Gap(..) => {}
             }
             if heard.subscribed && !(counting && matches!(told, Told::Message(_))) {
                 heard.told.push(told);
@@ -187,7 +188,7 @@ impl Deliver for Recorder {
         }
     }
 
-    fn gap(&self, topic: &Topic, reason: GapReason) {
-        self.tell(topic, Told::Gap(reason));
+    fn gap(&self, topic: &Topic, reason: GapReason, since: u64) {
+        self.tell(topic, Told::Gap(reason, since));
     }
 }

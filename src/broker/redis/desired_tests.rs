@@ -342,20 +342,21 @@ fn those_that_linger_longest_go_first_where_their_room_is_needed() {
     assert!(desired.lost().is_empty() && desired.lingering() == 0);
 }
 
-/// What an old connection heard is handed on once these are live; a topic that is refused is not waited for.
+/// What an old connection heard waits for these.
 #[test]
-fn topics_are_awaited_until_they_are_live_or_refused_and_not_where_nobody_wants_them() {
+fn a_topic_is_awaited_where_it_is_wanted_and_not_live() {
     let mut desired = Desired::new(LINGER);
-    let (now, topics) = (Instant::now(), [topic(1), topic(2)]);
-    assert!(!desired.awaits(&topics), "nobody wants them");
-    topics.iter().for_each(|topic| _ = desired.want(topic, now));
-    assert!(desired.awaits(&topics), "there is no link");
+    let (now, topics) = (Instant::now(), [topic(1), topic(2), topic(3)]);
+    let awaited = |desired: &Desired| ["t1", "t2", "t3"].map(|name| desired.awaits(name));
+    assert_eq!(awaited(&desired), [false; 3], "nobody wants them");
+    topics[..2].iter().for_each(|topic| _ = desired.want(topic, now));
+    assert_eq!(awaited(&desired), [true, true, false], "there is no link");
     let generation = connect(&mut desired);
     desired.take(10);
     assert_eq!(desired.confirm(generation, "t1"), Some(topic(1)));
-    assert!(desired.awaits(&topics), "one is pending");
-    assert!(!desired.awaits(&topics[..1]));
     desired.refuse(generation, vec![topic(2)]);
-    assert!(!desired.awaits(&topics), "the other is refused");
+    assert_eq!(awaited(&desired), [false, true, false], "one is live, one refused");
     assert_eq!((desired.wanted("t2"), desired.wanted("t3")), (Some(topic(2)), None));
+    assert_eq!(desired.wanted_of(&topics), [topic(1), topic(2)]);
+    assert_eq!(desired.all_wanted().count(), 2);
 }

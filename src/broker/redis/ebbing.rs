@@ -5,16 +5,13 @@
 //! beginning where both are one server by two names. Hence nothing is delivered before the old master has said, after it
 //! came, that it is a master; and not before a canary has come back from the new one that was not heard here.
 
-use std::collections::{HashSet, VecDeque};
-use std::convert::Infallible;
-use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{BoxFuture, FutureExt};
 use tokio::time::{Instant, sleep};
 
 use crate::broker::redis::desired::Generation;
+use crate::broker::redis::late::Late;
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::wires::Wires;
 use crate::clock;
@@ -22,49 +19,13 @@ use crate::link::connect::{ANSWER, Role};
 use crate::topic::Topic;
 
 /// How long an old master is heard at most: every replica asks the Sentinels every two seconds.
-const HEARD: Duration = Duration::from_secs(10);
+pub(super) const HEARD: Duration = Duration::from_secs(10);
 
 /// How often it is asked what it is; what it says comes so much later at most, and twice that while it answers at once.
 const ROUND: Duration = Duration::from_millis(100);
 
-/// The most that waits for its word, in bytes of payload and channels.
-const HELD: usize = 8 * 1024 * 1024;
-
-/// The master before, where there is one that is heard; a link keeps it through all that becomes of the new one.
-#[derive(Default)]
-pub(super) struct Former(Option<BoxFuture<'static, ()>>);
-
-impl Former {
-    /// From now on it is this one, and what comes from it is held. What was held of one before comes to nobody any more.
-    pub(super) fn set(&mut self, state: &LinkState, ebbing: Option<Ebbing>) {
-        if self.0.is_some() {
-            miss(state);
-        }
-        self.0 = None;
-        self.0 = ebbing.map(|ebbing| {
-            ebbing.hold();
-            ebbing.run().boxed()
-        });
-    }
-
-    /// Hears it to its end, and then nobody.
-    pub(super) async fn hear(&mut self) -> Infallible {
-        if let Some(heard) = &mut self.0 {
-            heard.await;
-            self.0 = None;
-        }
-        pending().await
-    }
-
-    /// Hears it while something else is done.
-    pub(super) async fn beside<T>(&mut self, what: impl Future<Output = T>) -> T {
-        tokio::select! {
-            biased;
-            done = what => done,
-            never = self.hear() => match never {},
-        }
-    }
-}
+/// How often it is told at most that something of it is missing: a busy history would be told of at each round.
+const TOLD: Duration = Duration::from_millis(250);
 
 /// The connection to a master that was left.
 pub(super) struct Ebbing {
@@ -72,134 +33,129 @@ pub(super) struct Ebbing {
     pub wires: Wires,
     pub generation: Generation,
     /// What it held when it was left.
-    pub topics: Vec<Topic>,
+    pub topics: Arc<[Topic]>,
     /// Until when all that was published there has come, in ms since 1970.
     pub whole: u64,
 }
 
-/// What came on it and may be an echo.
-#[derive(Debug, Default)]
-pub(super) struct Late {
-    of: Option<Generation>,
-    held: VecDeque<(Vec<u8>, Vec<u8>)>,
-    bytes: usize,
-    /// It cannot be trusted any more: a canary came that flew at the new master, or more than is held.
-    spoilt: bool,
+/// How it came to be heard no longer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// Its time is over.
+    Due,
+    /// It is a master no longer: whatever it said as one came before the answer.
+    Replica,
+    /// It closed, or answers nothing: what it says may be missing.
+    Silent,
 }
 
-impl Late {
-    /// A message on a connection that was left.
-    pub(super) fn message(&mut self, of: Generation, channel: &[u8], payload: Vec<u8>) {
-        if self.of != Some(of) || self.spoilt {
-            return;
-        }
-        self.bytes += channel.len() + payload.len();
-        self.spoilt = self.bytes > HELD;
-        self.held.push_back((channel.to_vec(), payload));
-    }
-
-    /// A canary, which flies at the new master.
-    pub(super) fn canary(&mut self, of: Generation) {
-        self.spoilt |= self.of == Some(of);
-    }
-
-    fn take(&mut self, count: usize) -> Vec<(Vec<u8>, Vec<u8>)> {
-        let taken: Vec<_> = self.held.drain(..count).collect();
-        self.bytes -= taken.iter().map(|(channel, payload)| channel.len() + payload.len()).sum::<usize>();
-        taken
-    }
+/// Lets what is held of a connection go with it, and not what is held of the next.
+struct Holding {
+    state: Arc<LinkState>,
+    of: Generation,
 }
 
 impl Ebbing {
-    /// Resolves when the old master is left for good.
-    async fn run(mut self) {
-        let as_planned = self.listen().await;
-        if !as_planned || !self.state.late.lock().held.is_empty() {
-            self.until_live().await;
-            self.tell();
-        }
-        tracing::info!(link = %self.state.link, as_planned, "the old master is left for good");
-    }
-
-    /// From now on what comes is held.
-    fn hold(&self) {
-        *self.state.late.lock() = Late { of: Some(self.generation), ..Late::default() };
-    }
-
-    /// Hears it to the end. Whether that was ours, and not its own.
-    async fn listen(&mut self) -> bool {
-        let until = Instant::now() + HEARD;
-        loop {
-            // What has come by now has come before the answer.
-            let (asked, count) = (clock::unix_ms(), self.state.late.lock().held.len());
-            let is_heard_anew = self.state.condition.lock().is_heard();
-            let answer = self.wires.ask(ANSWER);
-            let roles = tokio::select! {
-                biased;
-                () = self.wires.ended() => return false,
-                roles = answer => roles,
-            };
-            if roles.is_none_or(|roles| roles.contains(&Role::Replica)) || self.state.late.lock().spoilt {
-                return false;
+    /// From now on what comes is held. Resolves when the old master is left for good.
+    pub(super) fn run(self) -> impl Future<Output = ()> {
+        let Self { state, mut wires, generation, topics, whole } = self;
+        *state.late.lock() = Late::hold(generation, whole);
+        let holding = Holding { state, of: generation };
+        async move {
+            let state = &*holding.state;
+            let end = listen(state, &mut wires).await;
+            drop(wires);
+            let since = state.late.lock().close();
+            if end == End::Silent {
+                state.gaps(&topics, since);
             }
-            // The new one may have been lost since.
-            if is_heard_anew && self.is_live() {
-                self.deliver(count);
-                self.whole = asked;
+            state.tell_missed();
+            let until = Instant::now() + HEARD;
+            while state.hand_on() && Instant::now() < until {
+                sleep(ROUND).await;
             }
-            if Instant::now() >= until {
-                return is_heard_anew;
-            }
-            tokio::select! {
-                biased;
-                () = self.wires.ended() => return false,
-                () = sleep(ROUND) => {}
-            }
+            state.late.lock().give_up();
+            state.tell_missed();
+            tracing::info!(link = %state.link, as_planned = end == End::Due, "the old master is left for good");
         }
-    }
-
-    /// Whether all who listened to it listen to the new one, but for what that refuses.
-    fn is_live(&self) -> bool {
-        self.state.condition.lock().is_heard() && !self.state.desired.lock().awaits(&self.topics)
-    }
-
-    /// What is told before somebody is live would be told again when it is.
-    async fn until_live(&mut self) {
-        let until = Instant::now() + HEARD;
-        while !self.is_live() && Instant::now() < until {
-            sleep(ROUND).await;
-        }
-    }
-
-    fn deliver(&self, count: usize) {
-        let Some(generation) = self.state.desired.lock().current() else { return };
-        let taken = self.state.late.lock().take(count);
-        for (channel, payload) in taken {
-            self.state.late_came(generation, &channel, payload);
-        }
-    }
-
-    /// Something may be missing of what was published there.
-    fn tell(&self) {
-        let live = self.state.desired.lock().live_of(&self.topics);
-        if !live.is_empty() {
-            self.state.deliver.lost(&live, self.whole);
-            live.iter().for_each(|topic| self.state.deliver.live(topic));
-        }
-        // Those of histories are read from the new master's, which does not have these.
-        miss(&self.state);
     }
 }
 
-/// What is held comes to nobody, and its listeners are told so.
-fn miss(state: &LinkState) {
-    let held = std::mem::take(&mut state.late.lock().held);
-    let channels: HashSet<Vec<u8>> = held.into_iter().map(|(channel, _)| channel).collect();
-    channels.iter().for_each(|channel| state.late_missed(channel));
+/// Hears it to the end.
+async fn listen(state: &LinkState, wires: &mut Wires) -> End {
+    let until = Instant::now() + HEARD;
+    let mut told = Instant::now();
+    loop {
+        let mark = state.late.lock().mark(clock::unix_ms());
+        let heard = state.heard_anew();
+        let answer = wires.ask(ANSWER);
+        let roles = tokio::select! {
+            biased;
+            () = wires.ended() => return End::Silent,
+            roles = answer => roles,
+        };
+        let Some(roles) = roles else { return End::Silent };
+        if roles.contains(&Role::Replica) || state.late.lock().echoes() {
+            return End::Replica;
+        }
+        // Where it is another connection by now, that one has proven nothing.
+        if heard.is_some() && heard == state.heard_anew() {
+            state.late.lock().prove(mark);
+            state.hand_on();
+        }
+        if told.elapsed() >= TOLD {
+            told = Instant::now();
+            state.tell_missed();
+        }
+        if Instant::now() >= until {
+            return End::Due;
+        }
+        tokio::select! {
+            biased;
+            () = wires.ended() => return End::Silent,
+            () = sleep(ROUND) => {}
+        }
+    }
 }
 
-impl Drop for Ebbing {
+impl LinkState {
+    /// The link's own connection, where a canary has come back on it.
+    fn heard_anew(&self) -> Option<Generation> {
+        let is_heard = self.condition.lock().is_heard();
+        self.desired.lock().current().filter(|_| is_heard)
+    }
+
+    /// Delivers what is proven to topics that are live. Whether some waits for a topic that is not.
+    fn hand_on(&self) -> bool {
+        let channels = self.late.lock().proven();
+        if channels.is_empty() {
+            return false;
+        }
+        let waits = {
+            let desired = self.desired.lock();
+            let is_awaited = |channel: &Vec<u8>| self.keys.name(channel).is_some_and(|name| desired.awaits(name));
+            channels.into_iter().filter(is_awaited).collect()
+        };
+        let taken = self.late.lock().take(&waits);
+        taken.into_iter().for_each(|held| self.late_came(held));
+        !waits.is_empty()
+    }
+
+    /// Tells of what cannot be delivered.
+    fn tell_missed(&self) {
+        let missed = self.late.lock().take_missed();
+        for (channel, since) in missed {
+            let wanted = self.keys.name(&channel).and_then(|name| self.desired.lock().wanted(name));
+            wanted.into_iter().for_each(|topic| self.gap(&topic, since));
+        }
+    }
+}
+
+impl Drop for Holding {
     fn drop(&mut self) {
-        *self.state.late.lock() = Late::default();
+        let mut late = self.state.late.lock();
+        if late.is_of(self.of) {
+            *late = Late::default();
+        }
     }
 }

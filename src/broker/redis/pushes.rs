@@ -8,7 +8,9 @@ use bytes::Bytes;
 use redis::{PushInfo, PushKind, Value};
 
 use crate::broker::redis::desired::{Generation, Heard};
+use crate::broker::redis::late::Held;
 use crate::broker::redis::state::LinkState;
+use crate::clock;
 use crate::event::GapReason;
 use crate::metrics::Dropped;
 use crate::publication::{Header, Publication};
@@ -57,7 +59,7 @@ impl LinkState {
                     tracing::warn!(%topic, %error, unsaid, "malformed publication");
                 }
                 self.metrics.dropped(Dropped::Malformed).inc();
-                self.deliver.gap(&topic, GapReason::Malformed);
+                self.deliver.gap(&topic, GapReason::Malformed, clock::unix_ms());
             }
         }
     }
@@ -77,18 +79,11 @@ impl LinkState {
     }
 
     /// A publication of a master that was left. What it put into a history stands in that master's alone.
-    pub(super) fn late_came(&self, generation: Generation, channel: &[u8], payload: Vec<u8>) {
-        match Header::split(Bytes::from(payload.clone())) {
-            Ok((Some(header), _)) if header.pos.is_some() => self.late_missed(channel),
-            _ => self.message(generation, channel, payload, Instant::now()),
-        }
-    }
-
-    /// The same, and it cannot be delivered.
-    pub(super) fn late_missed(&self, channel: &[u8]) {
-        let wanted = self.keys.name(channel).and_then(|name| self.desired.lock().wanted(name));
-        if let Some(topic) = wanted {
-            self.deliver.gap(&topic, GapReason::Reconnected);
+    pub(super) fn late_came(&self, held: Held) {
+        let Some(generation) = self.desired.lock().current() else { return };
+        match Header::split(Bytes::copy_from_slice(&held.payload)) {
+            Ok((Some(header), _)) if header.pos.is_some() => self.late.lock().miss(held),
+            _ => self.message(generation, &held.channel, held.payload, Instant::now()),
         }
     }
 

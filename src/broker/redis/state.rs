@@ -15,10 +15,11 @@ use tokio::sync::Notify;
 
 use crate::broker::redis::canaries::Canaries;
 use crate::broker::redis::desired::Desired;
-use crate::broker::redis::ebbing::Late;
 use crate::broker::redis::lanes::Lanes;
+use crate::broker::redis::late::Late;
 use crate::broker::redis::status::{Commands, Condition};
 use crate::broker::{Deliver, Health, Liveness};
+use crate::event::GapReason;
 use crate::link::address::Place;
 use crate::link::keys::Keys;
 use crate::link::placement::Link;
@@ -139,6 +140,17 @@ impl LinkState {
     /// Whether there is a connection.
     pub(super) fn is_connected(&self) -> bool {
         self.desired.lock().is_connected()
+    }
+
+    /// Something of a topic that was published since then, in ms since 1970, comes to nobody.
+    pub(super) fn gap(&self, topic: &Topic, since: u64) {
+        self.deliver.gap(topic, GapReason::Reconnected, since);
+    }
+
+    /// The same of those of these topics that are wanted still.
+    pub(super) fn gaps(&self, topics: &[Topic], since: u64) {
+        let wanted = self.desired.lock().wanted_of(topics);
+        wanted.iter().for_each(|topic| self.gap(topic, since));
     }
 
     /// The command connection met this, and that was wrong. What changed for the worse concerns publishers, too.

@@ -17,7 +17,8 @@ use tokio::time::{sleep, timeout};
 
 use crate::broker::redis::canary::OVERDUE;
 use crate::broker::redis::desired::Generation;
-use crate::broker::redis::ebbing::{Ebbing, Former};
+use crate::broker::redis::ebbing::Ebbing;
+use crate::broker::redis::former::{Former, Unheard};
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::status::End;
 use crate::broker::redis::succession::{Heir, Left, Over};
@@ -85,7 +86,9 @@ impl Supervisor {
                     former.beside(sleep(backoff.next_wait())).await;
                 }
                 Over::Succeeded(next, left) => {
-                    former.set(&self.state, self.hand_over(&next, left));
+                    if let Some(ebbing) = self.hand_over(&next, left) {
+                        former.hear_on(&self.state, ebbing);
+                    }
                     heir = Some(next);
                 }
             }
@@ -109,6 +112,7 @@ impl Supervisor {
                 }
             }
         };
+        self.leads_to(&heir, former);
         self.state.condition.lock().answered();
         self.state.lanes.bar(None);
         let _up = Up::new(self, outages);
@@ -122,7 +126,18 @@ impl Supervisor {
         let (state, Left { wires, generation }) = (self.state.clone(), left);
         tracing::info!(link = %state.link, master = %place, "Sentinel names another master; the link goes there");
         let (_, topics) = self.down(&Lost::Superseded(place));
-        heir.whole.map(|whole| Ebbing { state, wires, generation, topics, whole })
+        heir.whole.map(|whole| Ebbing { state, wires, generation, topics: topics.into(), whole })
+    }
+
+    /// With Sentinel the link may lead to another master than before. Where that one was not heard beside it, it is watched.
+    fn leads_to(&self, heir: &Heir, former: &mut Former) {
+        let Some(place) = heir.wires.place().filter(|_| self.endpoint.sentinels().is_some()) else { return };
+        let Some(before) = former.moved(place).filter(|_| heir.whole.is_none()) else { return };
+        let state = self.state.clone();
+        let topics = state.desired.lock().all_wanted().cloned().collect();
+        let whole = state.last_whole().saturating_sub(HEARSAY);
+        let unheard = Unheard { state, endpoint: self.endpoint.clone(), name: self.name.clone(), topics, whole };
+        former.watch(&self.state, before, unheard);
     }
 
     /// However long a dial takes, `/livez` can tell that this task runs.

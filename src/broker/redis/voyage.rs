@@ -10,7 +10,7 @@ use tokio::time::sleep_until;
 
 use crate::broker::redis::canary::{EVERY, OVERDUE};
 use crate::broker::redis::desired::{Generation, Work};
-use crate::broker::redis::ebbing::Former;
+use crate::broker::redis::former::Former;
 use crate::broker::redis::pulse;
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::status::Commands;

@@ -89,7 +89,7 @@ fn a_turn_looks_at_so_many_subscribers_at_most() {
     let mut house = House::new(true);
     let clients: Vec<_> = (0..2000).map(|n| house.plain(n)).collect();
     clients.iter().for_each(|client| house.subscribe(client, &["t"]));
-    house.interest.gap(&topic("t"), GapReason::Malformed);
+    house.gap("t", GapReason::Malformed);
     house.turn(64);
     assert_eq!(house.shard.census().2, 1, "2,000 are more than one turn looks at");
     house.turn(64);

@@ -12,7 +12,7 @@ fn what_is_too_large_or_malformed_is_told_in_its_place() {
     house.publish("t", &"x".repeat(512 * 1024 + 1));
     house.publish("t", "m2");
     house.settle();
-    house.interest.gap(&topic("t"), GapReason::Malformed);
+    house.gap("t", GapReason::Malformed);
     house.publish("t", "m3");
     house.settle();
     assert_eq!(client.told(), ["subscribed:true", "m1", "gap:too_large", "m2", "gap:malformed", "m3"]);
@@ -27,7 +27,7 @@ fn each_reason_for_which_something_was_dropped_is_told_and_counted() {
     house.subscribe(&client, &["t"]);
     [GapReason::TooLarge, GapReason::Overflow, GapReason::TooLarge]
         .into_iter()
-        .for_each(|reason| house.interest.gap(&topic("t"), reason));
+        .for_each(|reason| house.gap("t", reason));
     house.settle();
     assert_eq!(client.told(), ["subscribed:true", "gap:too_large", "gap:overflow"]);
     let counted = [GapReason::TooLarge, GapReason::Overflow].map(|reason| house.metrics.gaps(reason).get());
@@ -43,7 +43,7 @@ fn gaps_of_a_topic_that_is_behind_are_one_per_reason() {
         // Taken out of the inbox each time, while the pass over the first is under way.
         house.publish("t", "m");
         let reason = [GapReason::Overflow, GapReason::Malformed][nth % 2];
-        house.interest.gap(&topic("t"), reason);
+        house.gap("t", reason);
         house.turn(1);
     }
     house.settle();
@@ -60,10 +60,10 @@ fn who_joined_before_a_drop_hears_of_it_though_an_earlier_gap_still_waits() {
     let mut house = House::new(true);
     let (old, late) = (house.json(1), house.json(2));
     house.subscribe(&old, &["t"]);
-    house.interest.gap(&topic("t"), GapReason::Overflow);
+    house.gap("t", GapReason::Overflow);
     house.shard.take_inbox();
     house.subscribe(&late, &["t"]);
-    house.interest.gap(&topic("t"), GapReason::Overflow);
+    house.gap("t", GapReason::Overflow);
     house.settle();
     assert_eq!(late.told(), ["subscribed:true", "gap:overflow"]);
     assert_eq!(old.told(), ["subscribed:true", "gap:overflow"], "one stands for both");
@@ -75,13 +75,13 @@ fn who_joined_while_the_road_was_down_hears_of_a_drop_after_it_though_an_earlier
     let mut house = House::new(true);
     let (old, late) = (house.json(1), house.json(2));
     house.subscribe(&old, &["t"]);
-    house.interest.gap(&topic("t"), GapReason::Overflow);
+    house.gap("t", GapReason::Overflow);
     house.road(false, &["t"]);
     house.shard.take_inbox();
     house.subscribe(&late, &["t"]);
     house.road(true, &["t"]);
     house.shard.take_inbox();
-    house.interest.gap(&topic("t"), GapReason::Overflow);
+    house.gap("t", GapReason::Overflow);
     house.settle();
     assert_eq!(late.told(), ["subscribed:true", "gap:overflow"]);
     assert_eq!(
@@ -90,12 +90,29 @@ fn who_joined_while_the_road_was_down_hears_of_a_drop_after_it_though_an_earlier
     );
 }
 
+/// An old master's loss may be known while the link to the new one is not made yet.
+#[test]
+fn a_gap_of_a_topic_that_is_not_live_is_told_once_it_is_since_when_something_is_missing() {
+    let mut house = House::new(true);
+    let client = house.json(1);
+    house.subscribe(&client, &["t"]);
+    house.settle();
+    house.road(false, &["t"]);
+    house.interest.gap(&topic("t"), GapReason::Reconnected, 5);
+    house.settle();
+    assert_eq!(client.told(), ["subscribed:true", "live:false"]);
+    house.road(true, &["t"]);
+    house.settle();
+    assert_eq!(client.told()[2..], ["gap:reconnected", "live:true"], "one stands for both");
+    assert_eq!(client.gaps(), [5], "it begins where the earlier does");
+}
+
 #[test]
 fn who_never_was_live_hears_of_no_gap() {
     let mut house = House::new(false);
     let client = house.json(1);
     house.subscribe(&client, &["t"]);
-    house.interest.gap(&topic("t"), GapReason::Malformed);
+    house.gap("t", GapReason::Malformed);
     house.settle();
     assert_eq!(client.told().len(), 0);
 }

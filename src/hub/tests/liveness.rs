@@ -110,7 +110,7 @@ fn who_waits_while_the_roll_is_compacted_is_answered_by_its_own_id() {
         house.ask(client, &["t"], Some(&n.to_string()));
     }
     crowd[..190].iter().for_each(|client| house.leave(client));
-    house.interest.gap(&topic("t"), GapReason::Malformed);
+    house.gap("t", GapReason::Malformed);
     house.settle();
     house.shard.answer_overdue(house.shard.next_due().unwrap() - Duration::from_millis(1));
     let half = crowd.len() - 5;
@@ -128,7 +128,7 @@ fn the_overdue_are_found_after_compaction_too() {
     let crowd: Vec<_> = (0..200).map(|n| house.json(n)).collect();
     crowd.iter().for_each(|client| house.subscribe(client, &["t"]));
     crowd[..190].iter().for_each(|client| house.leave(client));
-    house.interest.gap(&topic("t"), GapReason::Malformed);
+    house.gap("t", GapReason::Malformed);
     house.settle();
     house.shard.answer_overdue(Instant::now() + HALF_A_SECOND);
     assert!(crowd[190..].iter().all(|client| client.told() == ["subscribed:false"]));

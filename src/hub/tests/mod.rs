@@ -172,6 +172,11 @@ impl House {
         }
     }
 
+    /// The broker lost something of a topic just now.
+    fn gap(&self, name: &str, reason: GapReason) {
+        self.interest.gap(&topic(name), reason, crate::clock::unix_ms());
+    }
+
     /// One turn of so many sockets.
     fn turn(&mut self, sockets: u32) {
         self.shard.take_inbox();
@@ -203,6 +208,11 @@ impl Client {
     /// What it was told, in short.
     fn told(&self) -> Vec<String> {
         self.pipe.wire().frames().iter().map(short).collect()
+    }
+
+    /// Since when something was missing, gap by gap.
+    fn gaps(&self) -> Vec<u64> {
+        self.pipe.wire().frames().iter().filter_map(|frame| frame.json()["since"].as_u64()).collect()
     }
 
     /// What it was told of one topic.

@@ -149,10 +149,12 @@ fn play(acts: Vec<Act>) {
                 }
             }
             Act::Drop(place) if up => {
-                house.interest.gap(&topic(TOPICS[place]), GapReason::Overflow);
+                house.gap(TOPICS[place], GapReason::Overflow);
                 house.shard.take_inbox();
                 guests.iter_mut().for_each(|guest| guest.drop_one(place));
             }
+            // It is told with the outage.
+            Act::Drop(place) => house.gap(TOPICS[place], GapReason::Reconnected),
             Act::Flip => {
                 up = !up;
                 house.road(up, &TOPICS);
@@ -169,7 +171,7 @@ fn play(acts: Vec<Act>) {
                 }
             }
             Act::Turn(sockets) => house.turn(sockets),
-            Act::Join(..) | Act::Unsubscribe(..) | Act::Publish(..) | Act::Drop(..) => {}
+            Act::Join(..) | Act::Unsubscribe(..) | Act::Publish(..) => {}
         }
         let after = guests.iter().fold(crowd, count);
         for (topic, name) in TOPICS.iter().enumerate() {

@@ -4,20 +4,21 @@ use super::{Desired, Entry, Wire};
 use crate::topic::Topic;
 
 impl Desired {
-    /// Those of these topics that are live and wanted.
-    #[must_use]
-    pub fn live_of(&self, topics: &[Topic]) -> Vec<Topic> {
-        let live = |entry: &Entry| entry.is_wanted() && entry.wire == Wire::Held;
-        topics.iter().filter(|topic| self.entries.get(*topic).is_some_and(live)).cloned().collect()
+    /// All topics that somebody wants.
+    pub fn all_wanted(&self) -> impl Iterator<Item = &Topic> {
+        self.entries.iter().filter(|(_, entry)| entry.is_wanted()).map(|(topic, _)| topic)
     }
 
-    /// Whether some of these topics are wanted and will be live, and are not yet.
+    /// Those of these topics that somebody wants still.
     #[must_use]
-    pub fn awaits(&self, topics: &[Topic]) -> bool {
-        let awaited = |(topic, entry): (&Topic, &Entry)| {
-            entry.is_wanted() && entry.wire != Wire::Held && !self.refused.contains(topic)
-        };
-        topics.iter().filter_map(|topic| self.entries.get_key_value(topic)).any(awaited)
+    pub fn wanted_of(&self, topics: &[Topic]) -> Vec<Topic> {
+        topics.iter().filter(|topic| self.entries.get(*topic).is_some_and(Entry::is_wanted)).cloned().collect()
+    }
+
+    /// Whether the topic of this name is wanted, and not live yet.
+    #[must_use]
+    pub fn awaits(&self, name: &str) -> bool {
+        self.entries.get(name).is_some_and(|entry| entry.is_wanted() && entry.wire != Wire::Held)
     }
 
     /// The topic of this name, where somebody wants it.
