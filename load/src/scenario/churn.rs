@@ -54,15 +54,14 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
             gateways.push(scene.replacement(bench, &mut crowd)?);
         }
     }
-    let floor_us = Estimate::of(floors.iter().copied()).context("no windows")?;
+    let floor_us = Estimate::of(floors.iter().copied().filter(undisturbed)).context("the machine is too noisy")?;
     let name =
         |what: &str| format!("{what}: {} held, {} a second replaced", floor.group.sockets(), bench.rate(REPLACED));
     let Some(scene) = gateway else {
         return Ok(vec![Case::of_single(name("CPU per connect and close"), "µs", Some(COST), None, floor_us.median)]);
     };
-    let us = Estimate::of(gateways.iter().copied()).context("no windows")?;
     let after = settled_pss(&mut crowd, scene.measured.pid())?;
-    let cost = Case::of_estimate(name("CPU per connect and close"), "µs", Some(COST), us);
+    let cost = by_itself(name("CPU per connect and close"), &gateways);
     Ok(vec![
         Case { floor: Some(floor_us.median), ..cost },
         beside_the_floor(name("the same against the floor"), &gateways, &floors),
@@ -73,16 +72,32 @@ pub fn measure(bench: &Bench) -> Result<Vec<Case>> {
 
 /// A window in which replacements cost nothing was disturbed by more than they cost, and divides nothing: it is left out,
 /// and said.
+fn undisturbed(us: &f64) -> bool {
+    *us > 0.0
+}
+
+fn by_itself(name: String, gateways: &[f64]) -> Case {
+    let case = match Estimate::of(gateways.iter().copied().filter(undisturbed)) {
+        Some(us) => Case::of_estimate(name, "µs", Some(COST), us),
+        None => Case::of_single(name, "µs", Some(COST), None, None),
+    };
+    said(case, gateways.iter().filter(|us| !undisturbed(us)).count(), gateways.len())
+}
+
 fn beside_the_floor(name: String, gateways: &[f64], floors: &[f64]) -> Case {
-    let pairs = || gateways.iter().zip(floors).filter(|&(&one, &other)| one > 0.0 && other > 0.0);
+    let pairs = || gateways.iter().zip(floors).filter(|&(one, other)| undisturbed(one) && undisturbed(other));
     let failed = gateways.len() - pairs().count();
     let case = match Estimate::of(pairs().map(|(one, other)| one / other)) {
         Some(ratio) => Case::of_estimate(name, "×", None, ratio),
         None => Case::of_single(name, "×", None, None, None),
     };
+    said(case, failed, gateways.len())
+}
+
+fn said(case: Case, failed: usize, of: usize) -> Case {
     match failed {
         0 => case,
-        _ => case.noted(format!("noisy machine: {failed} of {} windows failed", gateways.len())),
+        _ => case.noted(format!("noisy machine: {failed} of {of} windows failed")),
     }
 }
 
@@ -139,5 +154,13 @@ mod tests {
         let disturbed = case(&[10.0, -0.1, 0.0]);
         assert_eq!((disturbed.measured, &disturbed.note[..]), (Some(3.0), "noisy machine: 2 of 3 windows failed"));
         assert_eq!(case(&[-1.0; 3]).measured, None);
+    }
+
+    #[test]
+    fn a_window_in_which_the_gateway_s_cost_nothing_is_left_out_and_said() {
+        let disturbed = by_itself(String::new(), &[30.0, -50.0, 40.0]);
+        assert_eq!((disturbed.measured, &disturbed.note[..]), (Some(35.0), "noisy machine: 1 of 3 windows failed"));
+        assert_eq!(by_itself(String::new(), &[-1.0]).measured, None);
+        assert_eq!(by_itself(String::new(), &[30.0]).note, "");
     }
 }
