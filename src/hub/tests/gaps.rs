@@ -1,7 +1,10 @@
 //! Who hears that something was dropped.
 
+use super::resume::answer;
 use super::*;
 use crate::metrics::Dropped;
+use crate::position::Position;
+use crate::settings::TopicRule;
 
 #[test]
 fn what_is_too_large_or_malformed_is_told_in_its_place() {
@@ -115,4 +118,24 @@ fn who_never_was_live_hears_of_no_gap() {
     house.gap("t", GapReason::Malformed);
     house.settle();
     assert_eq!(client.told().len(), 0);
+}
+
+/// What stands in the history is read; what it never had is missing all the same.
+#[test]
+fn a_gap_of_a_history_that_is_not_live_is_told_once_it_is() {
+    let rule = TopicRule { history_size: 10, ..TopicRule::default() };
+    let mut house = House::under(true, TopicRules::new(vec![rule]));
+    let client = house.json(1);
+    house.subscribe(&client, &["t"]);
+    answer(&house, Position::START);
+    house.settle();
+    house.road(false, &["t"]);
+    house.interest.gap(&topic("t"), GapReason::Reconnected, 5);
+    house.road(true, &["t"]);
+    house.settle();
+    assert_eq!(client.told(), ["subscribed:true"], "it is not known yet where it stands");
+    answer(&house, Position::START);
+    house.settle();
+    assert_eq!(client.told(), ["subscribed:true", "gap:reconnected"]);
+    assert_eq!(client.gaps(), [5]);
 }

@@ -350,7 +350,7 @@ fn who_resumes_and_waits_for_its_turn_alone_is_told_in_time_that_it_can() {
 }
 
 /// Everything that is asked of Redis is answered as if it knew no more than this position, and kept nothing.
-fn answer(house: &House, newest: Position) {
+pub fn answer(house: &House, newest: Position) {
     for _ in 0..8 {
         for errand in house.interest.asks.take() {
             match errand.what {
@@ -391,24 +391,4 @@ fn a_topic_that_was_quiet_for_longer_than_redis_remembers_goes_on_without_a_gap(
     assert_eq!(told(remembered, 5_000), ["subscribed:true", "x", "x"]);
     assert_eq!(told(remembered - 60_000, 5_000), ["subscribed:true", "gap:lost", "x", "x"], "it was flushed");
     assert_eq!(told(2 * remembered, remembered), ["subscribed:true", "gap:lost", "x", "x"], "it was away for too long");
-}
-
-/// What stands in the history is read; what it never had is missing all the same.
-#[test]
-fn a_gap_of_a_history_that_is_not_live_is_told_once_it_is() {
-    let rule = TopicRule { history_size: 10, ..TopicRule::default() };
-    let mut house = House::under(true, TopicRules::new(vec![rule]));
-    let client = house.json(1);
-    house.subscribe(&client, &["t"]);
-    answer(&house, Position::START);
-    house.settle();
-    house.road(false, &["t"]);
-    house.interest.gap(&topic("t"), GapReason::Reconnected, 5);
-    house.road(true, &["t"]);
-    house.settle();
-    assert_eq!(client.told(), ["subscribed:true"], "it is not known yet where it stands");
-    answer(&house, Position::START);
-    house.settle();
-    assert_eq!(client.told(), ["subscribed:true", "gap:reconnected"]);
-    assert_eq!(client.gaps(), [5]);
 }
