@@ -32,6 +32,7 @@ pub mod identity;
 pub mod position;
 pub mod protocol;
 pub mod publication;
+pub mod quote;
 pub mod repeat;
 pub mod settings;
 pub mod topic;

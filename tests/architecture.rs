@@ -11,6 +11,7 @@ const FLOORS: &[&[&str]] = &[
         "identity",
         "position",
         "publication",
+        "quote",
         "repeat",
         "command",
         "event",

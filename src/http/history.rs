@@ -20,7 +20,7 @@ use crate::event::Event;
 use crate::position::Position;
 use crate::protocol;
 use crate::topic::Topic;
-use crate::transport::template::Query;
+use crate::transport::query::Query;
 
 /// What the query may say.
 const PARAMETERS: [&str; 4] = ["topic", "since", "before", "limit"];
@@ -51,7 +51,7 @@ async fn try_history(desk: &Desk, peer: Peer, uri: &Uri, headers: &HeaderMap) ->
 fn understand(query: &str) -> Result<(Topic, Question), Problem> {
     let bad = |field, detail: String| Problem::field(StatusCode::BAD_REQUEST, field, detail);
     let query = Query::parse(query).map_err(|error| bad("query", error.to_string()))?;
-    if let Some(stranger) = query.names().find(|name| !PARAMETERS.contains(name)) {
+    if let Some(stranger) = query.stranger(&PARAMETERS) {
         let detail = format!("{stranger:?} is no parameter here: there are topic, since, before and limit");
         return Err(bad("query", detail));
     }

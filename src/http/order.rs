@@ -17,7 +17,7 @@ use super::problem::Problem;
 use crate::protocol::{MAX_DEPTH, is_shallow};
 use crate::publication::{Header, MAX_NAME, PayloadKind};
 use crate::topic::Topic;
-use crate::transport::template::Query;
+use crate::transport::query::Query;
 
 /// The most topics that one request may publish to.
 const MAX_TOPICS: usize = 100;
@@ -111,7 +111,7 @@ impl Order {
     pub(super) fn from_query(query: &str, body: Bytes) -> Result<Self, Problem> {
         let bad = |detail: String| Problem::field(StatusCode::BAD_REQUEST, "query", detail);
         let query = Query::parse(&with_blanks(query)).map_err(|error| bad(error.to_string()))?;
-        if let Some(stranger) = query.names().find(|name| !PARAMETERS.contains(name)) {
+        if let Some(stranger) = query.stranger(&PARAMETERS) {
             let stranger: String = stranger.chars().take(MAX_NAME).collect();
             return Err(bad(format!(
                 "{stranger:?} is no parameter here: there are topic, event, key, type, idempotency_key and except"

@@ -20,12 +20,13 @@ pub fn public(doors: Vec<(String, Door)>, house: Arc<House>) -> Router {
     let mut paths = matchit::Router::new();
     for (path, _) in &doors {
         // The configuration checked them by the same matcher.
-        let _ = paths.insert(path.clone(), ());
+        let _ = paths.insert(path.clone(), path.clone());
     }
     let paths = Arc::new(paths);
     let stray = move |request: Request| {
         let paths = paths.clone();
-        transport::not_found(house.clone(), move |path| paths.at(path).is_ok(), request.into_parts().0)
+        let route = move |path: &str| paths.at(path).ok().map(|found| found.value.clone());
+        transport::not_found(house.clone(), route, request.into_parts().0)
     };
     doors.into_iter().fold(Router::new(), |router, (path, door)| router.route(&path, door.answers())).fallback(stray)
 }

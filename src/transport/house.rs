@@ -14,9 +14,10 @@ use tracing::debug;
 use super::caller::Caller;
 use super::gate::Gate;
 use super::handshake::{origin_allowed, single};
+use super::query::{Query, read_by};
 use super::refusal::Refusal;
 use super::socket::Tcp;
-use super::template::{self, Query};
+use super::template;
 use crate::accept::{Loan, Peer};
 use crate::command::Wanted;
 use crate::connection::{Ends, Pace, Roster};
@@ -116,7 +117,8 @@ impl Threshold {
 
     /// The answer to a request that this door does not open to.
     pub(super) fn turn_away(&self, refusal: Refusal, asked: &Parts) -> Response {
-        refusal.answer(&self.house, asked)
+        let settings = self.house.rooms.live.get();
+        refusal.answer(&self.house, asked, &read_by(&settings.routes[self.route]))
     }
 
     /// Lets the kernel find out about a dead peer where no silence of it would tell.

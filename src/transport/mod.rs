@@ -7,6 +7,7 @@ mod guest;
 pub mod handshake;
 pub mod house;
 mod offers;
+pub mod query;
 mod refusal;
 pub mod socket;
 pub mod sse;

@@ -1,5 +1,7 @@
-//! Why a door stays shut, as the answer to give and the line to log.
+//! Why a door stays shut, as the answer to give and the line to log. The answer quotes what the client said; the line
+//! repeats nothing of its query, where secrets may stand, and nothing else that is not quoted and cut.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -13,7 +15,7 @@ use super::house::House;
 use super::template::BadRequest;
 use crate::metrics;
 
-/// How much of a stranger's text an answer repeats.
+/// How much of an origin or a path is repeated.
 const QUOTED: usize = 100;
 
 /// Why the door stays shut.
@@ -23,7 +25,7 @@ pub(super) enum Refusal {
     NoTopic,
     /// A page's, as it came.
     Origin(String),
-    /// No route has this path; perhaps this one is meant.
+    /// No route has this path; perhaps this route is meant.
     NoRoute(Option<String>),
     /// A bound is reached, of this setting.
     Busy(&'static str),
@@ -49,20 +51,22 @@ impl Refusal {
         Self::Origin(found.chars().take(QUOTED).collect())
     }
 
-    /// Counts it, logs it where a line of its kind is due, and says what to do.
-    pub fn answer(self, house: &House, asked: &Parts) -> Response {
-        let (outcome, status, what) = (self.outcome(), self.status(), self.what());
+    /// Counts it, logs it where a line of its kind is due, and says what to do. `read` are the parameters of the route.
+    pub fn answer(self, house: &House, asked: &Parts, read: &[&str]) -> Response {
+        let (outcome, status) = (self.outcome(), self.status());
         house.rooms.metrics.handshake(outcome).inc();
-        self.log(house, asked, &what);
-        let mut response = (status, Body::from(what + "\n")).into_response();
+        self.log(house, asked, read);
+        let mut response = (status, Body::from(self.what().into_owned() + "\n")).into_response();
         self.decorate(&mut response, status);
         response
     }
 
-    fn log(&self, house: &House, asked: &Parts, what: &str) {
+    fn log(&self, house: &House, asked: &Parts, read: &[&str]) {
+        let what = self.logged(read);
+        // What a line says is what tells its cause from others: it holds words of ours and of the configuration.
         let (origin, due) = match self {
             Self::Origin(found) => (Some(found.as_str()), house.origins.due(found)),
-            _ => (None, house.refusals.due((std::mem::discriminant(self), self.detail()))),
+            _ => (None, house.refusals.due(&what)),
         };
         if let Some(repeated) = due {
             let (client, status) = (house.caller(asked).address, self.status().as_u16());
@@ -73,7 +77,7 @@ impl Refusal {
 
     fn outcome(&self) -> metrics::Handshake {
         match self {
-            Self::Request(BadRequest::Forbidden(_)) | Self::Origin(_) => metrics::Handshake::Forbidden,
+            Self::Request(BadRequest::Forbidden { .. }) | Self::Origin(_) => metrics::Handshake::Forbidden,
             Self::Handshake(_) | Self::Request(_) | Self::NoTopic | Self::NoRoute(_) => metrics::Handshake::BadRequest,
             Self::Busy(_) => metrics::Handshake::Busy,
             Self::Gone => metrics::Handshake::Timeout,
@@ -83,36 +87,36 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::Handshake(refused) => refused.status,
-            Self::Request(BadRequest::Forbidden(_)) | Self::Origin(_) => StatusCode::FORBIDDEN,
+            Self::Request(BadRequest::Forbidden { .. }) | Self::Origin(_) => StatusCode::FORBIDDEN,
             Self::Request(_) | Self::NoTopic => StatusCode::BAD_REQUEST,
             Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::Busy(_) | Self::Gone => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
-    /// What tells causes of one kind apart, by words of our own.
-    fn detail(&self) -> &'static str {
+    /// What the log says.
+    fn logged(&self, read: &[&str]) -> Cow<'static, str> {
         match self {
-            Self::Handshake(refused) => refused.what,
-            Self::Busy(setting) => setting,
-            _ => "",
+            Self::Request(bad) => bad.logged(read),
+            other => other.what(),
         }
     }
 
-    fn what(&self) -> String {
+    /// What the client is told.
+    fn what(&self) -> Cow<'static, str> {
         match self {
-            Self::Handshake(refused) => refused.what.to_owned(),
-            Self::Request(bad) => bad.to_string(),
-            Self::NoTopic => "nothing to listen to: name a topic, as in ?topic=hello, once for each".to_owned(),
-            Self::Origin(found) => format!("pages of {found:?} may not connect: add it to public.origins"),
+            Self::Handshake(refused) => refused.what.into(),
+            Self::Request(bad) => bad.to_string().into(),
+            Self::NoTopic => "nothing to listen to: name a topic, as in ?topic=hello, once for each".into(),
+            Self::Origin(found) => format!("pages of {found:?} may not connect: add it to public.origins").into(),
             Self::NoRoute(None) => {
-                "no route on this path: the defaults are /ws and /sse, others are set by [[routes]]".to_owned()
+                "no route on this path: the defaults are /ws and /sse, others are set by [[routes]]".into()
             }
             Self::NoRoute(Some(meant)) => {
-                format!("no route on this path, but one on {meant}: the last / tells them apart")
+                format!("no route on this path, but one on {meant}: the last / tells them apart").into()
             }
-            Self::Busy(setting) => format!("too busy, try again: {setting} is reached"),
-            Self::Gone => "too late".to_owned(),
+            Self::Busy(setting) => format!("too busy, try again: {setting} is reached").into(),
+            Self::Gone => "too late".into(),
         }
     }
 
@@ -137,9 +141,9 @@ impl Refusal {
     }
 }
 
-/// Nothing is here. `has` knows which paths have a route.
-pub async fn not_found(house: Arc<House>, has: impl Fn(&str) -> bool, asked: Parts) -> Response {
+/// Nothing is here. `route` knows which route a path has, by the path in its configuration.
+pub async fn not_found(house: Arc<House>, route: impl Fn(&str) -> Option<String>, asked: Parts) -> Response {
     let path = asked.uri.path();
     let other = path.strip_suffix('/').map_or_else(|| format!("{path}/"), str::to_owned);
-    Refusal::NoRoute(Some(other).filter(|other| has(other))).answer(&house, &asked)
+    Refusal::NoRoute(route(&other)).answer(&house, &asked, &[])
 }

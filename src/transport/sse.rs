@@ -21,9 +21,9 @@ use hyper::body::Frame;
 
 use super::handshake::{Refused, has_token};
 use super::house::Threshold;
+use super::query::Query;
 use super::refusal::Refusal;
 use super::socket::Tcp;
-use super::template::Query;
 use super::{cors, guest};
 use crate::accept::{Loan, lines};
 use crate::command::{Resume, Wanted};

@@ -1,16 +1,17 @@
 //! Topics out of a request: the route's templates of `{path.x}` and `{query.x}`, and the query's own.
 
-use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
+use std::borrow::Cow;
 
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
+
+use super::query::Query;
 use crate::command::Resume;
+use crate::quote::Quoted;
 use crate::settings::{Grant, Part, ProtocolChoice, Route, Template, TopicRules};
 use crate::topic::{BadTopic, Topic, allowed, encoded};
 
 /// What of a topic's name means something else in a query, or to those who write queries.
 const IN_QUERY: &AsciiSet = &CONTROLS.add(b'%').add(b'#').add(b'+');
-
-/// The names and values of a query, percent-decoded; `+` is a plus.
-pub struct Query(Vec<(String, String)>);
 
 /// Why a request names no topics that it may have.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,16 +20,20 @@ pub enum BadRequest {
     #[error("this route needs {0}")]
     Missing(String),
     /// A value, or what a template makes of it, is no topic.
-    #[error("{found:?} is no topic: {why}")]
+    #[error("{} is no topic: {why}", Quoted(.found))]
     Topic {
+        /// What names it: a parameter, or a template.
+        by: String,
         /// As it came, decoded.
         found: String,
         /// What is wrong with it.
         why: BadTopic,
     },
     /// As [`BadRequest::Topic`], and the name that would do has a character that a URL needs encoded.
-    #[error("{found:?} is no topic: {why}; in a URL each % of a name is %25: {url}")]
+    #[error("{} is no topic: {why}; in a URL each % of a name is %25: {url}", Quoted(.found))]
     Encoded {
+        /// What names it: a parameter, or a template.
+        by: String,
         /// As it came, decoded.
         found: String,
         /// What is wrong with it.
@@ -36,8 +41,8 @@ pub enum BadRequest {
         /// What to write in the URL.
         url: String,
     },
-    /// A value is not UTF-8 once decoded.
-    #[error("{0} is not UTF-8 once percent-decoded")]
+    /// A parameter of this name is not UTF-8 once decoded.
+    #[error("the parameter {} is not UTF-8 once percent-decoded", Quoted(.0))]
     NotUtf8(String),
     /// More topics than one connection may listen to.
     #[error("{found} topics are too many: a connection listens to at most {limit} here")]
@@ -49,7 +54,8 @@ pub enum BadRequest {
     },
     /// A value that says nothing of where to go on.
     #[error(
-        "?{name}={found} says nothing: write ?since= with a time in ms since 1970 or a position such as \"1700000000000-0\", or ?last= with how many publications"
+        "?{name}= is {}, which says nothing: write ?since= with a time in ms since 1970 or a position such as \"1700000000000-0\", or ?last= with how many publications",
+        Quoted(.found)
     )]
     Resume {
         /// The parameter.
@@ -58,37 +64,41 @@ pub enum BadRequest {
         found: String,
     },
     /// The topic's rule keeps clients out.
-    #[error("clients may not subscribe to {0}: its topic rule says subscribe = \"none\"")]
-    Forbidden(Topic),
+    #[error("clients may not subscribe to {topic}: its topic rule says subscribe = \"none\"")]
+    Forbidden {
+        /// What it asked for.
+        topic: Topic,
+        /// What the rule matches.
+        rule: String,
+    },
 }
 
-impl Query {
-    /// Understands a query string.
-    ///
-    /// # Errors
-    /// A value that is not UTF-8.
-    pub fn parse(raw: &str) -> Result<Self, BadRequest> {
-        let pairs = raw.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            Ok((decode(name)?, decode(value)?))
-        });
-        pairs.collect::<Result<_, _>>().map(Self)
+impl BadRequest {
+    /// The same for the log, which repeats nothing that a client says: what is wrong and with which parameter, where that
+    /// is one of those that the route reads. So a line of it is also what tells one cause from another.
+    pub(super) fn logged(&self, read: &[&str]) -> Cow<'static, str> {
+        match self {
+            Self::Missing(what) => format!("this route needs {what}").into(),
+            Self::Topic { by, why, .. } | Self::Encoded { by, why, .. } => {
+                format!("{by} names no topic: {}", flaw(why)).into()
+            }
+            Self::NotUtf8(name) if read.contains(&name.as_str()) => {
+                format!("?{name}= is not UTF-8 once percent-decoded").into()
+            }
+            Self::NotUtf8(_) => "a parameter that is not read here is not UTF-8 once percent-decoded".into(),
+            Self::TooMany { limit, .. } => format!("more than {limit} topics (limits.topics)").into(),
+            Self::Resume { name, .. } => format!("?{name}= says nothing").into(),
+            Self::Forbidden { rule, .. } => format!("the topic rule of {rule:?} says subscribe = \"none\"").into(),
+        }
     }
+}
 
-    /// The first value of a name.
-    #[must_use]
-    pub fn first<'a>(&'a self, name: &'a str) -> Option<&'a str> {
-        self.all(name).next()
-    }
-
-    /// All names, in the order given.
-    pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
-    }
-
-    /// All values of a name.
-    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+fn flaw(why: &BadTopic) -> &'static str {
+    match why {
+        BadTopic::Empty => "it is empty",
+        BadTopic::TooLong(_) => "it is too long",
+        BadTopic::Character(_) => "a character of it is none of a topic's",
+        BadTopic::Reserved => "it begins with '@'",
     }
 }
 
@@ -106,19 +116,20 @@ pub fn topics(
 ) -> Result<Vec<Topic>, BadRequest> {
     let mut topics = Vec::new();
     for template in &route.topics {
-        topics.push(parse(&fill(template, path, query)?)?);
+        topics.push(parse(&fill(template, path, query)?, || template.to_string())?);
     }
     if !route.query_topics.is_empty() {
         for name in query.all(&route.query_topics) {
-            let topic = parse(name)?;
-            if rules.rule(topic.as_str()).subscribe != Grant::Anyone {
-                return Err(BadRequest::Forbidden(topic));
+            let topic = parse(name, || format!("?{}=", route.query_topics))?;
+            let rule = rules.rule(topic.as_str());
+            if rule.subscribe != Grant::Anyone {
+                return Err(BadRequest::Forbidden { topic, rule: rule.matches.clone() });
             }
             topics.push(topic);
         }
     }
     if topics.is_empty() && plain && !route.default_topic.is_empty() {
-        topics.push(parse(&route.default_topic)?);
+        topics.push(parse(&route.default_topic, || "default_topic".to_owned())?);
     }
     let mut seen = std::collections::HashSet::new();
     topics.retain(|topic| seen.insert(topic.clone()));
@@ -155,13 +166,10 @@ pub fn speaks_plain(route: &Route, subprotocol: Option<&str>, query: &Query) -> 
     }
 }
 
-fn parse(name: &str) -> Result<Topic, BadRequest> {
-    Topic::parse_client(name).map_err(|why| {
-        let found: String = name.chars().take(64).collect();
-        match why {
-            BadTopic::Character(_) => BadRequest::Encoded { url: in_url(&found), found, why },
-            _ => BadRequest::Topic { found, why },
-        }
+fn parse(name: &str, by: impl FnOnce() -> String) -> Result<Topic, BadRequest> {
+    Topic::parse_client(name).map_err(|why| match why {
+        BadTopic::Character(_) => BadRequest::Encoded { by: by(), url: in_url(name), found: name.to_owned(), why },
+        _ => BadRequest::Topic { by: by(), found: name.to_owned(), why },
     })
 }
 
@@ -192,11 +200,6 @@ fn segment<'a>(name: &str, path: &'a [(String, String)]) -> Result<&'a str, BadR
 fn parameter<'a>(name: &'a str, query: &'a Query) -> Result<&'a str, BadRequest> {
     let found = query.first(name).filter(|value| !value.is_empty());
     found.ok_or_else(|| BadRequest::Missing(format!("?{name}=…")))
-}
-
-fn decode(text: &str) -> Result<String, BadRequest> {
-    let decoded = percent_decode_str(text).decode_utf8().map_err(|_| BadRequest::NotUtf8(text.to_owned()))?;
-    Ok(decoded.into_owned())
 }
 
 #[cfg(test)]
@@ -261,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_rule_and_a_limit_keep_clients_out() {
-        assert!(matches!(ask(&Route::default(), &[], "topic=secret:1"), Err(BadRequest::Forbidden(_))));
+        assert!(matches!(ask(&Route::default(), &[], "topic=secret:1"), Err(BadRequest::Forbidden { .. })));
         let four = ask(&Route::default(), &[], "topic=a&topic=b&topic=c&topic=d");
         assert_eq!(four, Err(BadRequest::TooMany { found: 4, limit: 3 }));
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, HANDSHAKE, exchange};
 use crate::gateway::{Gateway, eventually};
 use crate::support::redis::RedisServer;
 
@@ -157,5 +157,51 @@ fn logs_hold_no_payload_no_query_and_no_secret() {
     for secret in ["hunter22", "letmein", "payload-42", "inbound-43"] {
         let line = log.lines().find(|line| line.contains(secret));
         assert_eq!(line, None, "{secret} is in the log");
+    }
+}
+
+/// Topics with a history, topics that are closed, and a route whose topic has holes, for both kinds of door.
+const DOORS: &str = "[[topics]]\nmatch = \"h:*\"\nhistory_size = 9\n\
+                     [[topics]]\nmatch = \"closed:*\"\nsubscribe = \"none\"\n\
+                     [[routes]]\npath = \"/ws/{id}\"\ntopics = [\"{path.id}:{query.part}\"]\n\
+                     [[routes]]\npath = \"/sse/{id}\"\nprotocol = \"sse\"\ntopics = [\"{path.id}:{query.part}\"]\n";
+
+#[test]
+fn a_refused_handshake_forges_no_line_and_leaves_nothing_of_its_query_in_the_log() {
+    for (door, lines) in [("/ws", HANDSHAKE), ("/sse", "")] {
+        let gateway = Gateway::with_toml(DOORS, &["--log-level", "trace"]).ready();
+        let long = "c4nary".repeat(400);
+        for (path, status, logged) in [
+            ("?topic=c4nary%0A2001-01-01T00:00:00Z%20ERROR%20forged", 400, "?topic= names no topic: a character"),
+            ("?topic=@c4nary", 400, "?topic= names no topic: it begins with '@'"),
+            (format!("?topic={long}").as_str(), 400, "?topic= names no topic: it is too long"),
+            ("?c4nary%0A&topic=", 400, "?topic= names no topic: it is empty"),
+            ("?topic=c4nary%FF%0A", 400, "?topic= is not UTF-8"),
+            ("?token=c4nary%FF%0A&topic=a", 400, "a parameter that is not read here is not UTF-8"),
+            ("?c4nary%FF%0A=1&topic=a", 400, "a parameter that is not read here is not UTF-8"),
+            (
+                (0..300).fold(String::from("?"), |all, n| format!("{all}topic=c4nary{n}&")).as_str(),
+                400,
+                "more than 200 topics (limits.topics)",
+            ),
+            ("?topic=h:a&since=c4nary%0A2001-01-01T00:00:00Z%20ERROR%20forged", 400, "?since= says nothing"),
+            (format!("?topic=h:a&last={long}").as_str(), 400, "?last= says nothing"),
+            ("?topic=closed:c4nary", 403, r#"the topic rule of "closed:*""#),
+            ("/a?part=c4nary%0A2001-01-01T00:00:00Z%20ERROR%20forged", 400, "{path.id}:{query.part} names no topic"),
+            ("/a%0A2001-01-01T00:00:00Z%20ERROR%20forged?part=c4nary", 400, "{path.id}:{query.part} names no topic"),
+            ("/a?c4nary%0A", 400, "this route needs ?part=…"),
+            ("/?topic=c4nary%0A", 404, "no route on this path, but one on /"),
+            ("/a/%0A2001-01-01T00:00:00Z%20ERROR%20forged?c4nary%0A", 404, "no route on this path: "),
+        ] {
+            let request = format!("GET {door}{path} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
+            let answer = exchange(gateway.public(), request.as_bytes());
+            assert_eq!(answer.status, status, "{door}{path}: {}", answer.body);
+            assert_eq!(answer.body.matches('\n').count(), 1, "{door}{path}: {}", answer.body);
+            assert!(answer.body.len() < 700, "{door}{path}: {} bytes: {}", answer.body.len(), answer.body);
+            eventually(logged, || gateway.log().contains(&format!("handshake refused: {logged}")).then_some(()));
+        }
+        let (_, log) = gateway.stop();
+        let line = log.lines().find(|line| line.starts_with("2001") || line.contains("c4nary"));
+        assert_eq!(line, None, "{log}");
     }
 }
