@@ -12,12 +12,16 @@ use crate::clock;
 /// How long a cause that goes on is not said again, in ms.
 const AGAIN: u64 = 60_000;
 
-/// The most causes that are told apart; further ones share the last place, so that ever new causes are no way around.
+/// The most causes that are told apart where nobody says another number; further ones share the last place, so that ever
+/// new causes are no way around.
 const CAUSES: usize = 16;
 
 /// What was said, by cause.
 #[derive(Debug)]
-pub struct Repeats(Mutex<Vec<Cause>>);
+pub struct Repeats {
+    causes: Mutex<Vec<Cause>>,
+    most: usize,
+}
 
 #[derive(Debug)]
 struct Cause {
@@ -39,7 +43,13 @@ impl Repeats {
     /// Nothing was said yet.
     #[must_use]
     pub const fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self::of(CAUSES)
+    }
+
+    /// The same, where so many causes are told apart, the last of them in the place that further ones share.
+    #[must_use]
+    pub const fn of(most: usize) -> Self {
+        Self { causes: Mutex::new(Vec::new()), most }
     }
 
     /// Whether a line of this cause is due. Where it is: how many of the same cause were not said since the last.
@@ -51,11 +61,11 @@ impl Repeats {
     fn due_at(&self, cause: impl Hash, now: u64) -> Option<u64> {
         let mut hasher = DefaultHasher::new();
         cause.hash(&mut hasher);
-        let mut causes = self.0.lock();
+        let mut causes = self.causes.lock();
         // A cause that was over for so long begins anew, and its place is free.
         causes.retain(|cause| now < cause.said + 2 * AGAIN);
         let hash = Some(hasher.finish())
-            .filter(|hash| causes.len() < CAUSES - 1 || causes.iter().any(|cause| cause.hash == Some(*hash)));
+            .filter(|hash| causes.len() + 1 < self.most || causes.iter().any(|cause| cause.hash == Some(*hash)));
         match causes.iter_mut().find(|cause| cause.hash == hash) {
             None => {
                 causes.push(Cause { hash, said: now, kept: 0 });
@@ -74,7 +84,7 @@ impl Repeats {
 
     /// The state is over: what comes next is news, whatever its cause.
     pub fn over(&self) {
-        self.0.lock().clear();
+        self.causes.lock().clear();
     }
 }
 
@@ -101,5 +111,7 @@ mod tests {
         assert_eq!(said, CAUSES);
         assert_eq!(repeats.due_at(0, 6), None, "the first ones are still told apart");
         assert_eq!(repeats.due_at("new", 5 + AGAIN), Some(10_000 - CAUSES as u64));
+        let many = Repeats::of(3);
+        assert_eq!((0..10).filter(|cause| many.due_at(cause, 5).is_some()).count(), 3);
     }
 }

@@ -22,8 +22,8 @@ pub struct HeadLimits {
     pub lines: usize,
 }
 
-/// Why what a client sent is no request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+/// Why what a client sent is no request: words and settings of ours, by which the log tells one from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
 pub(super) enum Unfit {
     #[error(
         "the head of the request has more than {0} bytes, often by its cookies: send less, or raise handshake.head"
@@ -50,11 +50,6 @@ impl Unfit {
             Self::TooLarge(_) | Self::TooManyLines(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
-    }
-
-    /// What tells one from another in the log.
-    pub fn cause(self) -> std::mem::Discriminant<Self> {
-        std::mem::discriminant(&self)
     }
 }
 

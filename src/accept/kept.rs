@@ -104,7 +104,8 @@ impl Kept {
         debug!(%peer, %error, "connection to the internal listener failed");
         let Some(error) = error.downcast_ref::<hyper::Error>().filter(|error| error.is_parse()) else { return };
         let too_large = error.is_parse_too_large();
-        if let Some(repeated) = self.unfit.due(too_large) {
+        // hyper's words, of which there are few.
+        if let Some(repeated) = self.unfit.due(error.to_string()) {
             let mend = if too_large { "; raise handshake.head or handshake.lines" } else { "" };
             info!(client = %peer.ip().to_canonical(), repeated, "request refused on the internal listener: {error}{mend}");
         }

@@ -157,7 +157,7 @@ impl Once {
     /// Tells a client why what it sent is no request.
     async fn refuse(&self, unfit: Unfit, peer: Peer) -> Vec<u8> {
         self.metrics.handshake(Handshake::BadRequest).inc();
-        if let Some(repeated) = self.unfit.due(unfit.cause()) {
+        if let Some(repeated) = self.unfit.due(unfit) {
             info!(client = %peer.0.ip().to_canonical(), status = unfit.status().as_u16(), repeated, "handshake refused: {unfit}");
         }
         let response: Response = (unfit.status(), format!("{unfit}\n")).into_response();

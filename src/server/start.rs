@@ -28,6 +28,10 @@ use crate::transport::house::{House, Threshold};
 use crate::transport::websocket::{self, Promises};
 use crate::transport::{Door, sse};
 
+/// How many kinds of refusal the log tells apart: more than there are without a configuration that names very many topic rules
+/// and parameters, so that none is hidden by others.
+const REFUSALS: usize = 64;
+
 pub(super) async fn start(settings: Settings, descriptors: usize, metrics: Arc<Metrics>) -> Result<Server, StartError> {
     let public = bind("public.listen", &settings.public.listen).await?;
     let internal = bind("internal.listen", &settings.internal.listen).await?;
@@ -77,7 +81,7 @@ pub(super) async fn start(settings: Settings, descriptors: usize, metrics: Arc<M
         gate,
         ends: Ends::default(),
         origins: Repeats::new(),
-        refusals: Repeats::new(),
+        refusals: Repeats::of(REFUSALS),
     });
     let doors = (0..settings.routes.len()).map(|route| door(&house, &settings, route, &outboxes)).collect();
     let shedder = Shedder::new(house.roster.clone(), metrics, tasks.clone(), closing.clone());

@@ -250,14 +250,17 @@ fn a_head_may_be_as_large_as_the_operator_says_and_431_names_the_key() {
 fn what_is_refused_stands_in_the_log_once_with_what_allows_it() {
     let gateway = Gateway::with_toml("public.origins = [\"https://a.example\"]\n", &[]).ready();
     let request = |lines: &str| format!("GET /ws HTTP/1.1\r\nHost: a\r\n{lines}\r\n").into_bytes();
-    let refused: [(Vec<u8>, u16, &str); 7] = [
+    let refused: [(Vec<u8>, u16, &str); 10] = [
         (request(&format!("{HANDSHAKE}Origin: https://b.example\r\n")), 403, "add it to public.origins"),
         (request(&format!("Cookie: {}\r\n", "x".repeat(20_000))), 431, "handshake.head"),
         (request(&"A: b\r\n".repeat(80)), 431, "handshake.lines"),
         (request(&HANDSHAKE.replace("Bub25jZQ==", "")), 400, "Sec-WebSocket-Key must be"),
         (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(), 400, "this is HTTP/2"),
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".to_vec(), 400, "this is TLS"),
+        (b"GET /wp-admin HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 404, "the defaults are /ws and /sse"),
         (b"GET /ws/ HTTP/1.1\r\nHost: a\r\n\r\n".to_vec(), 404, "but one on /ws"),
+        (b"GET / HTTP/9.9\r\n\r\n".to_vec(), 400, "another version"),
+        (b"GET / HTTP/1.1\r\nHost : a\r\n\r\n".to_vec(), 400, "a bad name"),
     ];
     for (bytes, status, what) in &refused {
         for _ in 0..20 {
@@ -266,7 +269,7 @@ fn what_is_refused_stands_in_the_log_once_with_what_allows_it() {
             assert!(answer.body.contains(what), "{}", answer.body);
         }
     }
-    eventually("the last is logged", || gateway.log().contains("this is TLS").then_some(()));
+    eventually("the last is logged", || gateway.log().contains("a bad name").then_some(()));
     let log = gateway.log();
     for (_, status, what) in &refused {
         let lines: Vec<_> = log.lines().filter(|line| line.contains(what)).collect();
