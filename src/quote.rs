@@ -6,6 +6,9 @@ use std::fmt;
 /// How many characters are repeated.
 const MOST: usize = 64;
 
+/// How many there may be of what a library says of it.
+const OF_IT: usize = 200;
+
 /// A stranger's text in quotes; "…" behind them says that it went on.
 #[derive(Debug, Clone, Copy)]
 pub struct Quoted<'a>(pub &'a str);
@@ -19,6 +22,12 @@ impl fmt::Display for Quoted<'_> {
     }
 }
 
+/// The beginning of what a library says of a stranger's text, for it may repeat all of that.
+#[must_use]
+pub fn beginning(said: &str) -> &str {
+    said.char_indices().nth(OF_IT).map_or(said, |(end, _)| &said[..end])
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -29,5 +38,6 @@ mod tests {
         let most = "é".repeat(MOST);
         assert_eq!(Quoted(&most).to_string(), format!("\"{most}\""));
         assert_eq!(Quoted(&format!("{most}x")).to_string(), format!("\"{most}\"…"));
+        assert_eq!((beginning("é"), beginning(&"é".repeat(OF_IT + 1)).len()), ("é", 2 * OF_IT));
     }
 }

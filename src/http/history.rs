@@ -19,6 +19,7 @@ use crate::command::{From, MOST_TOLD, Question};
 use crate::event::Event;
 use crate::position::Position;
 use crate::protocol;
+use crate::quote::Quoted;
 use crate::topic::Topic;
 use crate::transport::query::Query;
 
@@ -52,11 +53,11 @@ fn understand(query: &str) -> Result<(Topic, Question), Problem> {
     let bad = |field, detail: String| Problem::field(StatusCode::BAD_REQUEST, field, detail);
     let query = Query::parse(query).map_err(|error| bad("query", error.to_string()))?;
     if let Some(stranger) = query.stranger(&PARAMETERS) {
-        let detail = format!("{stranger:?} is no parameter here: there are topic, since, before and limit");
+        let detail = format!("{} is no parameter here: there are topic, since, before and limit", Quoted(stranger));
         return Err(bad("query", detail));
     }
     let name = query.first("topic").ok_or_else(|| bad("topic", "give ?topic=…".into()))?;
-    let topic = Topic::parse_client(name).map_err(|why| bad("topic", format!("{name:?}: {why}")))?;
+    let topic = Topic::parse_client(name).map_err(|why| bad("topic", format!("{}: {why}", Quoted(name))))?;
     let from = match (query.first("since"), query.first("before")) {
         (Some(_), Some(_)) => return Err(bad("since", "give since or before, not both".into())),
         (Some(since), None) => From::After(position(since).map_err(|detail| bad("since", detail))?),
@@ -66,7 +67,7 @@ fn understand(query: &str) -> Result<(Topic, Question), Problem> {
     let limit = match query.first("limit").map(|text| (text, text.parse())) {
         None => MOST_TOLD,
         Some((_, Ok(limit @ 1..=MOST_TOLD))) => limit,
-        Some((found, _)) => return Err(bad("limit", format!("limit is {found:?}; write 1 to {MOST_TOLD}"))),
+        Some((found, _)) => return Err(bad("limit", format!("limit is {}; write 1 to {MOST_TOLD}", Quoted(found)))),
     };
     Ok((topic, Question { from, limit }))
 }
@@ -76,7 +77,7 @@ fn position(text: &str) -> Result<Position, String> {
     let time = text.parse().ok().or_else(|| text.parse().ok().and_then(clock::whole_ms));
     let before = time.map(|ms| Position::at(ms).before());
     before.map_or_else(|| text.parse(), Ok).map_err(|bad: crate::position::BadPosition| {
-        format!("{text:?} is neither a position nor a time in ms since 1970: {bad}")
+        format!("{} is neither a position nor a time in ms since 1970: {bad}", Quoted(text))
     })
 }
 

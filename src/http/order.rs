@@ -16,6 +16,7 @@ use super::body::unmarked;
 use super::problem::Problem;
 use crate::protocol::{MAX_DEPTH, is_shallow};
 use crate::publication::{Header, MAX_NAME, PayloadKind};
+use crate::quote::{Quoted, beginning};
 use crate::topic::Topic;
 use crate::transport::query::Query;
 
@@ -69,7 +70,8 @@ impl Order {
         let bad = |error: serde_json::Error| {
             let detail = format!(
                 "expected {{\"topic\": \"…\", \"data\": …}} (or topics; text or b64; event, key, type, idempotency_key, except), or a raw \
-                 body with ?topic=…: {error}"
+                 body with ?topic=…: {}",
+                beginning(&error.to_string())
             );
             Problem::field(StatusCode::BAD_REQUEST, "body", detail)
         };
@@ -112,9 +114,9 @@ impl Order {
         let bad = |detail: String| Problem::field(StatusCode::BAD_REQUEST, "query", detail);
         let query = Query::parse(&with_blanks(query)).map_err(|error| bad(error.to_string()))?;
         if let Some(stranger) = query.stranger(&PARAMETERS) {
-            let stranger: String = stranger.chars().take(MAX_NAME).collect();
             return Err(bad(format!(
-                "{stranger:?} is no parameter here: there are topic, event, key, type, idempotency_key and except"
+                "{} is no parameter here: there are topic, event, key, type, idempotency_key and except",
+                Quoted(stranger)
             )));
         }
         let names: Vec<_> = query.all("topic").map(ToOwned::to_owned).collect();
@@ -140,7 +142,7 @@ impl Order {
         }
         let parse = |name: &String| {
             Topic::parse_client(name)
-                .map_err(|why| Problem::field(StatusCode::BAD_REQUEST, "topic", format!("{name:?}: {why}")))
+                .map_err(|why| Problem::field(StatusCode::BAD_REQUEST, "topic", format!("{}: {why}", Quoted(name))))
         };
         let mut topics = names.iter().map(parse).collect::<Result<Vec<_>, _>>()?;
         let mut seen = HashSet::new();
@@ -185,8 +187,7 @@ fn kind(word: Option<&str>) -> Result<Option<PayloadKind>, Problem> {
 }
 
 fn unknown_kind(word: &str) -> Problem {
-    let found: String = word.chars().take(MAX_NAME).collect();
-    let detail = format!("type is {found:?}; write \"text\", \"json\" or \"binary\", or leave it out");
+    let detail = format!("type is {}; write \"text\", \"json\" or \"binary\", or leave it out", Quoted(word));
     Problem::field(StatusCode::BAD_REQUEST, "type", detail)
 }
 
@@ -208,8 +209,7 @@ fn check_except(ids: &[Box<str>]) -> Result<(), Problem> {
     // An id is made of a replica's name, which has the characters of a topic, and so needs no escapes in JSON.
     match ids.iter().find(|id| id.len() > MAX_CONNECTION || Topic::parse(id).is_err()) {
         Some(id) => {
-            let found: String = id.chars().take(MAX_CONNECTION).collect();
-            bad(format!("{found:?} is no connection's id: write it as in its welcome, like \"web-1-k3x9ab.7\""))
+            bad(format!("{} is no connection's id: write it as in its welcome, like \"web-1-k3x9ab.7\"", Quoted(id)))
         }
         None => Ok(()),
     }

@@ -15,6 +15,7 @@ use super::problem::Problem;
 use super::{Desk, body};
 use crate::accept::Peer;
 use crate::drain::Refused;
+use crate::quote::{Quoted, beginning};
 use crate::settings::notation::{LONGEST, duration, guess_duration, write_duration};
 
 /// The largest body: what it says is short.
@@ -60,10 +61,12 @@ async fn try_shed(desk: &Desk, peer: Peer, request: Request) -> Result<Response,
 /// Which fraction, over which time.
 fn order(body: &[u8]) -> Result<(f64, Duration), Problem> {
     let form: Map<String, Value> = serde_json::from_slice(body::unmarked(body)).map_err(|error| {
-        bad("body", if body.is_empty() { format!("{FORM}, found nothing") } else { format!("{FORM}: {error}") })
+        let found =
+            if body.is_empty() { ", found nothing".into() } else { format!(": {}", beginning(&error.to_string())) };
+        bad("body", format!("{FORM}{found}"))
     })?;
     if let Some(stranger) = form.keys().find(|key| !["fraction", "over"].contains(&key.as_str())) {
-        return Err(bad("body", format!("{FORM}: {:?} is no field of it", shortened(stranger))));
+        return Err(bad("body", format!("{FORM}: {} is no field of it", Quoted(stranger))));
     }
     let fraction = match form.get("fraction") {
         Some(Value::Number(number)) => number.as_f64().filter(|fraction| *fraction > 0.0 && *fraction <= 1.0),

@@ -572,3 +572,28 @@ fn a_client_publishes_to_so_many_topics_with_history_in_a_minute_and_no_more() {
     assert_eq!(publish("h:3")["type"], "published");
     assert_eq!(redis.cli(&["EXISTS", "{fanline:h:4}:last"]), "0");
 }
+
+#[test]
+fn an_answer_of_the_api_repeats_little_of_what_is_wrong() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let long = "x".repeat(9000);
+    for answer in [
+        gateway.get(&format!("/api/history?topic={long}")),
+        gateway.get(&format!("/api/history?{long}")),
+        gateway.get(&format!("/api/history?topic=a&since={long}")),
+        gateway.get(&format!("/api/history?topic=a&limit={long}")),
+        gateway.get(&format!("/api/history?topic=%ff{long}")),
+        gateway.post(&format!("/api/publish?{long}"), "x"),
+        gateway.post(&format!("/api/publish?topic=a&type={long}"), "x"),
+        gateway.post("/api/publish", &json!({ "topic": long, "text": "x" }).to_string()),
+        gateway.post("/api/publish", &json!({ "topic": "a", long.as_str(): "x" }).to_string()),
+        gateway.post("/api/publish", &json!({ "topic": "a", "text": "x", "type": long }).to_string()),
+        gateway.post("/api/publish", &json!({ "topic": "a", "text": "x", "except": [long] }).to_string()),
+        gateway.post("/api/shed", &json!(&long[..4000]).to_string()),
+        gateway.post("/api/shed", &json!({ &long[..4000]: 1 }).to_string()),
+        gateway.post("/api/shed", &json!({ "fraction": &long[..4000] }).to_string()),
+    ] {
+        assert_eq!(answer.status, 400, "{}", answer.body);
+        assert!(answer.body.len() < 800, "{} bytes: {}", answer.body.len(), answer.body);
+    }
+}
