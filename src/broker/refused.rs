@@ -8,7 +8,7 @@ use crate::metrics::PublishFailure;
 pub struct Refused {
     /// The word that its answer begins with: `OOM`, say.
     pub word: String,
-    /// All that it said.
+    /// What it said, but for what it repeats of the publication.
     pub text: String,
 }
 
@@ -36,10 +36,15 @@ const FOR_NOW: [(&str, PublishFailure); 16] = [
     ("DENIED", PublishFailure::Denied),
 ];
 
+/// What Redis says before the arguments of a command that it does not know.
+const ARGUMENTS: &str = ", with args beginning with";
+
 impl Refused {
-    /// What Redis said, and the word it began with. A script of Redis 6 tells only in its text what it met.
+    /// What Redis said, and the word it began with. A script of Redis 6 tells only in its text what it met. Of a command
+    /// that it does not know it repeats the arguments, the payload among them, which is for no log.
     #[must_use]
-    pub fn new(word: &str, text: String) -> Self {
+    pub fn new(word: &str, mut text: String) -> Self {
+        text.truncate(text.find(ARGUMENTS).unwrap_or(text.len()));
         let met = FOR_NOW.iter().find(|(known, _)| text.contains(&format!("-{known} "))).map(|(known, _)| *known);
         Self { word: met.filter(|_| word == "ERR").unwrap_or(word).to_owned(), text }
     }
@@ -101,6 +106,12 @@ mod tests {
         assert!(!["NOPERM", "ERR", "WRONGTYPE", "NOSCRIPT", ""].map(passes).iter().any(|it| *it));
         assert_eq!(Refused::new("NOPERM", String::new()).reason(), PublishFailure::Denied);
         assert_eq!(Refused::new("WRONGTYPE", String::new()).reason(), PublishFailure::Other);
+    }
+
+    #[test]
+    fn nothing_of_a_publication_is_repeated() {
+        let text = "ERR unknown command 'PUBLISH', with args beginning with: 'fanline:a' 'secret' ";
+        assert_eq!(Refused::new("ERR", text.into()).text, "ERR unknown command 'PUBLISH'");
     }
 
     #[test]

@@ -160,6 +160,20 @@ fn logs_hold_no_payload_no_query_and_no_secret() {
     }
 }
 
+#[test]
+fn a_command_that_redis_does_not_know_brings_no_payload_into_the_log() {
+    let Some(redis) = RedisServer::start_with(&["--rename-command", "PUBLISH", ""]) else { return };
+    let gateway = Gateway::start(&["--redis-url", &redis.url(), "--log-level", "trace"]);
+    let answer = eventually("Redis refuses", || {
+        let answer = gateway.post("/api/publish", r#"{"topic":"a","text":"payload-44"}"#);
+        (answer.status == 502).then_some(answer)
+    });
+    assert!(answer.body.contains("unknown command") && !answer.body.contains("payload-44"), "{}", answer.body);
+    let log = eventually("it is told", || Some(gateway.log()).filter(|log| log.contains("Redis refuses publications")));
+    let line = log.lines().find(|line| line.contains("payload-44"));
+    assert_eq!(line, None, "the payload is in the log");
+}
+
 /// Topics with a history, topics that are closed, and a route whose topic has holes, for both kinds of door.
 const DOORS: &str = "[[topics]]\nmatch = \"h:*\"\nhistory_size = 9\n\
                      [[topics]]\nmatch = \"closed:*\"\nsubscribe = \"none\"\n\
