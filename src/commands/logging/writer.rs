@@ -1,5 +1,6 @@
 //! A stream that leaves by a thread of its own: whoever reads it may stand still, and nobody here waits for it.
 
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
@@ -12,6 +13,10 @@ use tracing::warn;
 
 /// The most bytes that wait to be written; as much again is being written.
 const MOST: usize = 1 << 20;
+
+/// What stands before the further lines of an event, as a backtrace has them: so that none of them looks like an event of
+/// its own, whoever's words they are.
+const FURTHER: &[u8] = b"    ";
 
 /// How long what was said may take to leave at the end.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -87,21 +92,37 @@ impl Drop for Writer {
 }
 
 impl Write for Lines {
-    /// Takes whole lines, or drops and counts them where too much waits.
-    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+    /// Takes an event, which is whole lines, or drops and counts them where too much waits.
+    fn write(&mut self, event: &[u8]) -> io::Result<usize> {
+        let lines = indented(event);
         let mut state = self.0.state.lock();
         if state.waiting.len() + lines.len() > MOST {
-            self.0.drop_lines(&mut state, lines);
+            self.0.drop_lines(&mut state, &lines);
         } else {
-            state.waiting.extend_from_slice(lines);
+            state.waiting.extend_from_slice(&lines);
             self.0.news.notify_one();
         }
-        Ok(lines.len())
+        Ok(event.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
     }
+}
+
+/// An event with its further lines set in.
+fn indented(event: &[u8]) -> Cow<'_, [u8]> {
+    let mut lines = event.split_inclusive(|byte| *byte == b'\n');
+    let first = lines.next().unwrap_or_default();
+    if first.len() == event.len() {
+        return Cow::Borrowed(event);
+    }
+    let mut all = first.to_vec();
+    for line in lines {
+        all.extend_from_slice(FURTHER);
+        all.extend_from_slice(line);
+    }
+    Cow::Owned(all)
 }
 
 impl Pipe {
@@ -188,6 +209,17 @@ mod tests {
         let lines: Vec<u64> = text.lines().map(|line| line.parse().unwrap()).collect();
         assert_eq!(lines, (0..1000).collect::<Vec<_>>());
         assert_eq!(count.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn no_line_within_an_event_looks_like_another_event() {
+        let (writer, mut reader, _) = piped();
+        writer.lines().write_all(b"one\n2026 ERROR forged\n\n").unwrap();
+        writer.lines().write_all(b"two\n").unwrap();
+        drop(writer);
+        let mut text = String::new();
+        reader.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "one\n    2026 ERROR forged\n    \ntwo\n");
     }
 
     #[test]
