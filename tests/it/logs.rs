@@ -76,6 +76,30 @@ fn descriptors_that_run_out_are_told_once_and_not_twenty_times_a_second() {
 }
 
 #[test]
+fn clients_that_are_closed_for_what_they_do_fill_no_log() {
+    let gateway = Gateway::start(&["--set", "limits.messages_per_second=1", "--set", "limits.burst=1"]).ready();
+    let begun = Instant::now();
+    // Longer than a second, whose lines alone were bounded once.
+    while begun.elapsed() < Duration::from_millis(2500) {
+        let mut forbidden = Client::open(&gateway.ws_url("/ws"));
+        forbidden.send("no".into());
+        assert_eq!(forbidden.closed().0, 4003);
+    }
+    let mut other = Client::json_open(&gateway);
+    other.send([r#"{"type":"ping"}"#; 9].join("\n").into());
+    assert_eq!(other.rest().1, 4101);
+    let lines = |reason: &str| {
+        let log = gateway.log();
+        let of = |line: &&str| line.contains("connection closed") && line.contains(&format!("reason=\"{reason}\""));
+        log.lines().filter(of).count()
+    };
+    eventually("another reason is hidden by none", || (lines("rate_limited") == 1).then_some(()));
+    let closed = gateway.metric(r#"fanline_connections_closed_total{reason="forbidden"}"#) as usize;
+    assert!(closed > 30, "{closed}");
+    assert_eq!(lines("forbidden"), 10, "{}", gateway.log());
+}
+
+#[test]
 fn start_lines_that_nobody_wants_end_nothing() {
     let home = tempfile::tempdir().unwrap();
     let (reader, stdout) = std::io::pipe().unwrap();
