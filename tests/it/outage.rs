@@ -14,6 +14,7 @@ use crate::gateway::{Gateway, eventually};
 use crate::reload::until_logged;
 use crate::support::proxy::{Class, Proxy, Rule};
 use crate::support::redis::{RedisServer, free_port};
+use crate::support::sentinel::Watched;
 
 /// The word of `/readyz`, and its status.
 fn readiness(gateway: &Gateway, query: &str) -> (u16, String, String) {
@@ -288,4 +289,46 @@ fn dead_nodes_and_a_refused_canary_are_one_line_each_in_the_log() {
     assert_eq!(lines(&refused, "Redis refuses our own PUBLISH"), 1, "{}", refused.log());
     let told: Value = serde_json::from_str(&refused.get("/readyz").body).unwrap();
     assert!(told["cause"].as_str().unwrap().contains("no permissions"), "{told}");
+}
+
+#[test]
+fn another_reason_why_publications_fail_is_told_at_once_and_with_what_mends_it() {
+    let Some(mut redis) = RedisServer::start() else { return };
+    let gateway = Gateway::start(&["--redis-url", &redis.url()]).ready();
+    let fails = || gateway.post("/api/publish", r#"{"topic":"room:2","text":"x"}"#).status == 503;
+    let told = |cause: &str| {
+        let log = gateway.log();
+        let lines: Vec<_> = log.lines().filter(|line| line.contains("publications fail topic=room:2")).collect();
+        lines.iter().find(|line| line.contains(cause)).map(|line| (*line).to_owned())
+    };
+    assert!(!fails(), "it is dialled");
+    redis.freeze();
+    assert!(fails());
+    let line = eventually("that nobody answers is told", || told("no answer within 1 s"));
+    redis.kill();
+    eventually("and then that nobody is there", || {
+        assert!(fails());
+        told("Connection refused")
+    });
+    let lines = || gateway.log().lines().filter(|line| line.contains("publications fail")).count();
+    let before = lines();
+    (0..50).for_each(|_| assert!(fails()));
+    assert!(lines() <= before + 1, "{}", gateway.log());
+    assert!(line.contains("mend=\"fanline check-config --connect"), "{line}");
+}
+
+#[test]
+fn another_reason_why_a_new_master_is_not_followed_is_told_at_once() {
+    let Some(watched) = Watched::start() else { return };
+    let Some(mut named) = RedisServer::start_with(&["--requirepass", "another"]) else { return };
+    named.kill();
+    let gateway = Gateway::start(&["--redis-url", &watched.url()]).ready();
+    let told = |cause: &str| {
+        let is_it = |line: &str| line.contains("no link to the master that Sentinel names") && line.contains(cause);
+        gateway.log().lines().any(is_it).then_some(())
+    };
+    watched.name(named.port());
+    eventually("nobody is there", || told("Connection refused"));
+    named.restart();
+    eventually("it is there, and lets nobody in", || told("refused the greeting"));
 }

@@ -132,6 +132,15 @@ impl Watched {
         self.until("all name the new master", |watched| watched.named() == Some(watched.servers[server].port()));
     }
 
+    /// Lets all Sentinels name another master, whatever is there.
+    pub fn name(&self, port: u16) {
+        for sentinel in &self.sentinels {
+            sentinel.cli(&["SENTINEL", "REMOVE", SERVICE]);
+            sentinel.cli(&["SENTINEL", "MONITOR", SERVICE, "127.0.0.1", &port.to_string(), "2"]);
+        }
+        self.until("all name it", |watched| watched.named() == Some(port));
+    }
+
     /// Ends one Sentinel.
     pub fn kill_sentinel(&mut self) {
         self.sentinels.pop();

@@ -5,6 +5,9 @@ use crate::metrics::{Metrics, PublishFailure};
 use crate::repeat::Repeats;
 use crate::topic::Topic;
 
+/// What to do where nobody was reached: who dials knows the cause by its text alone, and the doctor looks closer.
+const MEND: &str = "fanline check-config --connect tries the way to Redis, and names what mends it";
+
 /// Counts and tells them.
 pub(super) struct Failures {
     metrics: Metrics,
@@ -22,8 +25,8 @@ impl Failures {
         match error {
             PublishError::Away(why) => {
                 self.metrics.publish_failures(PublishFailure::Away).inc();
-                if let Some(unsaid) = self.said.due(PublishFailure::Away.label()) {
-                    tracing::warn!(%topic, error = why, unsaid, "publications fail");
+                if let Some(unsaid) = self.said.due(("away", wording(why))) {
+                    tracing::warn!(%topic, error = why, mend = MEND, unsaid, "publications fail");
                 }
             }
             PublishError::Refused(refused) => {
@@ -36,4 +39,9 @@ impl Failures {
             PublishError::Header(_) => {}
         }
     }
+}
+
+/// What tells one cause from another, whatever addresses and numbers its text has.
+fn wording(why: &str) -> String {
+    why.chars().filter(|c| !c.is_ascii_digit()).collect()
 }
