@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use axum::Json;
-use axum::extract::{RawQuery, State};
-use axum::http::StatusCode;
+use axum::extract::State;
+use axum::http::{StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use super::Desk;
+use super::problem::Problem;
+use super::{Desk, parameters};
 use crate::broker;
 use crate::clock;
+use crate::quote::Quoted;
 use crate::settings::RedisReadiness;
 
 /// A shard or supervisor that has not gone round for this long is stuck, in ms.
@@ -103,15 +105,52 @@ pub(super) async fn livez(State(desk): State<Arc<Desk>>) -> Response {
 }
 
 /// 503 where clients should go elsewhere; with `?strict` also while merely degraded.
-pub(super) async fn readyz(State(desk): State<Arc<Desk>>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn readyz(State(desk): State<Arc<Desk>>, uri: Uri) -> Response {
     let mut health = Health::of(&desk);
-    let strict =
-        query.is_some_and(|query| query.split('&').any(|word| word == "strict" || word.starts_with("strict=")));
-    health.required |= strict;
+    match strict(uri.query().unwrap_or_default()) {
+        Ok(strict) => health.required |= strict,
+        Err(problem) => return problem.into_response(),
+    }
     let status = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut told = json!({ "status": health.status(), "redis": health.redis() });
     if let Some(cause) = health.cause {
         told["cause"] = cause.into();
     }
     (status, Json(told)).into_response()
+}
+
+/// Whether a query asks that a degraded replica counts as unready.
+fn strict(query: &str) -> Result<bool, Problem> {
+    match parameters::read(query, &["strict"], &[])?.first("strict") {
+        None | Some("false" | "0") => Ok(false),
+        Some("" | "true" | "1") => Ok(true),
+        Some(found) => {
+            let detail = format!("strict is {}; write ?strict, or strict=true or strict=false", Quoted(found));
+            Err(Problem::field(StatusCode::BAD_REQUEST, "strict", detail))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strict_is_said_in_few_words_and_in_no_others() {
+        for (query, strict_or_not) in [
+            ("", Some(false)),
+            ("strict", Some(true)),
+            ("strict=", Some(true)),
+            ("strict=true", Some(true)),
+            ("strict=1", Some(true)),
+            ("strict=false", Some(false)),
+            ("strict=0", Some(false)),
+            ("strict=no", None),
+            ("strct", None),
+            ("strict&verbose", None),
+            ("strict&strict=false", None),
+        ] {
+            assert_eq!(strict(query).ok(), strict_or_not, "{query}");
+        }
+    }
 }

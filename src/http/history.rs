@@ -10,6 +10,7 @@ use bytes::BytesMut;
 
 use super::Desk;
 use super::authorize::authorize;
+use super::parameters;
 use super::problem::Problem;
 use crate::accept::Peer;
 use crate::broker::history::chapter;
@@ -21,7 +22,6 @@ use crate::position::Position;
 use crate::protocol;
 use crate::quote::Quoted;
 use crate::topic::Topic;
-use crate::transport::query::Query;
 
 /// What the query may say.
 const PARAMETERS: [&str; 4] = ["topic", "since", "before", "limit"];
@@ -51,11 +51,7 @@ async fn try_history(desk: &Desk, peer: Peer, uri: &Uri, headers: &HeaderMap) ->
 
 fn understand(query: &str) -> Result<(Topic, Question), Problem> {
     let bad = |field, detail: String| Problem::field(StatusCode::BAD_REQUEST, field, detail);
-    let query = Query::parse(query).map_err(|error| bad("query", error.to_string()))?;
-    if let Some(stranger) = query.stranger(&PARAMETERS) {
-        let detail = format!("{} is no parameter here: there are topic, since, before and limit", Quoted(stranger));
-        return Err(bad("query", detail));
-    }
+    let query = parameters::read(query, &PARAMETERS, &[])?;
     let name = query.first("topic").ok_or_else(|| bad("topic", "give ?topic=…".into()))?;
     let topic = Topic::parse_client(name).map_err(|why| bad("topic", format!("{}: {why}", Quoted(name))))?;
     let from = match (query.first("since"), query.first("before")) {
@@ -101,7 +97,15 @@ mod tests {
         assert_eq!(ask("topic=a&since=5"), Some((From::After(Position::at(5).before()), 300)));
         assert_eq!(ask("topic=a&since=5.75"), ask("topic=a&since=5"), "of a time with a fraction none is missed");
         assert_eq!(ask("topic=a&before=5-1"), Some((From::Before("5-1".parse().unwrap()), 300)));
-        for bad in ["", "topic=@a", "topic=a&limit=301", "topic=a&limit=0", "topic=a&since=x", "topic=a&from=1-0"] {
+        for bad in [
+            "",
+            "topic=@a",
+            "topic=a&limit=301",
+            "topic=a&limit=0",
+            "topic=a&since=x",
+            "topic=a&from=1-0",
+            "topic=a&topic=a",
+        ] {
             assert_eq!(ask(bad), None, "{bad}");
         }
         assert_eq!(ask("topic=a&since=1-0&before=2-0"), None);

@@ -7,6 +7,7 @@ mod health;
 mod history;
 mod host;
 mod order;
+mod parameters;
 mod problem;
 mod publish;
 mod routes;

@@ -13,12 +13,12 @@ use serde_json::value::RawValue;
 
 use super::Desk;
 use super::body::unmarked;
+use super::parameters;
 use super::problem::Problem;
 use crate::protocol::{MAX_DEPTH, is_shallow};
 use crate::publication::{Header, MAX_NAME, PayloadKind};
 use crate::quote::{Quoted, beginning};
 use crate::topic::Topic;
-use crate::transport::query::Query;
 
 /// The most topics that one request may publish to.
 const MAX_TOPICS: usize = 100;
@@ -28,8 +28,9 @@ const MAX_TOPICS: usize = 100;
 const MAX_EXCEPT: usize = 400;
 const MAX_CONNECTION: usize = 128;
 
-/// What the query of a raw body may say; `except` is a list with commas, or repeated.
+/// What the query of a raw body may say, and of that what may come more than once.
 const PARAMETERS: [&str; 6] = ["topic", "event", "key", "type", "idempotency_key", "except"];
+const REPEATED: [&str; 2] = ["topic", "except"];
 
 /// The JSON form of a request.
 #[derive(Deserialize)]
@@ -111,17 +112,11 @@ impl Order {
 
     /// Understands the raw form.
     pub(super) fn from_query(query: &str, body: Bytes) -> Result<Self, Problem> {
-        let bad = |detail: String| Problem::field(StatusCode::BAD_REQUEST, "query", detail);
-        let query = Query::parse(&with_blanks(query)).map_err(|error| bad(error.to_string()))?;
-        if let Some(stranger) = query.stranger(&PARAMETERS) {
-            return Err(bad(format!(
-                "{} is no parameter here: there are topic, event, key, type, idempotency_key and except",
-                Quoted(stranger)
-            )));
-        }
+        let query = parameters::read(&with_blanks(query), &PARAMETERS, &REPEATED)?;
         let names: Vec<_> = query.all("topic").map(ToOwned::to_owned).collect();
         if names.is_empty() {
-            return Err(bad("give ?topic=… to publish the body as it is, or drop the query to send JSON".to_owned()));
+            let detail = "give ?topic=… to publish the body as it is, or drop the query to send JSON";
+            return Err(Problem::field(StatusCode::BAD_REQUEST, "query", detail));
         }
         let except = query.all("except").flat_map(|ids| ids.split(',')).filter(|id| !id.is_empty());
         let header = Header {
@@ -301,5 +296,10 @@ mod tests {
         let order = Order::from_query("topic=room%3A1&event=e", Bytes::from_static(b"\x00raw")).unwrap();
         assert_eq!((order.topics[0].as_str(), &order.payload[..]), ("room:1", &b"\x00raw"[..]));
         assert!(Order::from_query("event=e", Bytes::new()).is_err());
+        for twice in ["event", "key", "type", "idempotency_key"] {
+            let bad =
+                Order::from_query(&format!("topic=a&topic=b&{twice}=text&{twice}=text"), Bytes::new()).unwrap_err();
+            assert!(format!("{bad:?}").contains(&format!("{twice} is given more than once")), "{bad:?}");
+        }
     }
 }

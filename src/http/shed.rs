@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
 
 use super::authorize::authorize;
+use super::parameters;
 use super::problem::Problem;
 use super::{Desk, body};
 use crate::accept::Peer;
@@ -37,8 +38,9 @@ pub async fn shed(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, request:
 
 /// Ends what is under way, and answers how many had yet to go.
 pub async fn end(State(desk): State<Arc<Desk>>, peer: Extension<Peer>, uri: Uri, headers: HeaderMap) -> Response {
-    match authorize(&desk.rooms.live.get().internal.api_keys, *peer, &uri, &headers) {
-        Ok(()) => axum::Json(json!({ "spared": desk.shedder.end().await })).into_response(),
+    let may = authorize(&desk.rooms.live.get().internal.api_keys, *peer, &uri, &headers);
+    match may.and_then(|()| parameters::read(uri.query().unwrap_or_default(), &[], &[])) {
+        Ok(_) => axum::Json(json!({ "spared": desk.shedder.end().await })).into_response(),
         Err(problem) => problem.into_response(),
     }
 }

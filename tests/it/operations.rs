@@ -19,6 +19,35 @@ fn without_redis_it_is_alive_and_ready_at_once_and_says_its_version() {
     eventually("it says that it is alone", || gateway.log().contains("no Redis is configured").then_some(()));
 }
 
+#[test]
+fn what_a_query_says_on_the_internal_listener_is_understood_or_refused_and_never_passed_over() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    let get = |path: &str| gateway.get(path);
+    for (answer, named) in [
+        (get("/readyz?strct"), r#"\"strct\" is no parameter here: there is strict"#),
+        (get("/readyz?strict=yes"), r#"strict is \"yes\"; write ?strict, or strict=true or strict=false"#),
+        (get("/api/history?topic=a&topic=b"), "topic is given more than once"),
+        (get("/api/history?topic=a&limit=1&limit=2"), "limit is given more than once"),
+        (get("/api/history?topic=a&x"), "there are topic, since, before and limit"),
+        (gateway.post("/api/publish?topic=a&event=b&event=c", "x"), "event is given more than once"),
+        (gateway.post("/api/publish?topic=a&type=text&type=json", "x"), "type is given more than once"),
+        (
+            gateway.post("/api/publish?topic=a&evnt=c", "x"),
+            "there are topic, event, key, type, idempotency_key and except",
+        ),
+        (gateway.delete("/api/shed?x"), "there are none"),
+    ] {
+        assert_eq!(answer.status, 400, "{named}: {}", answer.body);
+        assert!(answer.body.contains(named), "{named}: {}", answer.body);
+        assert!(answer.head.contains("application/problem+json"), "{}", answer.head);
+    }
+    for path in ["/readyz?strict", "/readyz?strict=", "/readyz?strict=1", "/readyz?strict=false", "/readyz?", "/readyz"]
+    {
+        assert_eq!(get(path).status, 200, "{path}");
+    }
+    assert_eq!(gateway.post("/api/publish?topic=a&topic=b&except=c&except=d", "x").status, 200, "these are lists");
+}
+
 /// One family of a page of metrics.
 #[derive(Default)]
 struct Family {
