@@ -63,6 +63,9 @@ pub enum BadRequest {
         /// As it came, decoded.
         found: String,
     },
+    /// A protocol that there is not.
+    #[error("?protocol= is {}: write json or plain, or leave it out", Quoted(.0))]
+    Protocol(String),
     /// The topic's rule keeps clients out.
     #[error("clients may not subscribe to {topic}: its topic rule says subscribe = \"none\"")]
     Forbidden {
@@ -88,6 +91,7 @@ impl BadRequest {
             Self::NotUtf8(_) => "a parameter that is not read here is not UTF-8 once percent-decoded".into(),
             Self::TooMany { limit, .. } => format!("more than {limit} topics (limits.topics)").into(),
             Self::Resume { name, .. } => format!("?{name}= says nothing").into(),
+            Self::Protocol(_) => "?protocol= is neither json nor plain".into(),
             Self::Forbidden { rule, .. } => format!("the topic rule of {rule:?} says subscribe = \"none\"").into(),
         }
     }
@@ -154,15 +158,21 @@ pub fn resume(query: &Query) -> Result<Option<Resume>, BadRequest> {
 }
 
 /// Whether a request on `route` speaks plain, given what it offers and asks for.
-#[must_use]
-pub fn speaks_plain(route: &Route, subprotocol: Option<&str>, query: &Query) -> bool {
+///
+/// # Errors
+/// It asks for what is not spoken.
+pub fn speaks_plain(route: &Route, subprotocol: Option<&str>, query: &Query) -> Result<bool, BadRequest> {
     match route.protocol {
-        ProtocolChoice::Plain => true,
-        ProtocolChoice::Json | ProtocolChoice::Sse => false,
-        ProtocolChoice::Ask => match subprotocol {
-            Some(subprotocol) => subprotocol != "fanline.json",
-            None => query.first("protocol") != Some("json"),
-        },
+        ProtocolChoice::Plain => Ok(true),
+        ProtocolChoice::Json | ProtocolChoice::Sse => Ok(false),
+        ProtocolChoice::Ask => {
+            let json = match query.first("protocol") {
+                None | Some("plain") => false,
+                Some("json") => true,
+                Some(found) => return Err(BadRequest::Protocol(found.to_owned())),
+            };
+            Ok(subprotocol.map_or(!json, |subprotocol| subprotocol != "fanline.json"))
+        }
     }
 }
 

@@ -103,7 +103,7 @@ fn wish(
     threshold.admit(&asked.headers)?;
     let query = Query::parse(asked.uri.query().unwrap_or_default())?;
     let settings = threshold.house.rooms.live.get();
-    let plain = template::speaks_plain(&settings.routes[threshold.route], handshake.subprotocol, &query);
+    let plain = template::speaks_plain(&settings.routes[threshold.route], handshake.subprotocol, &query)?;
     let topics = threshold.topics(path, &query, plain)?;
     let promises = if plain { &door.plain } else { &door.json };
     let terms = promises.of(handshake.extension()).clone();

@@ -89,6 +89,22 @@ fn the_subprotocol_is_echoed_and_the_query_may_choose_the_language_too() {
 }
 
 #[test]
+fn a_protocol_that_there_is_not_is_refused_by_the_names_of_those_there_are() {
+    let gateway = Gateway::start::<&str>(&[]).ready();
+    for (query, offered, status) in [
+        ("protocol=jsn", "", 400),
+        ("protocol=", "", 400),
+        ("protocol=jsn", "Sec-WebSocket-Protocol: fanline.json\r\n", 400),
+        ("protocol=plain", "", 101),
+        ("protocol=json", "", 101),
+    ] {
+        let answer = knock(&gateway, &format!("/ws?{query}"), offered);
+        assert_eq!(answer.status, status, "{query}: {}", answer.body);
+        assert!(status == 101 || answer.body.contains("write json or plain"), "{}", answer.body);
+    }
+}
+
+#[test]
 fn a_client_that_sends_a_command_without_a_subprotocol_is_told_which_to_offer() {
     let gateway = Gateway::start::<&str>(&[]).ready();
     let mut forgetful = Client::open(&gateway.ws_url("/ws"));

@@ -229,6 +229,7 @@ fn a_refused_handshake_forges_no_line_and_leaves_nothing_of_its_query_in_the_log
             ),
             ("?topic=h:a&since=c4nary%0A2001-01-01T00:00:00Z%20ERROR%20forged", 400, "?since= says nothing"),
             (format!("?topic=h:a&last={long}").as_str(), 400, "?last= says nothing"),
+            ("?protocol=c4nary%0A&topic=a", 400, "?protocol= is neither json nor plain"),
             ("?topic=closed:c4nary", 403, r#"the topic rule of "closed:*""#),
             ("/a?part=c4nary%0A2001-01-01T00:00:00Z%20ERROR%20forged", 400, "{path.id}:{query.part} names no topic"),
             ("/a%0A2001-01-01T00:00:00Z%20ERROR%20forged?part=c4nary", 400, "{path.id}:{query.part} names no topic"),
@@ -236,6 +237,10 @@ fn a_refused_handshake_forges_no_line_and_leaves_nothing_of_its_query_in_the_log
             ("/?topic=c4nary%0A", 404, "no route on this path, but one on /"),
             ("/a/%0A2001-01-01T00:00:00Z%20ERROR%20forged?c4nary%0A", 404, "no route on this path: "),
         ] {
+            // An event stream's route reads no protocol.
+            if door == "/sse" && path.starts_with("?protocol") {
+                continue;
+            }
             let request = format!("GET {door}{path} HTTP/1.1\r\nHost: a\r\n{lines}\r\n");
             let answer = exchange(gateway.public(), request.as_bytes());
             assert_eq!(answer.status, status, "{door}{path}: {}", answer.body);
