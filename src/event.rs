@@ -68,7 +68,7 @@ pub enum Event<'a> {
     },
     /// A command was not carried out.
     Error(&'a Refusal),
-    /// Something in a command of the client is ignored.
+    /// Something in a command of the client, or in the query that it came with, is ignored.
     Warning(&'a str),
     /// A plain client's message comes back, as its route says.
     Echo(&'a Payload),

@@ -222,7 +222,7 @@ impl House {
         let slot = self.rooms.slots.take().unwrap();
         let terms = terms(protocol, 1 << 20, 10_000, &self.total);
         let socket = Outbox::new(terms, slot.number(), Line::with_room(room));
-        let wish = Wish { route: 0, topics: vec![Wanted::fresh(topic("t"))] };
+        let wish = Wish { route: 0, topics: vec![Wanted::fresh(topic("t"))], warning: None };
         let greeting = Greeting::begin(&self.rooms, slot, socket.clone(), Ipv4Addr::LOCALHOST.into(), wish).await;
         let session = greeting.open(Duration::from_secs(1)).await.unwrap();
         let mut connection = Connection::new(socket.clone(), session);

@@ -17,6 +17,8 @@ pub struct Wish {
     pub route: usize,
     /// What it listens to from the start.
     pub topics: Vec<Wanted>,
+    /// What of its request is ignored, for a client whose language has a word for that.
+    pub warning: Option<String>,
 }
 
 /// This replica has no room for another topic.
@@ -34,6 +36,9 @@ impl Greeting {
     pub async fn begin(rooms: &Arc<Rooms>, slot: Slot, outbox: Arc<Outbox>, client: IpAddr, wish: Wish) -> Self {
         let member = rooms.hub.seat(outbox);
         welcome(rooms, &slot, &member, wish.route);
+        if let Some(warning) = &wish.warning {
+            member.outbox().say(&Event::Warning(warning));
+        }
         let arrivals = Arrivals::new(wish.topics.len());
         let limit = wish.topics.len().max(1);
         let answer = Answer { arrivals: Some(arrivals.clone()), ..Answer::default() };

@@ -141,7 +141,7 @@ fn wish(threshold: &Threshold, path: &RawPathParams, asked: &Parts) -> Result<(W
     let said = |topic: &Topic| topics.iter().find(|wanted| wanted.topic == *topic).and_then(|wanted| wanted.resume);
     let said: Vec<_> = kept.iter().map(|topic| said(topic).and_then(Resume::position)).collect();
     let journal = (!kept.is_empty()).then(|| Journal::new(kept, &said));
-    Ok((Wish { route: threshold.route, topics }, journal))
+    Ok((Wish { route: threshold.route, topics, warning: None }, journal))
 }
 
 /// Where each topic goes on: behind the last event that the client has seen, of which the id says how far it had come on

@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use super::guest;
 use super::handshake::{Handshake, Refused};
 use super::house::Threshold;
-use super::query::Query;
+use super::query::{Query, read_by};
 use super::refusal::Refusal;
 use super::socket::Tcp;
 use super::template;
@@ -19,7 +19,9 @@ use crate::connection::Connection;
 use crate::frame::Extension;
 use crate::metrics;
 use crate::outbox::{Outbox, Terms};
+use crate::quote::Quoted;
 use crate::session::Wish;
+use crate::settings::Route;
 
 /// The door of a route that speaks WebSocket.
 pub struct Door {
@@ -103,10 +105,23 @@ fn wish(
     threshold.admit(&asked.headers)?;
     let query = Query::parse(asked.uri.query().unwrap_or_default())?;
     let settings = threshold.house.rooms.live.get();
-    let plain = template::speaks_plain(&settings.routes[threshold.route], handshake.subprotocol, &query)?;
+    let route = &settings.routes[threshold.route];
+    let plain = template::speaks_plain(route, handshake.subprotocol, &query)?;
     let topics = threshold.topics(path, &query, plain)?;
     let promises = if plain { &door.plain } else { &door.json };
     let terms = promises.of(handshake.extension()).clone();
     let topics = threshold.resumed(topics, &query)?;
-    Ok((Wish { route: threshold.route, topics }, terms))
+    let warning = if plain { None } else { ignored(route, &query) };
+    Ok((Wish { route: threshold.route, topics, warning }, terms))
+}
+
+/// What a client is told whose query has a parameter that nobody reads: its author's mistake, or a proxy's mark, which is
+/// no reason to keep it out.
+fn ignored(route: &Route, query: &Query) -> Option<String> {
+    if query.is_empty() {
+        return None;
+    }
+    let read = read_by(route);
+    let stranger = Quoted(query.stranger(&read)?);
+    Some(format!("{stranger} means nothing in the query here and is ignored; this route reads {}", read.join(", ")))
 }

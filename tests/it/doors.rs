@@ -89,6 +89,35 @@ fn the_subprotocol_is_echoed_and_the_query_may_choose_the_language_too() {
 }
 
 #[test]
+fn a_parameter_that_nobody_reads_keeps_nobody_out_and_a_json_client_is_told_of_it() {
+    let route = "[[routes]]\npath = \"/rooms/{id}\"\nprotocol = \"json\"\n\
+                 topics = [\"room:{path.id}:{query.part}\"]\nquery_topics = \"also\"\n";
+    let gateway = Gateway::with_toml(route, &[]).ready();
+    let json = |path: &str| Client::open_as(&gateway.ws_url(path), Some("fanline.json"));
+    let mut client = json("/ws?topci=a&utm_source=x&topic=b");
+    let kinds = |all: &[serde_json::Value]| all.iter().map(|event| event["type"].clone()).collect::<Vec<_>>();
+    let told = client.all_until("subscribed");
+    assert_eq!(kinds(&told), ["welcome", "warning", "subscribed"], "{told:?}");
+    let expected =
+        r#""topci" means nothing in the query here and is ignored; this route reads topic, since, last, protocol"#;
+    assert_eq!(told[1]["message"], expected);
+    client.say(&json!({ "type": "ping", "topci": 1 }));
+    assert_eq!(kinds(&client.all_until("pong")), ["warning", "pong"], "what is wrong with commands is another thing");
+    let told = json("/rooms/1?part=2&also=c&protocol=json").all_until("subscribed");
+    assert_eq!(kinds(&told)[..2], ["welcome", "warning"]);
+    let message = told[1]["message"].as_str().unwrap();
+    assert!(message.ends_with("this route reads also, part, since, last"), "{message}");
+    let long = format!("/ws?%0A{}=1", "x".repeat(5000));
+    let told = json(&long).all_until("warning");
+    let message = told[1]["message"].as_str().unwrap();
+    assert!(message.starts_with(r#""\nxxx"#) && message.len() < 200, "{message}");
+    assert_eq!(json("/ws?topic=a&since=1&protocol=json").all_until("subscribed").len(), 2, "nothing to say");
+    let mut plain = Client::open(&gateway.ws_url("/ws?topci=a"));
+    gateway.publish("all", "x");
+    assert_eq!(plain.text(), "x", "plain has no word for it");
+}
+
+#[test]
 fn a_protocol_that_there_is_not_is_refused_by_the_names_of_those_there_are() {
     let gateway = Gateway::start::<&str>(&[]).ready();
     for (query, offered, status) in [
