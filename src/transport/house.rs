@@ -90,12 +90,14 @@ impl Threshold {
         topics.iter().filter(|topic| settings.topics.rule(topic.as_str()).keeps_history()).cloned().collect()
     }
 
-    /// Topics with where each goes on, as the query says it of those that keep a history.
+    /// Topics with where each goes on, as the query says it. Where none of them keeps a history, who asks is told that it
+    /// does not; and what makes no sense is somebody else's word.
     pub(super) fn resumed(&self, topics: Vec<Topic>, query: &Query) -> Result<Vec<Wanted>, Refusal> {
-        let kept = self.kept(&topics);
-        let resume = if kept.is_empty() { None } else { template::resume(query)? };
-        let wanted = |topic: Topic| Wanted { resume: resume.filter(|_| kept.contains(&topic)), topic };
-        Ok(topics.into_iter().map(wanted).collect())
+        let resume = match template::resume(query) {
+            Err(_) if self.kept(&topics).is_empty() => None,
+            said => said?,
+        };
+        Ok(topics.into_iter().map(|topic| Wanted { topic, resume }).collect())
     }
 
     /// Seats a client, and waits for its topics as long as the settings and its handshake's deadline say.

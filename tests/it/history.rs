@@ -120,6 +120,32 @@ fn a_plain_client_goes_on_from_a_time_or_with_the_newest_and_is_told_where_it_ca
 }
 
 #[test]
+fn who_asks_by_the_query_to_resume_where_nothing_is_kept_is_told_as_by_a_command() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    publish(&gateway, "h:a", "a");
+    let open = |query: &str| Client::open_as(&gateway.ws_url(&format!("/ws?{query}")), Some("fanline.json"));
+    for (query, told) in [
+        ("topic=bare&since=1", json!({"bare": false})),
+        ("topic=bare&last=1", json!({"bare": false})),
+        ("topic=h:a&topic=bare&last=1", json!({"h:a": true, "bare": false})),
+        ("topic=bare", json!({"bare": null})),
+        ("topic=bare&since=yesterday", json!({"bare": null})),
+    ] {
+        let mut client = open(query);
+        for _ in told.as_object().unwrap() {
+            let subscribed = client.until("subscribed");
+            let topic = subscribed["topic"].as_str().unwrap();
+            assert_eq!(subscribed["recovered"], told[topic], "{query}: {subscribed}");
+        }
+    }
+    let mut plain = Client::open(&gateway.ws_url("/ws?topic=bare&since=1"));
+    let mut stream = Stream::open(&gateway, "/sse?topic=bare&last=1");
+    gateway.publish("bare", "x");
+    assert_eq!((plain.text().as_str(), stream.text().as_str()), ("x", "x"), "these have no word for it");
+}
+
+#[test]
 fn an_event_stream_that_comes_back_resumes_all_its_topics() {
     let Some(redis) = RedisServer::start() else { return };
     let [one, two] = [(); 2].map(|()| gateway(&redis));
