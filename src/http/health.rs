@@ -3,14 +3,16 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use axum::Json;
 use axum::extract::State;
-use axum::http::{StatusCode, Uri};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde_json::json;
 
+use super::authorize::may_look;
 use super::problem::Problem;
 use super::{Desk, parameters};
+use crate::accept::Peer;
 use crate::broker;
 use crate::clock;
 use crate::quote::Quoted;
@@ -104,8 +106,14 @@ pub(super) async fn livez(State(desk): State<Arc<Desk>>) -> Response {
     (status, Json(json!({ "shards_ms_ago": shards, "links_ms_ago": links }))).into_response()
 }
 
-/// 503 where clients should go elsewhere; with `?strict` also while merely degraded.
-pub(super) async fn readyz(State(desk): State<Arc<Desk>>, uri: Uri) -> Response {
+/// 503 where clients should go elsewhere; with `?strict` also while merely degraded. What is wrong with Redis names its
+/// address, and so is not for a page that stands under a name of its own.
+pub(super) async fn readyz(
+    State(desk): State<Arc<Desk>>,
+    peer: Extension<Peer>,
+    uri: Uri,
+    headers: HeaderMap,
+) -> Response {
     let mut health = Health::of(&desk);
     match strict(uri.query().unwrap_or_default()) {
         Ok(strict) => health.required |= strict,
@@ -113,7 +121,8 @@ pub(super) async fn readyz(State(desk): State<Arc<Desk>>, uri: Uri) -> Response 
     }
     let status = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut told = json!({ "status": health.status(), "redis": health.redis() });
-    if let Some(cause) = health.cause {
+    let may_look = may_look(&desk.rooms.live.get().internal.api_keys, *peer, &uri, &headers).is_ok();
+    if let Some(cause) = health.cause.filter(|_| may_look) {
         told["cause"] = cause.into();
     }
     (status, Json(told)).into_response()

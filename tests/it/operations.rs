@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::client::{Client, HANDSHAKE, exchange};
 use crate::gateway::{Gateway, eventually};
-use crate::support::redis::RedisServer;
+use crate::support::redis::{RedisServer, free_port};
 
 #[test]
 fn without_redis_it_is_alive_and_ready_at_once_and_says_its_version() {
@@ -46,6 +46,22 @@ fn what_a_query_says_on_the_internal_listener_is_understood_or_refused_and_never
         assert_eq!(get(path).status, 200, "{path}");
     }
     assert_eq!(gateway.post("/api/publish?topic=a&topic=b&except=c&except=d", "x").status, 200, "these are lists");
+}
+
+#[test]
+fn a_page_under_another_name_learns_whether_redis_is_there_and_not_where() {
+    let port = free_port().to_string();
+    let gateway = Gateway::start(&["--redis-url", &format!("redis://127.0.0.1:{port}")]);
+    let ask = |host: &str| {
+        let request = format!("GET /readyz HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        exchange(gateway.internal(), request.as_bytes())
+    };
+    eventually("it says where it looked for Redis", || ask("localhost").body.contains(&port).then_some(()));
+    let rebound = ask("evil.example");
+    assert_eq!((rebound.status, rebound.status), (ask("localhost").status, 503));
+    assert!(!rebound.body.contains("cause") && !rebound.body.contains(&port), "{}", rebound.body);
+    let told: Value = serde_json::from_str(&rebound.body).unwrap();
+    assert_eq!(told["redis"], "starting", "{told}");
 }
 
 /// One family of a page of metrics.
