@@ -26,7 +26,7 @@ use crate::metrics::Metrics;
 use crate::outbox::fake::{Pipe, terms, topic};
 use crate::outbox::{Outbox, Total, Wire};
 use crate::protocol::{Json, Protocol};
-use crate::session::{Greeting, Rooms, Slots, Unfinished, Wish};
+use crate::session::{Greeting, Names, Rooms, Slots, Unfinished, Wish};
 use crate::settings::{Inbound, Live, Route, Settings};
 
 /// The socket's other end.
@@ -203,7 +203,8 @@ impl House {
         let Inbound { total, timeout } = live.get().inbound.clone();
         let unfinished = Unfinished::new(total.value().map_or(1 << 20, |total| total.0), timeout);
         let slots = Slots::new(1 << 20);
-        let rooms = Arc::new(Rooms { hub, broker, live, replica, metrics, slots, unfinished });
+        let names = Names::new(1 << 20, 0);
+        let rooms = Arc::new(Rooms { hub, broker, live, replica, metrics, slots, unfinished, names });
         Self { rooms, roster: Arc::default(), total: Total::new(usize::MAX), tasks, stop }
     }
 

@@ -21,7 +21,7 @@ use crate::metrics::Metrics;
 use crate::outbox::{Terms, Total};
 use crate::protocol::{Json, Plain, Protocol, Sse};
 use crate::repeat::Repeats;
-use crate::session::{Rooms, Slots, Unfinished};
+use crate::session::{Names, Rooms, Slots, Unfinished};
 use crate::settings::{Auto, Heartbeat, Live, OffOr, ProtocolChoice, Route, Settings};
 use crate::transport::gate::Gate;
 use crate::transport::house::{House, Threshold};
@@ -68,6 +68,7 @@ pub(super) async fn start(settings: Settings, descriptors: usize, metrics: Arc<M
         metrics: metrics.clone(),
         slots,
         unfinished: unfinished.clone(),
+        names: Names::new(topics, settings.limits.topics),
     });
     let roster = Arc::new(Roster::default());
     let interval = Roster::interval(beats(&settings));

@@ -192,7 +192,7 @@ impl Session {
     /// Publishes where the topic's rule and the route grant it; the sender is excluded unless the route
     /// includes it.
     async fn publish(&mut self, topic: &Topic, draft: Draft) -> Result<Option<Position>, Refusal> {
-        let except = {
+        let (except, keeps) = {
             let settings = self.rooms.live.get();
             let rule = settings.topics.rule(topic.as_str());
             if rule.publish != Grant::Anyone {
@@ -205,18 +205,36 @@ impl Session {
                 return Err(too_large(topic, draft.payload.len(), rule.publication.0));
             }
             let most = settings.limits_on(&settings.routes[self.route]).topics;
-            let mut admit = || self.recent.get_or_insert_default().admit(topic, clock::now_ms(), most);
-            if rule.keeps_history() && !admit() {
-                return Err(too_many_names(topic, most));
-            }
-            if settings.routes[self.route].include_sender { Vec::new() } else { vec![self.id().to_string().into()] }
+            let includes_sender = settings.routes[self.route].include_sender;
+            let except = if includes_sender { Vec::new() } else { vec![self.id().to_string().into()] };
+            (except, rule.keeps_history().then_some(most))
         };
+        if let Some(most) = keeps {
+            self.name(topic, most)?;
+        }
         let Draft { payload, kind, event, key } = draft;
         let header = Header { ts: Some(clock::unix_ms()), event, key, kind, except, ..Header::default() };
         let published = self.rooms.broker.publish(topic, &header, payload).await;
         let receipt = published.map_err(|error| unpublished(topic, &error))?;
         self.rooms.metrics.publications(Source::Client).inc();
         Ok(receipt.position)
+    }
+
+    /// Counts a topic with history that it publishes to, where it is a new one: it may leave something in Redis.
+    fn name(&mut self, topic: &Topic, most: usize) -> Result<(), Refusal> {
+        let (names, now) = (&self.rooms.names, clock::now_us());
+        let (name, recent) = (names.hash(topic), self.recent.get_or_insert_default());
+        if recent.knows(name, now / 1000) {
+            return Ok(());
+        }
+        if !recent.has_room(most) {
+            return Err(too_many_names(topic, most));
+        }
+        if !names.admit(name, self.client, most, now) {
+            return Err(too_many_new(topic));
+        }
+        recent.note(name);
+        Ok(())
     }
 
     fn too_big(&self, topic: &Topic) -> Close {
@@ -264,6 +282,14 @@ fn too_many(found: usize, limit: usize, id: Option<MessageId>) -> Refusal {
 fn too_many_names(topic: &Topic, limit: usize) -> Refusal {
     let message = format!(
         "not published to {topic}: a client publishes to at most {limit} topics with history in a minute here (limits.topics)"
+    );
+    Refusal { id: None, code: RefusalCode::TooManyTopics, message }
+}
+
+fn too_many_new(topic: &Topic) -> Refusal {
+    let message = format!(
+        "not published to {topic}: clients publish to too many new topics with history here, more than limits.replica_topics \
+         allows for; those that are in use take publications, others do later"
     );
     Refusal { id: None, code: RefusalCode::TooManyTopics, message }
 }

@@ -1,9 +1,6 @@
 //! How much a client may send, a leaky bucket of one word, and to how many topics.
 
 use std::collections::HashSet;
-use std::hash::{BuildHasher, RandomState};
-
-use crate::topic::Topic;
 
 /// How long a topic counts to which a client has published, in ms.
 const MINUTE: u64 = 60_000;
@@ -29,23 +26,30 @@ impl Bucket {
     }
 }
 
-/// The topics to which a client published in this minute, by their hashes: each new one may leave something in Redis.
+/// The topics with history to which a client published in this minute, by the hashes of [`super::Names`].
 #[derive(Debug, Default)]
 pub(super) struct Recent {
     began: u64,
-    topics: HashSet<u64>,
-    hasher: RandomState,
+    names: HashSet<u64>,
 }
 
 impl Recent {
-    /// Whether it may publish to this topic at `now`, in ms, where it may to so many in a minute.
-    pub fn admit(&mut self, topic: &Topic, now: u64, most: usize) -> bool {
+    /// Whether it published to this topic in the minute of `now`, in ms.
+    pub fn knows(&mut self, name: u64, now: u64) -> bool {
         if now >= self.began + MINUTE {
-            self.began = now;
-            self.topics = HashSet::new();
+            *self = Self { began: now, names: HashSet::new() };
         }
-        let hash = self.hasher.hash_one(topic.as_str());
-        self.topics.contains(&hash) || self.topics.len() < most && self.topics.insert(hash)
+        self.names.contains(&name)
+    }
+
+    /// Whether it may publish to another one, where it may to so many in a minute.
+    pub fn has_room(&self, most: usize) -> bool {
+        self.names.len() < most
+    }
+
+    /// It publishes to this one.
+    pub fn note(&mut self, name: u64) {
+        self.names.insert(name);
     }
 }
 
@@ -56,7 +60,13 @@ mod tests {
     #[test]
     fn so_many_topics_pass_in_a_minute_as_often_as_one_likes() {
         let mut recent = Recent::default();
-        let mut admit = |n: usize, now| recent.admit(&Topic::parse(&format!("t{n}")).unwrap(), now, 3);
+        let mut admit = |name, now| {
+            let admitted = recent.knows(name, now) || recent.has_room(3);
+            if admitted {
+                recent.note(name);
+            }
+            admitted
+        };
         assert!((0..3).all(|n| admit(n, MINUTE)) && (0..3).all(|n| admit(n, 2 * MINUTE - 1)));
         assert!((3..100).all(|n| !admit(n, 2 * MINUTE - 1)), "others wait");
         assert!((3..6).all(|n| admit(n, 2 * MINUTE)) && !admit(0, 2 * MINUTE), "another minute, another three");

@@ -6,6 +6,7 @@
 mod commands;
 mod greeting;
 mod limits;
+mod names;
 mod unfinished;
 
 use std::net::IpAddr;
@@ -26,6 +27,7 @@ use crate::topic::Topic;
 
 pub use greeting::{Full, Greeting, Wish};
 use limits::{Bucket, Recent};
+pub use names::Names;
 pub use unfinished::{Claim, Unfinished};
 
 /// How long a client that sent too much should stay away at least, in ms.
@@ -51,6 +53,8 @@ pub struct Rooms {
     pub slots: Arc<Slots>,
     /// Room for messages that are not all here yet.
     pub unfinished: Arc<Unfinished>,
+    /// The topics with history that clients opened.
+    pub names: Names,
 }
 
 /// Room for connections: a bound, and the numbers they get.

@@ -346,3 +346,54 @@ fn a_replica_holds_so_many_topics_and_says_so_in_every_language() {
     client.say(&json!({"type": "subscribe", "topics": ["x", "y", "z"], "id": 3}));
     assert!((0..3).all(|_| client.until("subscribed")["live"] == true));
 }
+
+/// Everybody may publish everywhere, and everything is kept.
+const KEPT_FOR_ALL: &str = r#"
+[limits]
+topics = 100
+replica_topics = 8000
+burst = 1000
+[[topics]]
+match = "*"
+publish = "anyone"
+history_size = 10
+[[routes]]
+path = "/ws"
+on_message = "publish"
+"#;
+
+/// How many of these topics a client may publish to.
+fn published(client: &mut Client, topics: impl Iterator<Item = String>) -> usize {
+    let topics: Vec<_> = topics.collect();
+    topics.iter().for_each(|topic| client.say(&json!({"type": "publish", "topic": topic, "text": "x"})));
+    let told: Vec<_> = topics.iter().map(|_| client.told()).collect();
+    assert!(told.iter().all(|told| told["type"] == "published" || told["code"] == "too_many_topics"), "{told:?}");
+    told.iter().filter(|told| told["type"] == "published").count()
+}
+
+#[test]
+fn ever_new_names_on_ever_new_connections_have_a_bound_and_those_in_use_go_on() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = Gateway::with_toml(KEPT_FOR_ALL, &["--redis-url", &redis.url()]).ready();
+    let from = |number| {
+        let socket = connect_from(number, gateway.public());
+        let mut client = Client::over(socket, &gateway.ws_url("/ws"), Some("fanline.json")).unwrap();
+        client.until("welcome");
+        client
+    };
+    let mut honest = from(1);
+    assert_eq!(published(&mut honest, ["room".into()].into_iter()), 1);
+    let opened: usize = (0..20).map(|n| published(&mut from(0), (0..100).map(|m| format!("x:{n}:{m}")))).sum();
+    // Half of an eighth of 8000 with the honest one's, one more a second, and its share again where another minute began.
+    assert!((499..700).contains(&opened), "{opened} of 2000");
+    let streams = redis.cli(&["KEYS", "*:stream"]).lines().count();
+    assert_eq!(streams, opened + 1);
+    assert_eq!(
+        published(&mut honest, ["room", "x:0:0", "a new one"].map(|name| name.replace(' ', "-")).into_iter()),
+        3
+    );
+    assert_eq!(published(&mut from(0), ["room", "x:0:0"].map(String::from).into_iter()), 2, "they are open");
+    let refused = gateway.metric(r#"fanline_inbound_messages_total{outcome="refused"}"#) as usize;
+    assert_eq!(refused, 2000 - opened);
+    assert_eq!(gateway.log().matches("too many new topics with history").count(), 1, "said once a minute");
+}
