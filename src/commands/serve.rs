@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tracing::{info, warn};
 
 use super::logging::{self, Logs, Writer};
-use super::notify;
+use super::notify::{self, Manager};
 use super::{CONFIG, UNAVAILABLE};
 
 pub fn serve(loaded: &Loaded, sources: &Sources, descriptors: usize) -> anyhow::Result<ExitCode> {
@@ -55,11 +55,14 @@ async fn run(server: Server, loaded: &Loaded, sources: &Sources, logs: &Logs) ->
     let (stop, stopped) = oneshot::channel();
     let (reload, vitals) = (server.reload(sources, loaded), server.vitals());
     let serving = server.run(async { stopped.await.unwrap_or(Stop::Supervisor) });
-    notify::ready(&format!("public {public}, internal {internal}"));
+    let (manager, errand) = notify::manager();
+    manager.ready(&format!("public {public}, internal {internal}"));
     tokio::select! {
+        // What is to be told leaves before the server is seen to have ended.
+        biased;
+        never = errand.run(vitals) => match never {},
+        code = signals.obey(stop, reload, logs, &loaded.settings.drain, &manager) => Ok(code),
         () = serving => Ok(ExitCode::SUCCESS),
-        code = signals.obey(stop, reload, logs, &loaded.settings.drain) => Ok(code),
-        never = notify::watchdog(vitals) => match never {},
     }
 }
 
@@ -141,6 +144,7 @@ impl Signals {
         mut reload: Reload,
         logs: &Logs,
         drain: &settings::Drain,
+        manager: &Manager,
     ) -> ExitCode {
         let mut stop = Some(stop);
         loop {
@@ -150,9 +154,9 @@ impl Signals {
                         info!("SIGHUP while draining: nothing is read again");
                         continue;
                     }
-                    notify::reloading();
+                    manager.reloading();
                     logs.set(&reload.again().log.level);
-                    notify::reloaded();
+                    manager.reloaded();
                     continue;
                 }
                 _ = self.term.recv() => Stop::Supervisor,
@@ -164,7 +168,7 @@ impl Signals {
             };
             // Nobody hears it only where the server has ended by itself.
             let _ = stop.send(by);
-            notify::stopping(drain);
+            manager.stopping(drain);
         }
     }
 }

@@ -9,7 +9,7 @@ use crate::gateway::{PATIENCE, binary, eventually, signal};
 struct Service {
     process: Child,
     manager: UnixDatagram,
-    _home: tempfile::TempDir,
+    home: tempfile::TempDir,
 }
 
 impl Service {
@@ -22,7 +22,7 @@ impl Service {
         command.args(["--set", "drain.delay=3s", "--set", "drain.window=4s"]).current_dir(&home);
         command.env("NOTIFY_SOCKET", home.path().join("notify")).env("WATCHDOG_USEC", watchdog);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        Self { process: command.spawn().unwrap(), manager, _home: home }
+        Self { process: command.spawn().unwrap(), manager, home }
     }
 
     /// The next message, as lines.
@@ -30,6 +30,14 @@ impl Service {
         let mut message = [0; 4096];
         let length = self.manager.recv(&mut message).expect("a message within the time");
         str::from_utf8(&message[..length]).unwrap().lines().map(ToOwned::to_owned).collect()
+    }
+
+    /// Fills the manager's socket, which nobody reads.
+    fn fill(&self) {
+        let probe = UnixDatagram::unbound().unwrap();
+        probe.set_nonblocking(true).unwrap();
+        probe.connect(self.home.path().join("notify")).unwrap();
+        eventually("the socket is full", || probe.send(b"PROBE=1").is_err().then_some(()));
     }
 }
 
@@ -68,4 +76,29 @@ fn a_watchdog_is_told_of_life() {
     for _ in 0..3 {
         assert_eq!(service.hears(), ["WATCHDOG=1"]);
     }
+}
+
+#[test]
+fn a_service_manager_that_stands_still_holds_up_no_reload_and_no_end() {
+    let mut service = Service::start("2000");
+    assert_eq!(service.hears()[0], "READY=1");
+    service.fill();
+    (0..40).for_each(|_| signal(service.process.id(), "HUP"));
+    signal(service.process.id(), "TERM");
+    let status = eventually("it ends", || service.process.try_wait().unwrap());
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn a_service_manager_that_reads_again_hears_what_it_has_to_in_order() {
+    let service = Service::start("2000");
+    let mut heard = vec![service.hears().swap_remove(0)];
+    service.fill();
+    signal(service.process.id(), "HUP");
+    signal(service.process.id(), "TERM");
+    while heard.last().is_none_or(|last| last != "STOPPING=1") {
+        heard.push(service.hears().swap_remove(0));
+    }
+    heard.retain(|word| !["PROBE=1", "WATCHDOG=1"].contains(&word.as_str()));
+    assert_eq!((heard[0].as_str(), heard.len() % 2), ("READY=1", 0), "a reload is told of whole or not: {heard:?}");
 }
