@@ -153,8 +153,10 @@ impl Server {
             unfit: Repeats::new(),
             stop: stop.clone(),
         };
-        let front = Acceptor { listener: public, places: Places::new(max_sockets), service: Arc::new(once) };
-        let back = Acceptor { listener: internal, places: Places::new(SPARE), service: Arc::new(kept) };
+        let half_heads = limits::half_heads(&settings);
+        let front =
+            Acceptor { listener: public, places: Places::new(max_sockets, half_heads), service: Arc::new(once) };
+        let back = Acceptor { listener: internal, places: Places::new(SPARE, usize::MAX), service: Arc::new(kept) };
         tasks.spawn(front.run(tasks.clone(), closing.clone()));
         // The internal listener stays until the end: `/readyz` and `/metrics` tell how the drain goes.
         tasks.spawn(back.run(tasks.clone(), stop.clone()));

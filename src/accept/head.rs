@@ -10,6 +10,9 @@ use tokio::net::TcpStream;
 /// How much one read takes.
 const READ: usize = 4096;
 
+/// What a half head may hold that nobody counts, in bytes.
+const FREE: usize = 1024;
+
 /// What every client of HTTP/2 begins with (RFC 9113, 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0";
 
@@ -58,6 +61,8 @@ impl Unfit {
 pub(super) enum Heard {
     /// A request, and what came behind its head.
     Request(Box<Request<()>>, Bytes),
+    /// A part of a head, which holds so many bytes by now.
+    Part(usize),
     /// Something else.
     Unfit(Unfit),
     /// The client hung up before it had said anything.
@@ -83,7 +88,7 @@ impl Reader {
         self.read == 0
     }
 
-    /// Resolves once the head is whole, or cannot be one.
+    /// Resolves once the head is whole, or cannot be one, or is not but holds more than before.
     pub async fn head(&mut self, stream: &TcpStream) -> io::Result<Heard> {
         loop {
             stream.readable().await?;
@@ -91,6 +96,7 @@ impl Reader {
                 Ok(0) if self.is_silent() => return Ok(Heard::Nothing),
                 Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(more) => match self.understand(more) {
+                    Ok(None) if self.buffer.capacity() > FREE => return Ok(Heard::Part(self.buffer.capacity())),
                     Ok(None) => {}
                     Ok(Some((request, early))) => return Ok(Heard::Request(Box::new(request), early)),
                     Err(unfit) => return Ok(Heard::Unfit(unfit)),
@@ -125,9 +131,12 @@ impl Reader {
             let too_large = self.read.max(self.buffer.len()) > self.limits.bytes;
             return if too_large { Err(Unfit::TooLarge(self.limits.bytes)) } else { Ok(None) };
         };
-        let head = self.buffer.split_to(end).freeze();
-        let request = parse(&head, self.limits)?;
-        Ok(Some((request, std::mem::take(&mut self.buffer).freeze())))
+        // What came behind the head, if anything, does not hold the head's memory.
+        let early = Bytes::copy_from_slice(&self.buffer[end..]);
+        let mut head = std::mem::take(&mut self.buffer);
+        head.truncate(end);
+        let request = parse(&head.freeze(), self.limits)?;
+        Ok(Some((request, early)))
     }
 }
 

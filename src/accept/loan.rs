@@ -82,7 +82,7 @@ mod tests {
     async fn who_takes_a_socket_has_it_alone_and_its_place_with_it() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
-        let places = Places::new(1);
+        let places = Places::new(1, 0);
         let (stream, place) = (listener.accept().await.unwrap().0, places.take().unwrap());
         let lent = Lent { stream, place, early: Bytes::from_static(b"early") };
         let loan = Loan::of(lent, Instant::now() + Duration::from_secs(10));

@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::head::{HeadLimits, Heard, Reader, Unfit};
 use super::loan::{self, Lent, Loan};
@@ -95,7 +95,7 @@ impl Once {
                 let bytes = Box::pin(self.refuse(unfit, peer)).await;
                 Some((Lent { stream, place, early: Bytes::new() }, bytes))
             }
-            Heard::Nothing => None,
+            Heard::Nothing | Heard::Part(_) => None,
         };
         if let Some((lent, bytes)) = answered {
             part(&lent, &bytes, deadline).await;
@@ -112,6 +112,7 @@ impl Once {
                 // A client that has spoken when the door closes is answered.
                 biased;
                 heard = timeout_at(deadline, reader.head(stream)) => match heard {
+                    Ok(Ok(Heard::Part(bytes))) => self.note(wait.hold(bytes)),
                     Ok(Ok(heard)) => return Some(heard),
                     Ok(Err(error)) => return self.lose(peer, &error),
                     Err(late) => return self.lose(peer, &late),
@@ -125,6 +126,17 @@ impl Once {
                     false => open = false,
                 },
             }
+        }
+    }
+
+    /// Says that half heads hold as much as they may, where one gave way for it.
+    fn note(&self, gave_way: bool) {
+        if gave_way && let Some(repeated) = self.unfit.due("half heads") {
+            warn!(
+                repeated,
+                "half heads of requests hold a quarter of inbound.total: the oldest of them is hung up on for each further one; \
+                 somebody holds them back (handshake.timeout, handshake.head)"
+            );
         }
     }
 

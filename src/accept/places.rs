@@ -3,6 +3,8 @@
 //! Every socket has a place, from accept to its end. One that waits for its client stands in the waiting room besides:
 //! when all places are taken, the one that has stood there longest gives way to the next. So strangers who say nothing,
 //! or read nothing, cannot keep others out, and those who are in are no part of it.
+//!
+//! What half heads hold is bounded alike: over it, the one of them that has stood there longest gives way.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -23,6 +25,8 @@ const LEAVING: usize = 64;
 pub struct Places {
     taken: AtomicUsize,
     most: usize,
+    /// The most bytes that half heads hold.
+    most_held: usize,
     waiting: Mutex<Waiting>,
 }
 
@@ -32,6 +36,10 @@ struct Waiting {
     next: u64,
     /// Dropped, one learns that it has to give way.
     those: BTreeMap<u64, oneshot::Sender<Infallible>>,
+    /// What those of them hold that hold much.
+    heads: BTreeMap<u64, usize>,
+    /// All of it.
+    held: usize,
 }
 
 /// A socket's place, held by whoever has the socket: the handshake, then the connection.
@@ -47,10 +55,10 @@ pub(super) struct Wait {
 }
 
 impl Places {
-    /// So many.
+    /// So many, whose half heads hold so many bytes.
     #[must_use]
-    pub fn new(most: usize) -> Arc<Self> {
-        Arc::new(Self { taken: AtomicUsize::new(0), most, waiting: Mutex::default() })
+    pub fn new(most: usize, most_held: usize) -> Arc<Self> {
+        Arc::new(Self { taken: AtomicUsize::new(0), most, most_held, waiting: Mutex::default() })
     }
 
     /// Takes a place. Where none is free the longest wait ends, if there is any.
@@ -62,7 +70,17 @@ impl Places {
     }
 
     fn send_one_away(&self) -> bool {
-        self.waiting.lock().those.pop_first().is_some()
+        let mut waiting = self.waiting.lock();
+        let longest = waiting.those.first_key_value().map(|(number, _)| *number);
+        longest.is_some_and(|number| waiting.leave(number))
+    }
+}
+
+impl Waiting {
+    /// One leaves, if it is there still.
+    fn leave(&mut self, number: u64) -> bool {
+        self.held -= self.heads.remove(&number).unwrap_or(0);
+        self.those.remove(&number).is_some()
     }
 }
 
@@ -85,6 +103,25 @@ impl Drop for Place {
     }
 }
 
+impl Wait {
+    /// Its half head holds so many bytes now. Whether somebody had to give way for them, perhaps this one itself.
+    pub fn hold(&self, bytes: usize) -> bool {
+        let mut waiting = self.places.waiting.lock();
+        if !waiting.those.contains_key(&self.number) {
+            return false;
+        }
+        waiting.held += bytes;
+        waiting.held -= waiting.heads.insert(self.number, bytes).unwrap_or(0);
+        let mut gave_way = false;
+        while waiting.held > self.places.most_held
+            && let Some((&oldest, _)) = waiting.heads.first_key_value()
+        {
+            gave_way |= waiting.leave(oldest);
+        }
+        gave_way
+    }
+}
+
 impl Future for Wait {
     type Output = ();
 
@@ -95,7 +132,7 @@ impl Future for Wait {
 
 impl Drop for Wait {
     fn drop(&mut self) {
-        self.places.waiting.lock().those.remove(&self.number);
+        self.places.waiting.lock().leave(self.number);
     }
 }
 
@@ -109,7 +146,7 @@ mod tests {
 
     #[test]
     fn who_has_waited_longest_gives_way_and_who_is_in_never_does() {
-        let places = Places::new(3);
+        let places = Places::new(3, 0);
         let [one, two, three] = [(); 3].map(|()| places.take().unwrap());
         let (mut first, mut second) = (one.wait(), two.wait());
         let fourth = places.take().unwrap();
@@ -124,10 +161,28 @@ mod tests {
 
     #[test]
     fn those_on_their_way_out_are_bounded_too() {
-        let places = Places::new(1000);
+        let places = Places::new(1000, 0);
         let stubborn: Vec<_> =
             std::iter::from_fn(|| places.take().map(|place| (place.wait(), place))).take(5000).collect();
         assert_eq!(stubborn.len(), 1000 + LEAVING);
         assert_eq!(places.waiting.lock().those.len(), 1000);
+    }
+
+    #[test]
+    fn half_heads_hold_so_much_and_the_oldest_of_them_gives_way() {
+        let places = Places::new(10, 100);
+        let those: Vec<_> = (0..6).map(|_| places.take().unwrap()).collect();
+        let mut waits: Vec<_> = those.iter().map(Place::wait).collect();
+        assert!(!waits[1].hold(20) && !waits[2].hold(40) && !waits[1].hold(50));
+        assert_eq!(places.waiting.lock().held, 90, "what grows counts once");
+        assert!(waits[3].hold(20), "one too many");
+        assert!(is_over(&mut waits[1]) && !is_over(&mut waits[0]), "who holds nothing is no part of it");
+        assert!(!waits[1].hold(60), "who has to go does not count any more");
+        assert!(waits[4].hold(101) && is_over(&mut waits[4]), "more than there is room for");
+        assert!(is_over(&mut waits[2]) && is_over(&mut waits[3]));
+        assert!(!waits[5].hold(100));
+        drop(waits);
+        let waiting = places.waiting.lock();
+        assert_eq!((waiting.held, waiting.heads.len(), waiting.those.len()), (0, 0, 0));
     }
 }

@@ -55,6 +55,12 @@ pub(super) fn inbound_total(settings: &Settings) -> usize {
     }
 }
 
+/// The most that half heads of requests hold: a quarter of what unfinished messages may, for who is not in yet is not to
+/// cost more than who is. Some of the largest always fit.
+pub(super) fn half_heads(settings: &Settings) -> usize {
+    (inbound_total(settings) / 4).max(16 * settings.handshake.head.0)
+}
+
 /// What a topic takes of memory, about, in bytes.
 const TOPIC: usize = 1024;
 

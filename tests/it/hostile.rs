@@ -397,3 +397,50 @@ fn ever_new_names_on_ever_new_connections_have_a_bound_and_those_in_use_go_on() 
     assert_eq!(refused, 2000 - opened);
     assert_eq!(gateway.log().matches("too many new topics with history").count(), 1, "said once a minute");
 }
+
+/// Half a head of a request, as long as a cookie makes it.
+fn half_head() -> Vec<u8> {
+    format!("GET /ws HTTP/1.1\r\nHost: a\r\nCookie: {}", "x".repeat(15_000)).into_bytes()
+}
+
+#[test]
+fn half_heads_hold_so_much_together_and_the_oldest_of_them_make_room() {
+    let set = ["--set", "inbound.total=1MiB", "--set", "handshake.timeout=60s"];
+    let gateway = Gateway::start(&set).ready();
+    let mut client = Client::json(&gateway, &["a"]);
+    let before = pss(&gateway);
+    let mut halves: Vec<_> = (0..1000).map(|n| connect_from(n, gateway.public())).collect();
+    for half in &mut halves {
+        // It may be hung up on already.
+        let _ = half.write_all(&half_head());
+    }
+    let dropped = r#"fanline_handshakes_total{outcome="dropped"}"#;
+    // A quarter of the total is 16 heads of 16 KiB.
+    eventually("the oldest are gone", || (gateway.metric(dropped) as usize >= 980).then_some(()));
+    assert!(gateway.metric("fanline_handshakes_open") as usize <= 20);
+    let more = pss(&gateway).saturating_sub(before);
+    assert!(more <= KEPT / 2, "{more} bytes more");
+    let cookie = format!("Cookie: {}\r\n", "x".repeat(15_000));
+    assert_eq!(knock(&gateway, "/ws", &cookie).status, 101, "who sends all of it comes in");
+    gateway.publish("a", "unharmed");
+    assert_eq!(client.told()["text"], "unharmed");
+    assert_eq!(gateway.log().matches("half heads of requests hold").count(), 1, "said once a minute");
+}
+
+#[test]
+fn whole_heads_of_who_stays_behind_its_answer_hold_nothing() {
+    let gateway = Gateway::start(&["--set", "handshake.timeout=60s"]).ready();
+    let before = pss(&gateway);
+    let request = format!("GET /nowhere HTTP/1.1\r\nHost: a\r\nCookie: {}\r\n\r\n", "x".repeat(15_000));
+    let stay: Vec<_> = (0..1000)
+        .map(|n| {
+            let mut socket = connect_from(n, gateway.public());
+            socket.write_all(request.as_bytes()).unwrap();
+            assert_eq!(answer(&mut socket).unwrap().status, 404);
+            socket
+        })
+        .collect();
+    let each = pss(&gateway).saturating_sub(before) / stay.len();
+    // A head alone would be 16 KiB.
+    assert!(each <= 3 * SILENT_COST, "{each} bytes each");
+}
