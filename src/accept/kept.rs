@@ -9,8 +9,10 @@ use std::time::Duration;
 use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use axum::{BoxError, Router};
+use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -18,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 use tracing::{debug, info, warn};
 
-use super::head::{HeadLimits, one_host};
+use super::head::{HeadLimits, Unfit, one_host};
 use super::prompt::{Idle, Prompt};
 use super::{Peer, Place, Serve};
 use crate::repeat::Repeats;
@@ -79,16 +81,16 @@ impl Kept {
     async fn converse(&self, stream: TcpStream, peer: Peer, place: &Place) -> Result<(), BoxError> {
         let idle = Idle::new(place);
         let asked = idle.clone();
-        let service = hyper::service::service_fn(move |request| {
+        let service = service_fn(move |request| {
             asked.end();
-            answer(self.router.clone(), peer, request)
+            self.answer(peer, request)
         });
         let http = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(self.timeout)
             .max_headers(self.head.lines)
             .max_buf_size(self.head.bytes.max(LEAST))
-            .serve_connection(Prompt::new(stream, place, idle, self.timeout), service);
+            .serve_connection(Prompt::new(stream, place, idle, self.timeout, &self.stop), service);
         let mut http = std::pin::pin!(http);
         tokio::select! {
             served = &mut http => Ok(served?),
@@ -97,6 +99,30 @@ impl Kept {
                 Ok(timeout(LAST_WORDS, http).await??)
             }
         }
+    }
+
+    async fn answer(&self, peer: Peer, mut request: Request<Incoming>) -> io::Result<Response> {
+        if let Err(unfit) = self.fits(&request) {
+            if let Some(repeated) = self.unfit.due(unfit) {
+                info!(client = %peer.0.ip().to_canonical(), repeated, "request refused on the internal listener: {unfit}");
+            }
+            return Ok((unfit.status(), format!("{unfit}\n")).into_response());
+        }
+        request.extensions_mut().insert(peer);
+        match self.router.clone().oneshot(request.map(Body::new)).await {
+            Ok(response) => Ok(response),
+            Err(never) => match never {},
+        }
+    }
+
+    /// What hyper does not look at: the one host, and a limit below the least that it reads.
+    fn fits(&self, request: &Request<Incoming>) -> Result<(), Unfit> {
+        let lines = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+        let first = request.method().as_str().len() + request.uri().to_string().len() + "  HTTP/1.1\r\n".len();
+        if first + lines.sum::<usize>() + "\r\n".len() > self.head.bytes {
+            return Err(Unfit::TooLarge(self.head.bytes));
+        }
+        one_host(request.version(), request.headers())
     }
 
     /// hyper itself answers what it cannot parse, by 400 or 431 and no word.
@@ -109,16 +135,5 @@ impl Kept {
             let mend = if too_large { "; raise handshake.head or handshake.lines" } else { "" };
             info!(client = %peer.ip().to_canonical(), repeated, "request refused on the internal listener: {error}{mend}");
         }
-    }
-}
-
-async fn answer(router: Router, peer: Peer, mut request: hyper::Request<Incoming>) -> io::Result<Response> {
-    if let Err(unfit) = one_host(request.version(), request.headers()) {
-        return Ok((unfit.status(), format!("{unfit}\n")).into_response());
-    }
-    request.extensions_mut().insert(peer);
-    match router.oneshot(request.map(Body::new)).await {
-        Ok(response) => Ok(response),
-        Err(never) => match never {},
     }
 }

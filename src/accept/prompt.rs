@@ -1,4 +1,5 @@
-//! A socket that hyper speaks over, whose client must take each answer in time.
+//! A socket that hyper speaks over, whose client must take each answer in time. One that is still sending when the answer
+//! is the last is read from until it has hung up: what nobody reads would destroy the answer on its way.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -12,6 +13,7 @@ use parking_lot::Mutex;
 use socket2::SockRef;
 use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
+use tokio_util::sync::CancellationToken;
 
 use super::Place;
 use super::places::Wait;
@@ -26,7 +28,12 @@ pub(super) struct Prompt<'a> {
     late: Option<Pin<Box<Sleep>>>,
     /// Whether an answer is on its way out.
     answering: bool,
+    /// The last answer is out; the client may hang up.
+    parting: bool,
+    /// It had to give way.
+    sent_away: bool,
     idle: Idle,
+    stop: &'a CancellationToken,
 }
 
 /// The stay of a socket in the waiting room, which ends when its request is understood.
@@ -55,8 +62,36 @@ impl Idle {
 }
 
 impl<'a> Prompt<'a> {
-    pub fn new(stream: TcpStream, place: &'a Place, idle: Idle, timeout: Duration) -> Self {
-        Self { io: TokioIo::new(stream), place, timeout, late: None, answering: false, idle }
+    pub fn new(
+        stream: TcpStream,
+        place: &'a Place,
+        idle: Idle,
+        timeout: Duration,
+        stop: &'a CancellationToken,
+    ) -> Self {
+        let io = TokioIo::new(stream);
+        Self { io, place, timeout, late: None, answering: false, parting: false, sent_away: false, idle, stop }
+    }
+
+    /// Reads what the client still sends, until it hangs up, has no more time, or has to give way.
+    fn poll_parted(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let timeout = self.timeout;
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep(timeout)));
+        if late.as_mut().poll(cx).is_ready() || self.idle.poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        let mut rest = [0; 4096];
+        loop {
+            if ready!(self.io.inner().poll_read_ready(cx)).is_err() {
+                return Poll::Ready(());
+            }
+            match self.io.inner().try_read(&mut rest) {
+                Ok(0) => return Poll::Ready(()),
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(_) => return Poll::Ready(()),
+            }
+        }
     }
 
     /// What a write that has to wait comes to.
@@ -75,8 +110,10 @@ impl Read for Prompt<'_> {
         if let Poll::Ready(read) = Pin::new(&mut self.io).poll_read(cx, buffer) {
             return Poll::Ready(read);
         }
+        ready!(self.idle.poll(cx));
         // To hyper it looks as if the client had hung up.
-        self.idle.poll(cx).map(Ok)
+        self.sent_away = true;
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -107,7 +144,10 @@ impl Write for Prompt<'_> {
 
     /// hyper asks for it when all that it had is written.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.late = None;
+        // hyper flushes before each look at the end, too, which has a deadline of its own.
+        if !self.parting {
+            self.late = None;
+        }
         if std::mem::take(&mut self.answering) {
             self.idle.again(self.place);
         }
@@ -115,6 +155,14 @@ impl Write for Prompt<'_> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.io).poll_shutdown(cx)
+        if !self.parting {
+            ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
+            self.parting = true;
+        }
+        // Who is idle when everything ends has all its answers.
+        if !self.sent_away && !self.stop.is_cancelled() {
+            ready!(self.poll_parted(cx));
+        }
+        Poll::Ready(Ok(()))
     }
 }

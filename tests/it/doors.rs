@@ -246,3 +246,27 @@ fn a_handshake_does_not_wait_for_redis_longer_than_it_may() {
     eventually("it goes live by itself", || (gateway.publish("a", "late") == 1).then_some(()));
     assert_eq!(client.text(), "late");
 }
+
+/// A client reads its answer once it has sent everything, as most do.
+#[test]
+fn a_refusal_of_a_large_body_on_the_internal_listener_is_read_whole() {
+    let gateway = Gateway::start(&["--set", "handshake.head=2KiB"]).ready();
+    let send = |path: &str, more: &str, length: usize| {
+        let mut socket = TcpStream::connect(gateway.internal()).unwrap();
+        let head = format!("POST {path} HTTP/1.1\r\nHost: localhost\r\n{more}Content-Length: {length}\r\n\r\n");
+        socket.write_all(head.as_bytes()).unwrap();
+        socket.write_all(&vec![b'x'; length]).unwrap_or_else(|error| panic!("{path} {more}: {error}"));
+        answer(&mut socket).unwrap_or_else(|| panic!("{path} {more}: no answer"))
+    };
+    const LARGE: usize = 16 << 20;
+    for _ in 0..5 {
+        let too_large = send("/api/publish", "", LARGE);
+        assert!(too_large.status == 413 && too_large.body.contains("at most"), "{too_large:?}");
+        let forbidden = send("/api/publish", "Origin: http://evil.example\r\n", LARGE);
+        assert!(forbidden.status == 403 && forbidden.body.contains("web pages"), "{forbidden:?}");
+        assert_eq!(send("/nowhere", "", LARGE).status, 404);
+    }
+    let long = format!("X: {}\r\n", "x".repeat(2048));
+    let refused = send("/api/publish", &long, 10);
+    assert!(refused.status == 431 && refused.body.contains("handshake.head"), "{refused:?}");
+}

@@ -444,3 +444,24 @@ fn whole_heads_of_who_stays_behind_its_answer_hold_nothing() {
     // A head alone would be 16 KiB.
     assert!(each <= 3 * SILENT_COST, "{each} bytes each");
 }
+
+#[test]
+fn who_stays_behind_a_refusal_on_the_internal_listener_keeps_no_place() {
+    let gateway = Gateway::start(&["--set", "handshake.timeout=3s"]).ready();
+    let before = descriptors(&gateway);
+    // More than there are places: 512, and 64 on their way out.
+    let stay: Vec<_> = (0..700)
+        .map(|n| {
+            let mut socket = connect_from(n, gateway.internal());
+            let head =
+                "POST /api/publish HTTP/1.1\r\nHost: localhost\r\nOrigin: http://a\r\nContent-Length: 9999\r\n\r\nx";
+            socket.write_all(head.as_bytes()).unwrap();
+            let answer = answer(&mut socket).unwrap_or_else(|| panic!("{n}: no answer"));
+            assert_eq!(answer.status, 403, "{n}");
+            socket
+        })
+        .collect();
+    assert_eq!(gateway.readyz(), 200);
+    eventually("they are cut", || (descriptors(&gateway) <= before + 5).then_some(()));
+    drop(stay);
+}
