@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Arg, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::config::Override;
 
@@ -26,24 +26,38 @@ impl Cli {
     /// # Errors
     /// It is no command line of ours, or has a flag that its command does not use; or it asks for help.
     pub fn read(args: impl IntoIterator<Item = impl Into<OsString> + Clone>) -> Result<Self, clap::Error> {
-        let cli = Self::try_parse_from(args)?;
+        let cli = Self::from_arg_matches(&Self::told().try_get_matches_from(args)?)?;
         match cli.unused() {
             None => Ok(cli),
             Some(unused) => Err(Self::command().error(ErrorKind::ArgumentConflict, unused)),
         }
     }
 
+    /// The definition whose help names the flags only where they do something.
+    fn told() -> clap::Command {
+        let command = Self::command();
+        let settings: Vec<_> = command.get_arguments().filter(|flag| flag.is_global_set()).cloned().collect();
+        command.mut_subcommands(|sub| {
+            let Some(&(_, sections, _)) = USES.iter().find(|(name, ..)| *name == sub.get_name()) else { return sub };
+            let is_used = |flag: &Arg| match flag.get_id().as_str() {
+                "config" | "set" => !sections.is_empty(),
+                key => sections.iter().any(|section| key.starts_with(section.trim_end_matches('.'))),
+            };
+            let unused = settings.iter().filter(|flag| !is_used(flag));
+            sub.args(unused.map(|flag| flag.clone().hide(true)))
+        })
+    }
+
     /// What to say of a flag that would do nothing: who sets it expects it to.
     fn unused(&self) -> Option<String> {
-        let (name, sections, instead) = match self.task() {
+        let name = match self.task() {
             Command::Serve | Command::CheckConfig { .. } | Command::PrintConfig => return None,
-            Command::Which { .. } => {
-                ("which", &["redis."][..], "it asks nobody, and looks at redis.* and the topic rules")
-            }
-            Command::Publish { .. } => ("publish", &["internal."][..], PUBLISHES),
-            Command::Healthcheck => ("healthcheck", &["internal."][..], "it asks the gateway at internal.listen"),
-            Command::Listen { .. } => ("listen", &[][..], "it connects to the URL and reads no configuration"),
+            Command::Which { .. } => "which",
+            Command::Publish { .. } => "publish",
+            Command::Healthcheck => "healthcheck",
+            Command::Listen { .. } => "listen",
         };
+        let (_, sections, instead) = USES.iter().find(|(used, ..)| *used == name)?;
         let used = |key: &str| sections.iter().any(|section| key.starts_with(section));
         let file = self.settings.config.is_some() && sections.is_empty();
         let flag = match file {
@@ -59,6 +73,14 @@ impl Cli {
         self.command.clone().unwrap_or(Command::Serve)
     }
 }
+
+/// The commands that do not use all settings: which sections they use, and what they do instead.
+const USES: &[(&str, &[&str], &str)] = &[
+    ("which", &["redis."], "it asks nobody, and looks at redis.* and the topic rules"),
+    ("publish", &["internal."], PUBLISHES),
+    ("healthcheck", &["internal."], "it asks the gateway at internal.listen"),
+    ("listen", &[], "it connects to the URL and reads no configuration"),
+];
 
 /// Where `fanline publish` goes.
 const PUBLISHES: &str = "it asks the gateway at internal.listen (--internal-listen), which publishes where that is \
@@ -232,6 +254,25 @@ mod tests {
             "listen ws://h --count 1",
         ] {
             assert!(read(line).is_ok(), "{line}");
+        }
+    }
+
+    #[test]
+    fn help_names_the_flags_that_a_command_uses_and_no_others() {
+        const ALL: [&str; 6] =
+            ["--config", "--public-listen", "--internal-listen", "--redis-url", "--log-level", "--set"];
+        for (command, used) in [
+            ("serve", &ALL[..]),
+            ("which", &["--config", "--redis-url", "--set"]),
+            ("publish", &["--config", "--internal-listen", "--set"]),
+            ("healthcheck", &["--config", "--internal-listen", "--set"]),
+            ("listen", &[]),
+        ] {
+            for line in [["fanline", command, "--help"], ["fanline", "help", command]] {
+                let help = Cli::read(line).unwrap_err().to_string();
+                let named: Vec<_> = ALL.into_iter().filter(|flag| help.contains(&format!("{flag} <"))).collect();
+                assert_eq!(named, used, "{line:?}: {help}");
+            }
         }
     }
 
