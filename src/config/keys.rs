@@ -348,7 +348,7 @@ fn rest<'a>(
             "readiness.redis",
             Words(&[("own", RedisReadiness::Own), ("required", RedisReadiness::Required)]),
             redis,
-            "\"own\": not ready when this replica alone is deaf; \"required\": also when Redis is away for all.",
+            "\"own\": not ready when Redis answers and this replica does not hear it, be it alone in that or not; \"required\": also when Redis is away for all.",
         ),
         key(
             "log.level",

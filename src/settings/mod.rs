@@ -199,7 +199,7 @@ pub struct Readiness {
 /// When `/readyz` answers 503 for Redis' sake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum RedisReadiness {
-    /// When this replica alone is deaf.
+    /// When Redis answers and this replica does not hear it.
     #[default]
     Own,
     /// Also when Redis is away for all.
