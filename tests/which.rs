@@ -17,6 +17,18 @@ fn printed(program: &str, args: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
+/// What a program says where it is not told enough, and fails.
+fn refused(program: &str, args: &[&str]) -> Option<String> {
+    let run = Command::new(program).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output();
+    if run.is_err() && std::env::var("OFFLINE").as_deref() == Ok("1") {
+        println!("skipped: {program} is not installed and OFFLINE=1");
+        return None;
+    }
+    let output = run.unwrap_or_else(|error| panic!("{program}: {error}"));
+    assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{program} {args:?}: {output:?}");
+    Some(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
 fn gateway() -> PathBuf {
     let binary = std::env::var("GATEWAY_BIN").unwrap_or_else(|_| env!("CARGO_BIN_EXE_fanline").into());
     Path::new(env!("CARGO_MANIFEST_DIR")).join(binary)
@@ -45,6 +57,17 @@ fn python_and_node_find_the_home_that_the_gateway_prints() {
         }
     }
     assert_eq!(homes.len(), URLS.len(), "every one is some topic's home");
+}
+
+#[test]
+fn python_and_node_say_how_they_are_called() {
+    for (program, script) in [("python3", "which.py"), ("node", "which.mjs")] {
+        let path = format!("examples/{script}");
+        for args in [vec![path.as_str()], vec![path.as_str(), "room:42"]] {
+            let Some(said) = refused(program, &args) else { continue };
+            assert!(said.contains(&format!("{program} {script} TOPIC URL URL...")), "{args:?}: {said}");
+        }
+    }
 }
 
 #[test]

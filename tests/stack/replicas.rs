@@ -45,6 +45,7 @@ fn whoever_connects_through_the_balancer_hears_redis_the_api_and_the_producer() 
     for name in ["r1", "r2", "r3", "redis"] {
         assert!(said.contains(&format!("{name} ended with 0")), "{said}");
     }
+    assert!(!said.contains("killed by"), "who ends by the signal that it was sent has ended: {said}");
 }
 
 #[test]
