@@ -89,6 +89,29 @@ fn a_client_that_reads_is_not_evicted_however_much_stands_before_its_ping() {
     eventually("it is evicted when it stops", || (closed(&gateway, "no_pong") == 1).then_some(()));
 }
 
+/// Until the connection's end, past the library, which would answer pings.
+fn all_read(client: &mut Client) -> Vec<u8> {
+    use std::io::Read;
+    let mut read = Vec::new();
+    client.raw().read_to_end(&mut read).expect("an end, and no reset");
+    read
+}
+
+#[test]
+fn a_client_that_reads_and_answers_no_ping_is_told_that_it_showed_no_life() {
+    let gateway = Gateway::with_toml(QUICK, &[]).ready();
+    let mut plain = Client::open(&gateway.ws_url("/ws?topic=a"));
+    let mut json = Client::json_open(&gateway);
+    let close = [&[0x88, 9][..], &4201_u16.to_be_bytes(), b"no pong"].concat();
+    for client in [&mut plain, &mut json] {
+        let read = all_read(client);
+        assert!(read.starts_with(&[0x89]), "it is pinged first: {read:?}");
+        assert!(read.ends_with(&close), "{:?}", String::from_utf8_lossy(&read));
+    }
+    drop((plain, json));
+    eventually("both are counted", || (closed(&gateway, "no_pong") == 2).then_some(()));
+}
+
 /// A text frame, with a mask of zeros, past the library, which would answer pings.
 fn write_masked(client: &mut Client, text: &[u8]) {
     use std::io::Write;
