@@ -36,6 +36,14 @@ pub enum ConnectError {
         /// What it said.
         why: String,
     },
+    /// The network says that nobody is there.
+    #[error("cannot connect to {address}: {why}")]
+    Nobody {
+        /// Who was asked.
+        address: String,
+        /// What it said.
+        why: String,
+    },
     /// There is no TLS between us.
     #[error("cannot connect to {address}: {why}")]
     Tls {
@@ -118,8 +126,21 @@ impl ConnectError {
     /// The same, where the address is the cluster's word and not the operator's.
     pub(super) fn announced(self) -> Self {
         match self {
-            Self::Silent { .. } | Self::Refused { .. } | Self::Lookup { .. } => Self::Announced(Box::new(self)),
+            Self::Silent { .. } | Self::Nobody { .. } | Self::Refused { .. } | Self::Lookup { .. } => {
+                Self::Announced(Box::new(self))
+            }
             other => other,
+        }
+    }
+
+    /// Whether it shows that the server itself is gone. A login that is refused, a name that is not found, or a Redis that
+    /// is full shows only that nobody new gets in.
+    #[must_use]
+    pub fn is_absence(&self) -> bool {
+        match self {
+            Self::Silent { .. } | Self::Nobody { .. } => true,
+            Self::Announced(error) => error.is_absence(),
+            _ => false,
         }
     }
 
@@ -127,7 +148,9 @@ impl ConnectError {
     #[must_use]
     pub fn mend(&self) -> &'static str {
         match self {
-            Self::Silent { .. } | Self::Refused { .. } | Self::Unknown(_) => "start Redis, or correct redis.url",
+            Self::Silent { .. } | Self::Nobody { .. } | Self::Refused { .. } | Self::Unknown(_) => {
+                "start Redis, or correct redis.url"
+            }
             Self::Lookup { .. } => "correct the host in redis.url, or the name server of this machine",
             Self::Tls { .. } => "correct redis.ca, redis.cert and redis.key, or what the server shows",
             Self::Denied { .. } => "correct the user and password of redis.url, redis.username and redis.password",
@@ -146,7 +169,9 @@ impl ConnectError {
     fn failure(&self) -> RedisFailure {
         match self {
             Self::Silent { .. } => RedisFailure::Timeout,
-            Self::Refused { .. } | Self::Unknown(_) | Self::Unnamed { .. } => RedisFailure::Unreachable,
+            Self::Nobody { .. } | Self::Refused { .. } | Self::Unknown(_) | Self::Unnamed { .. } => {
+                RedisFailure::Unreachable
+            }
             Self::Announced(error) => error.failure(),
             Self::Lookup { .. } => RedisFailure::Lookup,
             Self::Tls { .. } => RedisFailure::Tls,

@@ -158,7 +158,8 @@ impl Cluster {
         self.nodes.iter().filter(|node| node.is_running())
     }
 
-    fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
+    /// Waits until something holds, at most 30 s.
+    pub fn until(&self, what: &str, holds: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + Duration::from_secs(30);
         while !holds(self) {
             assert!(Instant::now() < deadline, "in 30 s not: {what}");

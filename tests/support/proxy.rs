@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 /// Which connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// Those that have sent a SUBSCRIBE.
+    /// Those that have sent a SUBSCRIBE or SSUBSCRIBE.
     Subscribers,
     /// All others.
     Commands,
@@ -76,6 +76,10 @@ impl Proxy {
             }
         });
         Self { port, target, rules, refusing, accepted, delayed, accepting }
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     pub fn url(&self) -> String {
@@ -189,7 +193,8 @@ async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut wire: Wire, d
             Ok(n) => n,
         };
         // A command's name is never split over two writes by the clients under test.
-        if direction == Direction::Up && chunk[..n].windows(11).any(|window| window == b"\r\nSUBSCRIBE") {
+        let sends = |command: &[u8]| chunk[..n].windows(command.len()).any(|window| window == command);
+        if direction == Direction::Up && (sends(b"\r\nSUBSCRIBE") || sends(b"\r\nSSUBSCRIBE")) {
             wire.subscribes.store(true, Ordering::Relaxed);
         }
         while wire.rule().stall {

@@ -130,7 +130,7 @@ impl Canaries {
         }
     }
 
-    /// One master of several did not answer, or could not be dialled. Where this connection has heard it before, a
+    /// One master of several did not answer, or is gone. Where this connection has heard it before, a
     /// canary is in the air from now on, and the link is given up over it: something may be missed. Afterwards
     /// nothing can be published there either, and the link is judged by the others.
     pub fn unanswered(&mut self, channel: &str, number: u64, now: Instant) {
@@ -140,6 +140,14 @@ impl Canaries {
             0 => road.canary.recalled(),
             _ => road.canary.sent(number, now),
         }
+    }
+
+    /// One master of several lets nobody new in who would send a canary. Whether this connection has heard it before: then
+    /// that counts, until something shows otherwise. Where not, the link is judged by the others.
+    pub fn unsent(&mut self, channel: &str) -> bool {
+        let Some(road) = self.road(channel) else { return true };
+        road.silent = road.row == 0;
+        !road.silent
     }
 
     /// The master answers (again).
@@ -269,5 +277,25 @@ mod tests {
         canaries.sent(&channels[0], 4, now);
         canaries.unanswered(&channels[0], 4, now);
         assert_eq!(canaries.deadline(), None, "it was not heard since");
+    }
+
+    #[test]
+    fn a_master_that_lets_nobody_new_in_is_no_proof_and_counts_as_it_was_last_heard() {
+        let (mut canaries, channels, now) = flying(2);
+        let row = |canaries: &mut Canaries, channel: &str, number| {
+            canaries.sent(channel, number, now);
+            canaries.came(channel.as_bytes(), number, now).map(|proof| proof.row)
+        };
+        assert_eq!([0, 1].map(|at| row(&mut canaries, &channels[at], 1)), [Some(0), Some(1)]);
+        assert!(canaries.unsent(&channels[0]), "it was heard");
+        assert_eq!(canaries.deadline(), None);
+        assert_eq!(row(&mut canaries, &channels[1], 2), Some(1));
+        canaries.unanswered(&channels[0], 2, now);
+        canaries.unsent(&channels[0]);
+        assert_eq!(canaries.deadline(), Some(now + OVERDUE), "what is missing stays so");
+        canaries.ground();
+        canaries.fly(&channels[1], now);
+        assert!(!canaries.unsent(&channels[0]), "it was not heard on this connection");
+        assert_eq!(row(&mut canaries, &channels[1], 3), Some(1), "the other one's word is enough");
     }
 }

@@ -184,15 +184,15 @@ impl Master {
     /// The lane's connection. Checked out of the pool for good.
     ///
     /// # Errors
-    /// There is none, and why.
-    pub(super) async fn connection(&self, lane: &Lane, deadline: Instant) -> Result<Arc<Dialled>, String> {
+    /// There is none, and why; without a word where only the time was up.
+    pub(super) async fn connection(&self, lane: &Lane, deadline: Instant) -> Result<Arc<Dialled>, Option<String>> {
         let told = &*self.dial.renewed;
         let former = || lane.former.lock().clone().filter(|former| former.is_well(told));
         let until = if former().is_some() { deadline - PATIENCE } else { deadline };
         let why = match timeout_at(until, lane.dialled.clone()).await {
             Ok(Ok(dialled)) => return Ok(dialled),
-            Ok(Err(why)) => why,
-            Err(_) => "no connection within 1 s".into(),
+            Ok(Err(why)) => Some(why),
+            Err(_) => None,
         };
         former().ok_or(why)
     }

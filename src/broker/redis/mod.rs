@@ -229,7 +229,11 @@ impl RedisBroker {
             }
             Commands::Replica => Err(Failure::Unsent("its address leads to a replica".into())),
             // Those who have a connection go on; the lanes know why the others get none.
-            Commands::Unknown | Commands::Answering | Commands::Undialled | Commands::Partly => Ok(()),
+            Commands::Unknown
+            | Commands::Answering
+            | Commands::Undialled
+            | Commands::Partly
+            | Commands::PartlyUndialled => Ok(()),
         }
     }
 }

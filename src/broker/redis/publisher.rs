@@ -21,6 +21,9 @@ use crate::link::placement::{self, Placement};
 /// How often a command follows a slot that moves, or waits for one that nobody owns just now.
 const REDIRECTS: u32 = 16;
 
+/// Why there is no connection, where nobody said.
+const LATE: &str = "no connection within 1 s";
+
 /// How long it waits before it asks again whose the slot is.
 const AGAIN: Duration = Duration::from_millis(100);
 
@@ -72,7 +75,8 @@ pub(super) fn unread(error: &redis::ParsingError) -> PublishError {
 /// One try: answers, or nobody to ask, or nobody who answered.
 enum Try {
     Answered(Place, Vec<RedisResult<Value>>),
-    Unsent(String),
+    /// Nobody was asked; without a word where only the time was up.
+    Unsent(Option<String>),
     Failed(Failure),
 }
 
@@ -120,7 +124,7 @@ impl Publisher {
         let Some(cluster) = home.dial.endpoint.cluster() else {
             return match home.exchange(None, slot, commands, false, deadline).await {
                 Try::Answered(_, answers) => Ok(answers),
-                Try::Unsent(why) => Err(Failure::Unsent(why)),
+                Try::Unsent(why) => Err(Failure::Unsent(why.unwrap_or_else(|| LATE.into()))),
                 Try::Failed(failure) => Err(failure),
             };
         };
@@ -140,7 +144,7 @@ impl Home {
     ) -> Try {
         let master = match self.master(place) {
             Ok(master) => master,
-            Err(error) => return Try::Unsent(error.to_string()),
+            Err(error) => return Try::Unsent(Some(error.to_string())),
         };
         let lane = match master.lane(slot) {
             Ok(lane) => lane,
@@ -219,7 +223,7 @@ impl Following<'_> {
     async fn exchange(&self, commands: &[&Cmd]) -> Result<Vec<RedisResult<Value>>, Failure> {
         let mut answers: Vec<Option<RedisResult<Value>>> = commands.iter().map(|_| None).collect();
         let mut asking = None::<Place>;
-        let mut why = "the slot's master is away".to_owned();
+        let mut why = None::<String>;
         for _ in 0..REDIRECTS {
             // Those without an answer; at first all.
             let open: Vec<usize> = (0..commands.len()).filter(|&at| is_open(answers[at].as_ref())).collect();
@@ -227,7 +231,7 @@ impl Following<'_> {
             let ask = asking.is_some();
             let tried = match asking.take().map_or_else(|| self.owner(), Ok) {
                 Ok(place) => self.home.exchange(Some(place), self.slot, &sent, ask, self.deadline).await,
-                Err(why) => Try::Unsent(why),
+                Err(why) => Try::Unsent(Some(why)),
             };
             let next = match tried {
                 Try::Answered(from, fresh) => {
@@ -237,7 +241,8 @@ impl Following<'_> {
                 }
                 Try::Failed(failure) => return Err(failure),
                 Try::Unsent(error) => {
-                    why = error;
+                    // That the time was up does not hide why there was nobody before.
+                    why = error.or(why).or_else(|| Some(LATE.into()));
                     Next::Wait
                 }
             };
@@ -252,7 +257,10 @@ impl Following<'_> {
                 }
             }
         }
-        answers.into_iter().collect::<Option<Vec<_>>>().ok_or(Failure::Unsent(why))
+        answers
+            .into_iter()
+            .collect::<Option<Vec<_>>>()
+            .ok_or_else(|| Failure::Unsent(why.unwrap_or_else(|| "the slot's master is away".into())))
     }
 
     fn owner(&self) -> Result<Place, String> {

@@ -50,6 +50,17 @@ enum Unsent {
     Moved,
 }
 
+impl Unsent {
+    /// Whether it shows that the master is gone.
+    fn is_absence(&self) -> bool {
+        matches!(self, Self::Silent(_)) || self.undialled().is_some_and(Undialled::is_absence)
+    }
+
+    fn undialled(&self) -> Option<&Undialled> {
+        if let Self::Undialled(why) = self { Some(why) } else { None }
+    }
+}
+
 /// How one canary fared.
 struct Landed {
     channel: String,
@@ -60,6 +71,10 @@ struct Landed {
 impl Landed {
     fn is_silent(&self) -> bool {
         matches!(self.outcome, Err(Unsent::Silent(_) | Unsent::Undialled(_) | Unsent::Cut(_)))
+    }
+
+    fn is_cut(&self) -> bool {
+        matches!(self.outcome, Err(Unsent::Cut(_)))
     }
 
     fn is_replica(&self) -> bool {
@@ -80,7 +95,8 @@ impl Pulse {
             });
             let landed = join_all(flights).await;
             let met = self.met(&landed);
-            let wait = if landed.iter().all(Landed::is_silent) { backoff.next_wait() } else { canary::EVERY };
+            let soon = landed.iter().all(Landed::is_silent) || landed.iter().any(Landed::is_cut);
+            let wait = if soon { backoff.next_wait() } else { canary::EVERY };
             if met == Some(Commands::Answering) {
                 backoff.reset();
             }
@@ -175,32 +191,51 @@ impl Pulse {
         if landed.iter().all(Landed::is_silent) {
             return self.met_nobody(landed);
         }
-        let (mut canaries, mut met) = (self.state.canaries.lock(), Commands::Answering);
-        for Landed { channel, road, outcome } in landed {
-            match outcome {
-                Err(Unsent::Silent(_) | Unsent::Undialled(_) | Unsent::Cut(_)) => {
-                    canaries.unanswered(channel, road.number, Instant::now());
-                    met = Commands::Partly;
-                }
-                Ok(_) | Err(Unsent::Refused(_) | Unsent::Moved) => canaries.answered(channel),
-            }
+        let met = self.met_some(landed);
+        if met == Commands::PartlyUndialled {
+            self.undialled(landed);
         }
         Some(met)
     }
 
+    /// Some masters of a cluster answer. The others are missing, or only let nobody new in.
+    fn met_some(&self, landed: &[Landed]) -> Commands {
+        let (mut canaries, mut met) = (self.state.canaries.lock(), Commands::Answering);
+        for Landed { channel, road, outcome } in landed {
+            let is_heard = match outcome {
+                Ok(_) | Err(Unsent::Refused(_) | Unsent::Moved) => {
+                    canaries.answered(channel);
+                    continue;
+                }
+                Err(unsent) if unsent.is_absence() => {
+                    canaries.unanswered(channel, road.number, Instant::now());
+                    false
+                }
+                Err(_) => canaries.unsent(channel),
+            };
+            met = if is_heard && met != Commands::Partly { Commands::PartlyUndialled } else { Commands::Partly };
+        }
+        met
+    }
+
     fn met_nobody(&self, landed: &[Landed]) -> Option<Commands> {
-        let unsent = || landed.iter().filter_map(|one| one.outcome.as_ref().err());
-        if unsent().any(|unsent| matches!(unsent, Unsent::Silent(_))) {
+        if landed.iter().any(|one| matches!(one.outcome, Err(Unsent::Silent(_)))) {
             return Some(Commands::Silent);
         }
-        let undialled = unsent().find(|unsent| matches!(unsent, Unsent::Undialled(_)))?;
+        self.undialled(landed).then_some(Commands::Undialled)
+    }
+
+    /// Whether there is nobody to send one of these by because nobody new gets in; says so.
+    fn undialled(&self, landed: &[Landed]) -> bool {
+        let mut unsent = landed.iter().filter_map(|one| one.outcome.as_ref().err());
+        let Some(why) = unsent.find_map(Unsent::undialled) else { return false };
         // Where there is no link either, its own line says so.
         if self.state.is_connected()
             && let Some(unsaid) = self.state.repeats.due("undialled")
         {
-            tracing::warn!(link = %self.state.link, cause = %undialled, unsaid, "nobody to send the canary by; the link is asked itself");
+            tracing::warn!(link = %self.state.link, cause = %why, unsaid, "nobody to send the canary by; the link is asked itself");
         }
-        Some(Commands::Undialled)
+        true
     }
 
     /// The next connection is not to be had.

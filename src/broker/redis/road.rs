@@ -30,6 +30,13 @@ pub(super) enum Undialled {
     Dialling,
 }
 
+impl Undialled {
+    /// Whether it shows that the master is gone, and not only that nobody new gets in.
+    pub(super) fn is_absence(&self) -> bool {
+        matches!(self, Self::Unreachable(error) if error.is_absence())
+    }
+}
+
 /// What dials the connections of the canaries.
 #[derive(Clone)]
 pub(super) struct Dial {

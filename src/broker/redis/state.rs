@@ -166,7 +166,7 @@ impl LinkState {
             same if same == before => return,
             Commands::Silent => self.lanes.renew(),
             Commands::Replica => self.lanes.leave(),
-            Commands::Undialled => {}
+            Commands::Undialled | Commands::PartlyUndialled => {}
             Commands::Unknown | Commands::Answering | Commands::Partly => return,
         }
         self.wake.notify_one();

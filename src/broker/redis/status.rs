@@ -31,8 +31,18 @@ pub enum Commands {
     Undialled,
     /// Some masters of a cluster answer, others do not.
     Partly,
+    /// Some masters of a cluster answer, others let nobody new in. Says nothing of the connections that are there.
+    PartlyUndialled,
     /// A server answers that is a replica of another: what is published there reaches nobody.
     Replica,
+}
+
+impl Commands {
+    /// Whether a canary is not sent because nobody new gets in: then the link itself must be asked how it is.
+    #[must_use]
+    pub fn is_undialled(self) -> bool {
+        matches!(self, Self::Undialled | Self::PartlyUndialled)
+    }
 }
 
 /// How a connection of a link came to its end.
@@ -90,8 +100,8 @@ impl Condition {
         match commands {
             Commands::Answering => self.answering_since = self.answering_since.or(Some(now)),
             // A link that is proven is no worse for what nobody can dial.
-            Commands::Undialled if self.is_proven() => self.answering_since = None,
-            Commands::Silent | Commands::Undialled | Commands::Partly => {
+            undialled if undialled.is_undialled() && self.is_proven() => self.answering_since = None,
+            Commands::Silent | Commands::Undialled | Commands::Partly | Commands::PartlyUndialled => {
                 (self.away, self.answering_since) = (true, None);
             }
             Commands::Replica | Commands::Unknown => self.answering_since = None,
@@ -164,7 +174,7 @@ impl Condition {
             _ if !self.ever_proven => Health::Starting,
             Commands::Silent | Commands::Partly => Health::Away,
             _ if self.is_proven() => Health::Open,
-            Commands::Undialled => Health::Away,
+            Commands::Undialled | Commands::PartlyUndialled => Health::Away,
             _ if self.away && recovering() => Health::Away,
             _ if !self.away && self.is_coming_back(now) => Health::Open,
             _ => Health::Deaf,
@@ -281,11 +291,16 @@ mod tests {
     #[test]
     fn a_redis_that_lets_nobody_new_in_is_away_only_for_a_link_that_is_not_proven() {
         let now = Instant::now();
-        let mut condition = open(now);
-        condition.commands(Commands::Undialled, Some("WRONGPASS".into()), now);
-        assert_eq!((condition.health(now), condition.trouble()), (Health::Open, Some("WRONGPASS")));
-        condition.unproven(End::Closed, now);
-        assert_eq!(condition.health(now), Health::Away);
+        let undialled = |commands| {
+            let mut condition = open(now);
+            condition.commands(commands, Some("WRONGPASS".into()), now);
+            assert_eq!((condition.health(now), condition.trouble()), (Health::Open, Some("WRONGPASS")));
+            condition.unproven(End::Closed, now);
+            assert_eq!(condition.health(now), Health::Away);
+            condition
+        };
+        undialled(Commands::PartlyUndialled);
+        let mut condition = undialled(Commands::Undialled);
         condition.cut("refused".into());
         assert_eq!(condition.trouble(), Some("refused"));
         condition.answered();

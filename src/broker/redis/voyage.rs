@@ -162,9 +162,9 @@ impl<'s> Voyage<'s> {
         overdue.then_some(Lost::Deaf)
     }
 
-    /// While nobody can be dialled, no canary flies: then the link itself is asked for a sign of life, as often.
+    /// Where nobody can be dialled, no canary flies: then the link itself is asked for a sign of life, as often.
     fn ask_itself(&mut self, now: Instant) {
-        let undialled = self.state.condition.lock().met() == Commands::Undialled;
+        let undialled = self.state.condition.lock().met().is_undialled();
         if undialled && self.asked.is_empty() && self.ask_at <= now {
             self.ask_at = now + EVERY;
             self.asked.push(self.wires.ask(OVERDUE));

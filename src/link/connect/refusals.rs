@@ -1,6 +1,7 @@
 //! Why a server was not reached or did not let us in, in words that lead to what mends it.
 
 use std::fmt;
+use std::io;
 use std::time::Duration;
 
 use redis::RedisError;
@@ -74,9 +75,41 @@ pub(super) fn missed(place: &Place, within: Duration, misses: Vec<Miss>) -> Conn
     if misses.iter().all(|miss| miss.why.is_none()) {
         return ConnectError::Silent { address, doing: "dialling", within };
     }
+    let is_nobody = misses.iter().all(|miss| miss.why.as_ref().is_none_or(says_nobody));
     let why = match <[Miss; 1]>::try_from(misses) {
         Ok([Miss { why, .. }]) => why.map(|why| why.to_string()).unwrap_or_default(),
         Err(misses) => misses.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "),
     };
-    ConnectError::Refused { address, why }
+    if is_nobody { ConnectError::Nobody { address, why } } else { ConnectError::Refused { address, why } }
+}
+
+/// Whether it is the other end that is not there, and not the way to it or we ourselves.
+fn says_nobody(why: &io::Error) -> bool {
+    matches!(why.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::HostUnreachable)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_is_gone_where_no_address_of_it_answers_otherwise() {
+        use io::ErrorKind::{ConnectionRefused, HostUnreachable, NetworkUnreachable, QuotaExceeded};
+        let place = Place::Tcp { host: "redis".into(), port: 6379 };
+        let is_absence = |said: &[Option<io::ErrorKind>]| {
+            let miss = |why: &Option<io::ErrorKind>| Miss {
+                address: std::net::SocketAddr::from(([10, 0, 0, 1], 6379)),
+                why: why.map(io::Error::from),
+            };
+            let misses = said.iter().map(miss).collect();
+            let error = missed(&place, Duration::from_secs(1), misses);
+            assert_eq!(error.clone().announced().is_absence(), error.is_absence());
+            error.is_absence()
+        };
+        assert!(is_absence(&[None]) && is_absence(&[Some(ConnectionRefused)]) && is_absence(&[Some(HostUnreachable)]));
+        assert!(is_absence(&[None, Some(ConnectionRefused)]));
+        assert!(
+            !is_absence(&[Some(NetworkUnreachable)]) && !is_absence(&[Some(ConnectionRefused), Some(QuotaExceeded)])
+        );
+    }
 }
