@@ -8,6 +8,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::client::{Client, answer};
 use crate::gateway::{Gateway, PATIENCE, eventually};
+use crate::support::redis::RedisServer;
 
 const DROPPED: &str = "fanline_log_lines_dropped_total";
 
@@ -97,6 +98,34 @@ fn clients_that_are_closed_for_what_they_do_fill_no_log() {
     let closed = gateway.metric(r#"fanline_connections_closed_total{reason="forbidden"}"#) as usize;
     assert!(closed > 30, "{closed}");
     assert_eq!(lines("forbidden"), 10, "{}", gateway.log());
+}
+
+#[test]
+fn another_cause_for_which_nobody_is_dialled_is_told_at_once() {
+    const SAID: &str = "nobody to send the canary by";
+    let Some(redis) = RedisServer::start() else { return };
+    let password = |password| {
+        let user = ["ACL", "SETUSER", "gateway", "on", "resetpass", password, "~*", "&*", "+@all"];
+        assert_eq!(redis.cli(&user), "OK");
+    };
+    password(">old");
+    let url = format!("unix://{}", redis.unix_socket());
+    let toml = format!("[redis]\nurl = {url:?}\nusername = \"gateway\"\npassword = \"old\"\n");
+    let gateway = Gateway::with_toml(&toml, &[]).ready();
+    let lines = |cause: &str| {
+        let log = gateway.log();
+        log.lines().filter(|line| line.contains(SAID) && line.contains(cause)).count()
+    };
+    let elsewhere = redis.unix_socket() + ".elsewhere";
+    std::fs::rename(redis.unix_socket(), &elsewhere).unwrap();
+    redis.cli(&["CLIENT", "KILL", "TYPE", "normal"]);
+    eventually("nobody is there", || (lines("No such file") > 0).then_some(()));
+    password(">new");
+    std::fs::rename(&elsewhere, redis.unix_socket()).unwrap();
+    let begun = Instant::now();
+    eventually("nobody is let in", || (lines("WRONGPASS") > 0).then_some(()));
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+    assert_eq!((lines("No such file"), lines("WRONGPASS")), (1, 1), "{}", gateway.log());
 }
 
 #[test]

@@ -231,7 +231,7 @@ impl Pulse {
         let Some(why) = unsent.find_map(Unsent::undialled) else { return false };
         // Where there is no link either, its own line says so.
         if self.state.is_connected()
-            && let Some(unsaid) = self.state.repeats.due("undialled")
+            && let Some(unsaid) = self.state.repeats.due(("undialled", why.cause()))
         {
             tracing::warn!(link = %self.state.link, cause = %why, unsaid, "nobody to send the canary by; the link is asked itself");
         }
@@ -240,7 +240,7 @@ impl Pulse {
 
     /// The next connection is not to be had.
     fn kept(&self, why: &Undialled) {
-        if let Some(unsaid) = self.state.repeats.due("kept") {
+        if let Some(unsaid) = self.state.repeats.due(("kept", why.cause())) {
             tracing::warn!(link = %self.state.link, cause = %why, unsaid, "Redis cannot be dialled anew; the connections that are there stay");
         }
     }

@@ -1,5 +1,7 @@
 //! The way that one canary leaves by: a connection, and the next one that is dialled while it still serves.
 
+use std::hash::Hash;
+use std::mem::discriminant;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -34,6 +36,12 @@ impl Undialled {
     /// Whether it shows that the master is gone, and not only that nobody new gets in.
     pub(super) fn is_absence(&self) -> bool {
         matches!(self, Self::Unreachable(error) if error.is_absence())
+    }
+
+    /// What tells one cause from another, whatever addresses and numbers its text has.
+    pub(super) fn cause(&self) -> impl Hash + use<> {
+        let inner = if let Self::Unreachable(error) = self { Some(discriminant(error)) } else { None };
+        (discriminant(self), inner)
     }
 }
 
