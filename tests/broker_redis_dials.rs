@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use fanline::broker::{Broker, Health, PublishError};
 use fanline::settings::{self, Secret};
 use fanline::topic::Topic;
+use futures_util::future::join_all;
 
 use support::proxy::{Class, Proxy, Rule};
 use support::redis::RedisServer;
@@ -117,6 +118,37 @@ async fn a_password_that_changes_takes_no_connection_that_is_well() {
     password(&redis, ">old");
     heals(&replica).await;
     replica.hub.until("their sender is another", || canary(&redis).is_some_and(|now| Some(now) != before)).await;
+    replica.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hiccup_after_a_password_has_changed_takes_no_connection() {
+    let Some((redis, replica, room)) = guarded().await else { return };
+    let topics = rooms(40);
+    for topic in &topics {
+        replica.publish(topic, "on each lane").await.unwrap();
+    }
+    let before = canary(&redis);
+    password(&redis, ">new");
+    assert_eq!(redis.cli(&["CLIENT", "PAUSE", "2000"]), "OK");
+    replica.broker.rules_changed();
+    let published = join_all(topics.iter().map(|topic| replica.publish(topic, "late"))).await;
+    assert!(published.iter().all(Result::is_err), "{published:?}");
+    let paused = Instant::now();
+    for topic in &topics {
+        while let Err(error) = replica.publish(topic, "on the connection of before").await {
+            assert!(paused.elapsed() < Duration::from_secs(10), "{error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+    replica.until_open().await;
+    replica.hears(&room, "after").await;
+    let is_told = || replica.broker.trouble().is_some_and(|why| why.contains("WRONGPASS"));
+    replica.hub.until("the canaries are dialled for in vain", is_told).await;
+    assert_eq!(canary(&redis), before, "the canaries have the sender they had");
+    assert_eq!(replica.hub.losses(), [0; 0]);
+    password(&redis, ">old");
+    heals(&replica).await;
     replica.end().await;
 }
 

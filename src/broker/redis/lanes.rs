@@ -7,6 +7,7 @@ use std::time::Duration;
 use deadpool::managed::{self, Metrics, Object, Pool, RecycleResult, Timeouts};
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use parking_lot::Mutex;
+use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -15,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::PUBLISH_WAIT;
 use crate::link::address::Place;
-use crate::link::connect::{Role, Wire};
+use crate::link::connect::{Role, Server, Wire};
 use crate::link::endpoint::Endpoint;
 use crate::link::failure::ConnectError;
 
@@ -28,6 +29,9 @@ const AGAIN: Duration = Duration::from_millis(200);
 
 /// How long who has the lane's former connection waits for its next one.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long a connection that did not answer in time is kept aside, in case that its next one is not to be had.
+const ASIDE: Duration = Duration::from_secs(30);
 
 /// What all lanes to one Redis are told.
 #[derive(Debug, Default)]
@@ -93,8 +97,16 @@ pub(super) struct Dialled {
     pub place: Place,
     /// What [`Lanes`] counted when it was dialled.
     of: u64,
-    closed: Arc<AtomicBool>,
+    standing: Arc<Standing>,
     _driver: DropGuard,
+}
+
+/// How a connection is doing.
+#[derive(Debug, Default)]
+struct Standing {
+    closed: AtomicBool,
+    /// It did not answer in time, and not since.
+    silent: AtomicBool,
 }
 
 /// Makes connections for a master's pool.
@@ -120,17 +132,17 @@ impl managed::Manager for ToMaster {
             return Err("its address leads to a replica, whose publications reach nobody".into());
         }
         let Wire { connection, driver, .. } = wire;
-        let (end, closed) = (stop.child_token(), Arc::new(AtomicBool::new(false)));
-        let (ending, closing) = (end.clone(), closed.clone());
+        let (end, standing) = (stop.child_token(), Arc::<Standing>::default());
+        let (ending, ended) = (end.clone(), standing.clone());
         tasks.spawn(async move {
             tokio::select! {
                 () = ending.cancelled() => {}
                 () = driver => {}
             }
             // Known before anybody publishes on it.
-            closing.store(true, Ordering::Relaxed);
+            ended.closed.store(true, Ordering::Relaxed);
         });
-        Ok(Dialled { connection, place, of, closed, _driver: end.drop_guard() })
+        Ok(Dialled { connection, place, of, standing, _driver: end.drop_guard() })
     }
 
     /// Never called: a lane keeps its connection for good, so that a broken one never comes back to the pool.
@@ -162,23 +174,35 @@ impl Master {
         if let Some(lane) = lane.as_ref().filter(|lane| lane.serves(told)) {
             return Ok(lane.clone());
         }
-        let former = lane.as_ref().and_then(|lane| lane.well(told));
+        let former = lane.as_ref().and_then(|lane| lane.kept(told));
         if let Some(why) = told.barred.lock().clone() {
-            let lane = lane.as_ref().filter(|_| former.is_some());
+            let lane = lane.as_ref().filter(|_| former.is_some_and(|former| former.is_well(told)));
             return lane.cloned().ok_or(why);
         }
         Ok(lane.insert(Arc::new(self.begin(former))).clone())
     }
 
-    /// Nothing came on a lane's connection: it is not used again. By identity, for another publisher may have replaced
-    /// it already, and one that is dialled in its place goes on being dialled.
-    pub(super) fn drop_connection(&self, slot: u16, lane: &Arc<Lane>, silent: &Arc<Dialled>) {
-        if !lane.has(silent) {
-            lane.former.lock().take_if(|former| Arc::ptr_eq(former, silent));
+    /// Nothing came on a connection in time: nothing more is sent on it until it answers a question, which it does after
+    /// all that was sent before. Until then it is kept aside, for the next one may not be to be had.
+    pub(super) fn set_aside(&self, dialled: &Dialled) {
+        let Dialled { connection, standing, .. } = dialled;
+        if standing.silent.swap(true, Ordering::Relaxed) {
             return;
         }
-        let mut current = self.lanes[usize::from(slot) % LANES].lock();
-        current.take_if(|current| Arc::ptr_eq(current, lane));
+        let (mut connection, standing, stop) = (connection.clone(), standing.clone(), self.dial.stop.clone());
+        connection.set_response_timeout(ASIDE);
+        // Ends with the connection at the latest.
+        self.dial.tasks.spawn(async move {
+            let mut hello = redis::cmd("HELLO");
+            let answer = tokio::select! {
+                () = stop.cancelled() => return,
+                answer = hello.arg(3).query_async::<Value>(&mut connection) => answer,
+            };
+            match answer.map(|hello| Server::of(&hello).role) {
+                Ok(Role::Master) => standing.silent.store(false, Ordering::Relaxed),
+                Ok(Role::Replica) | Err(_) => standing.closed.store(true, Ordering::Relaxed),
+            }
+        });
     }
 
     /// The lane's connection. Checked out of the pool for good.
@@ -194,7 +218,8 @@ impl Master {
             Ok(Err(why)) => Some(why),
             Err(_) => None,
         };
-        former().ok_or(why)
+        // One that answers again only now has no time left to.
+        former().filter(|_| Instant::now() < deadline).ok_or(why)
     }
 
     fn begin(&self, former: Option<Arc<Dialled>>) -> Lane {
@@ -228,20 +253,20 @@ impl Lane {
         }
     }
 
-    fn has(&self, dialled: &Arc<Dialled>) -> bool {
-        self.dialled.peek().is_some_and(|own| own.as_ref().is_ok_and(|own| Arc::ptr_eq(own, dialled)))
-    }
-
-    /// The connection that it has, be it a former one.
-    fn well(&self, told: &Lanes) -> Option<Arc<Dialled>> {
+    /// The connection that it has, be it a former one or one that was set aside.
+    fn kept(&self, told: &Lanes) -> Option<Arc<Dialled>> {
         let dialled = self.dialled.peek().and_then(|dialled| dialled.as_ref().ok().cloned());
-        dialled.or_else(|| self.former.lock().clone()).filter(|dialled| dialled.is_well(told))
+        dialled.or_else(|| self.former.lock().clone()).filter(|dialled| dialled.is_there(told))
     }
 }
 
 impl Dialled {
+    fn is_there(&self, told: &Lanes) -> bool {
+        !self.standing.closed.load(Ordering::Relaxed) && self.of >= told.left.load(Ordering::Relaxed)
+    }
+
     fn is_well(&self, told: &Lanes) -> bool {
-        !self.closed.load(Ordering::Relaxed) && self.of >= told.left.load(Ordering::Relaxed)
+        self.is_there(told) && !self.standing.silent.load(Ordering::Relaxed)
     }
 }
 

@@ -160,7 +160,7 @@ impl Home {
             Ok(Err(error)) if !error.is_timeout() => error.to_string(),
             Ok(Err(_)) | Err(_) => "no answer within 1 s".into(),
         };
-        master.drop_connection(slot, &lane, &dialled);
+        master.set_aside(&dialled);
         Try::Failed(Failure::Unanswered(why))
     }
 

@@ -119,14 +119,14 @@ impl Pulse {
     async fn beat(&self, channel: String, mut road: Road) -> Landed {
         let outcome = self.fly(&channel, &mut road).await;
         match &outcome {
-            // The master may have handed on: the name may lead to the new one by now.
-            Ok(Role::Replica) | Err(Unsent::Silent(_)) => road.leave(),
+            // The master has handed on: the name may lead to the new one by now.
+            Ok(Role::Replica) => road.leave(),
             Err(Unsent::Moved | Unsent::Cut(_)) => {
                 road.leave();
                 self.state.canaries.lock().recalled(&channel);
             }
             Err(Unsent::Refused(error)) => self.refused(&channel, error),
-            Ok(Role::Master) | Err(Unsent::Undialled(_)) => {}
+            Ok(Role::Master) | Err(Unsent::Undialled(_) | Unsent::Silent(_)) => {}
         }
         Landed { channel, road, outcome }
     }
@@ -137,7 +137,7 @@ impl Pulse {
         road.kept.iter().for_each(|why| self.kept(why));
         let Some(sender) = &mut road.sender else { return Err(Undialled::Dialling.into()) };
         self.dial.renew(sender).await;
-        let Sender { wire, sent, .. } = sender;
+        let Sender { wire, sent, silent, .. } = sender;
         *sent += 1;
         road.number += 1;
         let number = road.number;
@@ -150,6 +150,7 @@ impl Pulse {
             flight.cmd("CLUSTER").arg("INFO").cmd("CLUSTER").arg("SLOTS");
         }
         let answer = driven(&mut wire.driver, wire.connection.send_packed_commands(&flight, 0, flight.len())).await;
+        *silent = answer.is_err();
         let cut = |error: &redis::RedisError| error.is_io_error() && !error.is_timeout();
         let answers = answer.map_err(|error| if cut(&error) { Unsent::Cut(error) } else { Unsent::Silent(error) })?;
         self.landed(&wire.place, answers)

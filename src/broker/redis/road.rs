@@ -43,6 +43,11 @@ impl Undialled {
         let inner = if let Self::Unreachable(error) = self { Some(discriminant(error)) } else { None };
         (discriminant(self), inner)
     }
+
+    /// Whether it shows that somebody is there, who lets nobody new in.
+    fn is_refusal(&self) -> bool {
+        matches!(self, Self::Unreachable(error) if !error.is_absence())
+    }
 }
 
 /// What dials the connections of the canaries.
@@ -57,6 +62,8 @@ pub(super) struct Dial {
 pub(super) struct Sender {
     pub wire: Wire,
     pub sent: u32,
+    /// It did not answer the last one.
+    pub silent: bool,
     /// What was brought to this master; none where that failed and is to be tried again.
     brought: Option<Arc<Script>>,
 }
@@ -104,7 +111,7 @@ impl Dial {
             }
             let script = histories.script();
             let brought = library::bring(&mut wire, &script, endpoint, histories.keys()).await;
-            Ok(Sender { wire, sent: 0, brought: brought.then_some(script) })
+            Ok(Sender { wire, sent: 0, silent: false, brought: brought.then_some(script) })
         }
         .boxed()
     }
@@ -132,8 +139,13 @@ impl Road {
         self.sender = None;
     }
 
+    /// Whether it has a sender that answers.
+    fn is_served(&self) -> bool {
+        self.sender.as_ref().is_some_and(|sender| !sender.silent)
+    }
+
     /// Sees to it that there is a sender, to `place` where that is where the master is known to be. One that has served
-    /// its time goes on until the next is greeted.
+    /// its time goes on until the next is greeted; one that did not answer is asked again where nobody new is let in.
     ///
     /// # Errors
     /// There is none, and why.
@@ -141,27 +153,27 @@ impl Road {
         let leads = |sender: &Sender| place.as_ref().is_none_or(|place| sender.wire.place == *place);
         self.sender.take_if(|sender| !leads(sender));
         self.next.take_if(|next| next.place != place);
-        let is_due = self.sender.as_ref().is_none_or(|sender| sender.sent >= REDIAL);
-        if is_due && self.next.is_none() {
+        let is_due = !self.is_served() || self.sender.as_ref().is_some_and(|sender| sender.sent >= REDIAL);
+        if (is_due || self.kept.is_some()) && self.next.is_none() {
             let dial = maybe_done(dial.dial(channel, place.clone()));
             self.next = Some(Next { place, dial });
         }
-        let Some(next) = &mut self.next else { return Ok(()) };
+        let (is_served, Some(next)) = (self.is_served(), &mut self.next) else { return Ok(()) };
         // Who has a sender waits for none.
-        match &self.sender {
-            Some(_) => _ = futures_util::poll!(&mut next.dial),
-            None => _ = timeout(ANSWER, &mut next.dial).await,
+        match is_served {
+            true => _ = futures_util::poll!(&mut next.dial),
+            false => _ = timeout(ANSWER, &mut next.dial).await,
         }
         let dialled = Pin::new(&mut next.dial).take_output();
         if dialled.is_some() {
             self.next = None;
         }
-        match (dialled, &self.sender) {
-            (Some(Ok(sender)), _) => (self.sender, self.kept) = (Some(sender), None),
-            (Some(Err(why)), Some(_)) => self.kept = Some(why),
-            (Some(Err(why)), None) => return Err(why),
-            (None, Some(_)) => {}
-            (None, None) => return Err(Undialled::Dialling),
+        match dialled {
+            Some(Ok(sender)) => (self.sender, self.kept) = (Some(sender), None),
+            Some(Err(why)) if is_served || self.sender.is_some() && why.is_refusal() => self.kept = Some(why),
+            Some(Err(why)) => return Err(why),
+            None if is_served => {}
+            None => return Err(Undialled::Dialling),
         }
         Ok(())
     }
@@ -169,7 +181,7 @@ impl Road {
     /// Rests until something happens. The drivers run on, so that a connection that Redis closes is known to be
     /// closed before it is used again.
     pub(super) async fn stir(&mut self) -> Stir {
-        let is_awaited = self.sender.is_none();
+        let is_awaited = !self.is_served();
         let (sender, next) = (&mut self.sender, &mut self.next);
         let ended = async {
             match sender {
