@@ -259,3 +259,21 @@ async fn a_link_that_comes_back_and_hears_nothing_is_deaf_all_the_same() {
     replica.until_open().await;
     replica.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_right_that_canaries_lacked_for_a_while_leaves_the_replica_ready_when_it_is_back() {
+    let Some((redis, replica, _)) = guarded().await else { return };
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "gateway", "-publish"]), "OK");
+    let is_refused = || replica.broker.trouble().is_some_and(|why| why.contains("no permissions"));
+    replica.hub.until("a canary is refused", is_refused).await;
+    assert_eq!(redis.cli(&["ACL", "SETUSER", "gateway", "+publish"]), "OK");
+    let canaries = || replica.metrics.redis_canary_rtt_seconds.get_sample_count();
+    let (given, enough) = (Instant::now(), canaries() + 3);
+    while canaries() < enough {
+        assert!(given.elapsed() < Duration::from_secs(20), "no canaries come");
+        assert_eq!(replica.broker.health(), Health::Open);
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(replica.hub.losses(), [0; 0]);
+    replica.end().await;
+}

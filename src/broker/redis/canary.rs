@@ -62,10 +62,12 @@ impl Canary {
         }
     }
 
-    /// None was published after all: Redis answered, and refused.
+    /// None was published after all: Redis answered, and refused. That breaks no row: the next one follows the one before.
     pub fn recalled(&mut self) {
-        if let Self::Flying(flight) = self {
-            flight.waiting = None;
+        if let Self::Flying(flight) = self
+            && let Some((_, newest)) = flight.waiting.take()
+        {
+            flight.back = flight.back.map(|last| if last + 1 == newest.number { newest.number } else { last });
         }
     }
 
@@ -128,6 +130,22 @@ mod tests {
             canary.sent(number, now);
             assert_eq!(canary.came(number, now).map(|back| back.in_a_row), Some(in_a_row), "{number}");
         }
+    }
+
+    #[test]
+    fn one_that_was_not_published_breaks_no_row_but_one_before_it_that_is_missing_does() {
+        let (mut canary, now) = flying();
+        let mut in_a_row = |recalled: &[u64], number| {
+            for &recalled in recalled {
+                canary.sent(recalled, now);
+                canary.recalled();
+            }
+            canary.sent(number, now);
+            canary.came(number, now).map(|back| back.in_a_row)
+        };
+        assert_eq!(in_a_row(&[], 1), Some(true));
+        assert_eq!(in_a_row(&[2, 3], 4), Some(true));
+        assert_eq!(in_a_row(&[6], 7), Some(false), "nobody knows of the fifth");
     }
 
     #[test]
