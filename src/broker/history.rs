@@ -1,7 +1,5 @@
 //! What a broker keeps of the past, where a topic's rule says so.
 
-use std::collections::VecDeque;
-
 use tokio::sync::Semaphore;
 
 use super::Broker;
@@ -9,9 +7,6 @@ use crate::command::{From, MOST_TOLD, Question};
 use crate::position::Position;
 use crate::publication::Publication;
 use crate::topic::Topic;
-
-/// The most publications that one read brings.
-pub const MOST_READ: usize = 5_000;
 
 /// Which part of a topic's history is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,13 +17,25 @@ pub enum Part {
     Until(Position),
 }
 
-/// A read: at most `most` publications of a part, those nearest to its position.
+/// A read: at most `most` publications of a part, those nearest to its position; and of these, but for the first, at most
+/// `bytes` with what stands beside their payloads. So what is on its way is bounded by who asks, before it is sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Read {
     /// Where.
     pub part: Part,
-    /// How many, up to [`MOST_READ`].
+    /// How many.
     pub most: usize,
+    /// How many bytes.
+    pub bytes: usize,
+}
+
+impl Read {
+    /// A quarter of it for each of so many that were too much.
+    #[must_use]
+    pub fn quartered(self, times: u32) -> Self {
+        let part = |whole: usize| (whole >> (2 * times.min(16))).max(1);
+        Self { most: part(self.most), bytes: part(self.bytes), ..self }
+    }
 }
 
 /// What was read, at one moment.
@@ -38,6 +45,8 @@ pub struct Page {
     pub entries: Vec<Publication>,
     /// The position of the newest publication of the topic, kept or not; [`Position::START`] where nothing is known of any.
     pub newest: Position,
+    /// Whether there is more of that part than was read.
+    pub more: bool,
 }
 
 /// Why nothing was read.
@@ -51,11 +60,8 @@ pub enum HistoryError {
     Refused(String),
 }
 
-/// The most bytes of payload that a question brings, but for the first publication.
+/// The most bytes that a question brings, but for the first publication.
 const BYTES_TOLD: usize = 1024 * 1024;
-
-/// How many publications are read first, while it is not known how large they are.
-const FIRST_READ: usize = 16;
 
 /// So many questions are answered at a time, the others wait: what is read for them shares its way with publications.
 static READERS: Semaphore = Semaphore::const_new(16);
@@ -71,42 +77,16 @@ pub struct Chapter {
     pub more: bool,
 }
 
-/// Reads what somebody asks for: a few publications first, and by their size the others, so that nobody makes us hold
-/// much more than is told.
+/// Reads what somebody asks for.
 ///
 /// # Errors
 /// As of [`Broker::read`].
 pub async fn chapter(broker: &dyn Broker, topic: &Topic, question: Question) -> Result<Chapter, HistoryError> {
     // Fails only where it is closed, which it never is.
     let _place = READERS.acquire().await;
-    let limit = question.limit.min(MOST_TOLD);
-    let (mut told, mut bytes): (VecDeque<Publication>, usize) = (VecDeque::new(), 0);
-    let mut part = Part::of(question.from);
-    let mut most = FIRST_READ;
-    loop {
-        // One more than is told says whether there are more.
-        most = most.min(limit + 1 - told.len());
-        let mut page = broker.read(topic, Read { part, most }).await?;
-        let (read, newest) = (page.entries.len(), page.newest);
-        if matches!(part, Part::Until(_)) {
-            page.entries.reverse();
-        }
-        for entry in page.entries {
-            bytes += entry.payload.len();
-            if told.len() == limit || bytes > BYTES_TOLD && !told.is_empty() {
-                return Ok(Chapter { publications: told.into(), newest, more: true });
-            }
-            part = part.behind(&entry);
-            match part {
-                Part::After(_) => told.push_back(entry),
-                Part::Until(_) => told.push_front(entry),
-            }
-        }
-        if read < most {
-            return Ok(Chapter { publications: told.into(), newest, more: false });
-        }
-        most = (BYTES_TOLD.saturating_sub(bytes) / (bytes / told.len()).max(1)).max(FIRST_READ);
-    }
+    let (part, most) = (Part::of(question.from), question.limit.min(MOST_TOLD));
+    let Page { entries, newest, more } = broker.read(topic, Read { part, most, bytes: BYTES_TOLD }).await?;
+    Ok(Chapter { publications: entries, newest, more })
 }
 
 impl Part {
@@ -115,20 +95,6 @@ impl Part {
             From::Newest => Self::Until(Position::NOWHERE),
             From::After(position) => Self::After(position),
             From::Before(position) => Self::Until(position.before()),
-        }
-    }
-
-    /// What is left of it behind a publication.
-    fn behind(self, publication: &Publication) -> Self {
-        self.beyond(publication.position().unwrap_or_default())
-    }
-
-    /// What is left of it behind what stands at a position.
-    #[must_use]
-    pub fn beyond(self, position: Position) -> Self {
-        match self {
-            Self::After(_) => Self::After(position),
-            Self::Until(_) => Self::Until(position.before()),
         }
     }
 }

@@ -9,7 +9,7 @@ use super::interest::{Entry, Interest};
 use super::log::Stretch;
 use super::past::{Cursor, Past, Resumed, Told};
 use super::sequence::{Ask, Outcome, Sequence};
-use crate::broker::{Page, Part, Read};
+use crate::broker::{Page, Read};
 use crate::command::Resume;
 use crate::event::GapReason;
 use crate::identity::ConnectionNumber;
@@ -60,7 +60,7 @@ impl Interest {
         let mut stripe = self.stripe(topic).lock();
         let Some(entry) = stripe.get_mut(topic) else { return };
         let Some(past) = entry.past.as_mut().filter(|past| past.epoch == epoch) else { return };
-        past.weigh(&page);
+        past.was_read();
         page.entries.iter_mut().take(1).for_each(|first| self.attach(past, first));
         if page.newest == Position::START {
             page.newest = self.outlived(topic, past);
@@ -156,8 +156,7 @@ impl Interest {
     /// The read that brings what follows a position.
     pub(super) fn missing(&self, topic: &Topic, position: Position) -> Option<Read> {
         let stripe = self.stripe(topic).lock();
-        let most = stripe.get(topic)?.past.as_ref()?.page;
-        Some(Read { part: Part::After(position), most })
+        Some(stripe.get(topic)?.past.as_ref()?.missing(position))
     }
 
     /// Lets a log go where nobody has had use for it since `unused`; else answers when somebody last had.
@@ -186,7 +185,7 @@ impl Interest {
         let past = stripe.get_mut(&errand.topic).and_then(|entry| entry.past.as_mut());
         let Some(past) = past else { return };
         match errand.what {
-            What::Heal { .. } => past.page = (past.page / 4).max(1),
+            What::Heal { .. } => past.ask_less(),
             What::Log { id, .. } => past.log(id).into_iter().for_each(super::log::Log::ask_less),
         }
     }
@@ -194,7 +193,7 @@ impl Interest {
     /// The read that makes a log longer; none where nobody needs it any more.
     pub(super) fn older(&self, topic: &Topic, id: u64) -> Option<Read> {
         let mut stripe = self.stripe(topic).lock();
-        stripe.get_mut(topic)?.past.as_mut()?.log(id).map(super::log::Log::older)
+        stripe.get_mut(topic)?.past.as_mut()?.log(id).map(|log| log.older())
     }
 
     /// It was read, or cannot be: all who wait for it look again.

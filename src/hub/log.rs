@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
+use super::past::LEAST;
 use super::sequence::reason;
-use crate::broker::history::MOST_READ;
 use crate::broker::{Page, Part, Read};
 use crate::command::Resume;
 use crate::event::GapReason;
@@ -26,8 +26,10 @@ pub(super) type Held = Arc<AtomicUsize>;
 /// has it read again from where it stands, so what one client asks for is never the end of what another does.
 pub(super) const LOGS: usize = 64 * 1024 * 1024;
 
-/// How many publications the first read brings. The others bring all that may be of use, by the size of these.
-const FIRST_READ: usize = 128;
+/// How many publications the first read brings, and how many bytes: enough for who has missed little …
+pub(super) const FIRST: (usize, usize) = (100, 1024 * 1024);
+/// … while the others bring what may be of use besides, in pieces for which Redis lets nobody wait for long.
+pub(super) const FURTHER: (usize, usize) = (1_000, 4 * 1024 * 1024);
 
 /// What a publication counts beside its payload, in bytes.
 const BESIDE: usize = 128;
@@ -49,10 +51,8 @@ pub(super) struct Log {
     bytes: usize,
     /// What all logs of the replica hold.
     held: Held,
-    /// How many publications the read under way asks for.
-    most: usize,
-    /// How many it may ask for.
-    largest: usize,
+    /// How much less is read than could be, because it was too much: see [`Read::quartered`].
+    failed: u32,
     reach: Reach,
 }
 
@@ -109,8 +109,7 @@ impl Log {
             first: next,
             start: last,
             bytes: 0,
-            most: 0,
-            largest: MOST_READ,
+            failed: 0,
             reach: Reach::Open,
         }
     }
@@ -208,26 +207,26 @@ impl Log {
     }
 
     /// The read that makes it longer.
-    pub fn older(&mut self) -> Read {
-        let most = match self.entries.len() {
-            0 => FIRST_READ,
-            read => {
-                let each = (self.bytes / read).max(1);
-                (RECOVERY_BYTES.saturating_sub(self.bytes) / each).min(RECOVERY - read).max(FIRST_READ)
+    pub fn older(&self) -> Read {
+        let (most, bytes) = match self.entries.len() {
+            0 => FIRST,
+            _ => {
+                let room = (RECOVERY.saturating_sub(self.entries.len()), RECOVERY_BYTES.saturating_sub(self.bytes));
+                (room.0.min(FURTHER.0), room.1.min(FURTHER.1))
             }
         };
-        self.most = most.min(self.largest);
-        Read { part: Part::Until(self.start), most: self.most }
+        Read { part: Part::Until(self.start), most, bytes }.quartered(self.failed)
     }
 
     /// The last read was too much.
     pub fn ask_less(&mut self) {
-        self.largest = (self.most / 4).max(1);
+        self.failed = (self.failed + 1).min(LEAST);
     }
 
     /// What [`Log::older`] brought is put in front, as far as it leads up to what is here.
     pub fn lengthen(&mut self, page: Page) {
-        let mut ends = page.entries.len() < self.most;
+        self.failed /= 2;
+        let mut ends = !page.more;
         for entry in page.entries.into_iter().rev() {
             let bytes = size(&entry);
             let step = entry.step().filter(|(_, pos)| *pos == self.start);
@@ -296,4 +295,66 @@ impl Drop for Log {
 
 fn size(publication: &Publication) -> usize {
     publication.payload.len() + BESIDE
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::outbox::fake::topic;
+    use crate::publication::Header;
+
+    fn log() -> Log {
+        Log::new(1 << 40, Position::at(10_000), Instant::now(), Held::default())
+    }
+
+    /// What Redis answers, of a history without a beginning.
+    fn page(read: Read, size: usize) -> Page {
+        let Part::Until(end) = read.part else { panic!("{read:?}") };
+        let count = (read.bytes / size).clamp(1, read.most);
+        let entry = |ms| {
+            let header = Header { prev: Some(Position::at(ms - 1)), pos: Some(Position::at(ms)), ..Header::default() };
+            Publication::new(topic("t"), Some(Box::new(header)), vec![b'x'; size].into(), Instant::now())
+        };
+        Page { entries: (end.ms + 1 - count as u64..=end.ms).map(entry).collect(), newest: end, more: true }
+    }
+
+    fn read(log: &mut Log, size: usize) -> usize {
+        let page = page(log.older(), size);
+        let bytes = page.entries.iter().map(|entry| entry.payload.len()).sum();
+        log.lengthen(page);
+        bytes
+    }
+
+    #[test]
+    fn who_has_missed_a_hundred_small_publications_costs_one_read_and_who_has_missed_a_thousand_two() {
+        let mut log = log();
+        read(&mut log, 100);
+        assert!(matches!(log.find(Resume::Last(100)), Found::At { .. }));
+        assert_eq!(log.find(Resume::Last(1_000)), Found::Older);
+        read(&mut log, 100);
+        assert!(matches!(log.find(Resume::Last(1_000)), Found::At { .. }));
+    }
+
+    #[test]
+    fn large_publications_are_read_a_few_megabytes_at_a_time_until_it_is_known_that_they_are_too_many() {
+        let (mut log, mut reads) = (log(), Vec::new());
+        let long_ago = Resume::After(Position::at(5));
+        while log.find(long_ago) == Found::Older {
+            reads.push(read(&mut log, 500_000));
+        }
+        assert_eq!(reads, [1_000_000, 4_000_000, 3_000_000, 500_000]);
+        assert_eq!(log.find(long_ago), Found::Gone(GapReason::Trimmed));
+    }
+
+    #[test]
+    fn after_what_was_too_much_less_is_asked_for_down_to_one_publication_and_soon_as_much_as_before() {
+        let mut log = log();
+        let (most, bytes) = FIRST;
+        log.ask_less();
+        assert_eq!((log.older().most, log.older().bytes), (most / 4, bytes / 4));
+        (0..40).for_each(|_| log.ask_less());
+        assert_eq!(log.older().most, 1);
+        (0..3).for_each(|_| _ = read(&mut log, 100));
+        assert_eq!((log.older().most, log.older().bytes), FURTHER);
+    }
 }

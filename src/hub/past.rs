@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::asks::What;
 use super::log::{Found, Held, Log, Stretch};
 use super::sequence::{Ask, Outcome, Sequence, Step};
-use crate::broker::Page;
+use crate::broker::{Part, Read};
 use crate::command::Resume;
 use crate::event::GapReason;
 use crate::identity::ConnectionNumber;
@@ -16,10 +16,11 @@ use crate::publication::Publication;
 /// The number of the first publication that is delivered here; what was before it has smaller ones.
 const FIRST: u64 = 1 << 40;
 
-/// How many publications a read brings that fills a hole: so many while their size is not known, and so many at most …
-const PAGES: (usize, usize) = (64, 1_000);
-/// … that it brings about so many bytes.
-const PAGE_BYTES: usize = 1024 * 1024;
+/// How many publications a read brings that fills a hole, and how many bytes.
+pub(super) const PAGE: (usize, usize) = (1_000, 1024 * 1024);
+
+/// How often less is asked for: then it is one publication, or a few of some bytes.
+pub(super) const LEAST: u32 = 5;
 
 /// How long it holds what was found out about who is ahead, and that a history cannot be read.
 const DOUBT: Duration = Duration::from_secs(1);
@@ -29,8 +30,8 @@ const DOUBT: Duration = Duration::from_secs(1);
 pub(super) struct Past {
     /// Tells the time between two closings of the road from the next: what was asked in one is no answer in the other.
     pub epoch: u64,
-    /// How many publications the next read brings that fills a hole.
-    pub page: usize,
+    /// How much less is read than could be, because it was too much: see [`Read::quartered`].
+    failed: u32,
     sequence: Sequence,
     log: Option<Log>,
     /// When it was last looked whether somebody who is ahead is right.
@@ -87,17 +88,7 @@ impl Default for Past {
     fn default() -> Self {
         let (sequence, log) = (Sequence::default(), None);
         let epoch = crate::clock::next_version();
-        Self {
-            epoch,
-            page: PAGES.0,
-            sequence,
-            log,
-            doubted: None,
-            next: FIRST,
-            hole: None,
-            has_strays: false,
-            heard: None,
-        }
+        Self { epoch, failed: 0, sequence, log, doubted: None, next: FIRST, hole: None, has_strays: false, heard: None }
     }
 }
 
@@ -136,13 +127,20 @@ impl Past {
         self.sequence.last().filter(is_old).filter(|_| now_ms < heard.saturating_add(remembered))
     }
 
-    /// Learns from a page how many publications the next one should have.
-    pub fn weigh(&mut self, page: &Page) {
-        let bytes: usize = page.entries.iter().map(|entry| entry.payload.len()).sum();
-        if page.entries.is_empty() {
-            return;
-        }
-        self.page = (PAGE_BYTES * page.entries.len() / bytes.max(1)).clamp(1, PAGES.1);
+    /// The read that brings what follows a position.
+    pub fn missing(&self, position: Position) -> Read {
+        let (most, bytes) = PAGE;
+        Read { part: Part::After(position), most, bytes }.quartered(self.failed)
+    }
+
+    /// The last read was too much.
+    pub fn ask_less(&mut self) {
+        self.failed = (self.failed + 1).min(LEAST);
+    }
+
+    /// It was not.
+    pub fn was_read(&mut self) {
+        self.failed /= 2;
     }
 
     /// Something happened to the sequence: what the subscribers see of it, and what must be read next.

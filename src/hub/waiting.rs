@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::asks::{Errand, What};
 use super::interest::Interest;
-use super::log::LOGS;
+use super::log::{self, LOGS};
+use super::past::PAGE;
 use super::sequence::Ask;
 use crate::identity::ConnectionNumber;
 use crate::topic::Topic;
@@ -20,6 +21,14 @@ pub(super) const UNDER_WAY: usize = 16;
 /// How many of these may go further back than a topic's first read: those bring more, and keep nobody waiting who
 /// has missed little.
 const FURTHER: usize = UNDER_WAY / 4;
+
+/// What is on its way from Redis at a time, in bytes, beside what the logs hold; but for a single publication that is larger
+/// than what is asked for.
+const ON_ITS_WAY: usize = 32 * 1024 * 1024;
+const _: () = {
+    let near = if PAGE.1 > log::FIRST.1 { PAGE.1 } else { log::FIRST.1 };
+    assert!((UNDER_WAY - FURTHER) * near + FURTHER * log::FURTHER.1 <= ON_ITS_WAY);
+};
 
 /// How long a topic's log is kept after the last who resumed, where all together hold no more than [`LOGS`].
 const KEPT: Duration = Duration::from_secs(10);
@@ -149,6 +158,23 @@ impl Waiting {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_the_reads_that_bring_much_few_are_under_way() {
+        let mut waiting = Waiting::default();
+        let errand = |n: usize, further| Errand {
+            topic: Topic::parse(&format!("t.{n}")).unwrap(),
+            what: What::Log { id: 1, further, by: ConnectionNumber(n as u64) },
+            until: tokio::time::Instant::now(),
+        };
+        waiting.add((0..UNDER_WAY).map(|n| errand(n, true)).collect());
+        assert_eq!(std::iter::from_fn(|| waiting.next()).count(), FURTHER);
+        waiting.add(vec![errand(100, false)]);
+        assert!(matches!(waiting.next(), Some(Next::Read(errand)) if errand.topic.as_str() == "t.100"));
+        assert!(waiting.next().is_none());
+        waiting.done(true);
+        assert!(waiting.next().is_some());
+    }
 
     #[test]
     fn who_asks_for_much_is_served_in_turn_with_who_asks_for_little() {

@@ -32,6 +32,7 @@ on_every_broker! {
     each_publication_names_the_one_before_it_and_its_own_place
     the_newest_are_kept_and_read_both_ways
     what_is_read_is_what_was_delivered
+    a_read_brings_so_many_bytes_and_one_publication_at_least
     a_history_goes_after_its_time_and_where_it_ended_is_remembered
     what_is_published_twice_under_a_name_is_kept_and_delivered_once
     publishers_at_once_make_one_history_in_the_order_of_delivery
@@ -48,7 +49,7 @@ impl Road {
     }
 
     async fn read(&self, topic: &Topic, part: Part, most: usize) -> Page {
-        self.broker.read(topic, Read { part, most }).await.unwrap()
+        self.broker.read(topic, Read { part, most, bytes: usize::MAX }).await.unwrap()
     }
 
     async fn last(&self, topic: &Topic) -> Position {
@@ -90,6 +91,31 @@ async fn the_newest_are_kept_and_read_both_ways(road: &Road) {
     assert_eq!(places(&road.read(&topic, Part::Until(positions[35]), 3).await), positions[33..=35]);
     assert_eq!(places(&road.read(&topic, Part::Until(positions[31]), 9).await), positions[30..=31]);
     assert_eq!(places(&road.read(&topic, Part::Until(positions[10]), 9).await), []);
+}
+
+/// Sixteen publications of 300,000 bytes, of which nobody asks for more than a megabyte: what is on its way is bounded by
+/// what is asked for, and not by how much was published.
+async fn a_read_brings_so_many_bytes_and_one_publication_at_least(road: &Road) {
+    let topic = topic("kept:a");
+    let mut positions = Vec::new();
+    for _ in 0..16 {
+        positions.push(road.publish(&topic, "x".repeat(300_000)).await.unwrap().position.unwrap());
+    }
+    let (after, until) = (Part::After(positions[1]), Part::Until(positions[14]));
+    for (part, most, bytes, expected, more) in [
+        (after, 128, 1_000_000, &positions[2..5], true),
+        (until, 128, 1_000_000, &positions[12..15], true),
+        (after, 2, 1_000_000, &positions[2..4], true),
+        (until, 128, 1, &positions[14..15], true),
+        (Part::After(positions[13]), 128, 1_000_000, &positions[14..16], false),
+        (Part::Until(positions[1]), 2, 1_000_000, &positions[..2], false),
+        (after, 128, usize::MAX, &positions[2..], false),
+    ] {
+        let page = road.broker.read(&topic, Read { part, most, bytes }).await.unwrap();
+        let read = page.entries.iter().map(|entry| entry.payload.len()).sum::<usize>();
+        assert!(read <= bytes.max(300_000), "{read} bytes");
+        assert_eq!((places(&page), page.more, page.newest), (expected.to_vec(), more, positions[15]), "{part:?}");
+    }
 }
 
 async fn what_is_read_is_what_was_delivered(road: &Road) {

@@ -33,8 +33,11 @@ struct Shelf {
     ttl: Duration,
     /// How long its last position is remembered.
     remembered: Duration,
-    entries: VecDeque<(Header, Bytes)>,
+    entries: VecDeque<Kept>,
 }
+
+/// A publication: its header and its payload.
+type Kept = (Header, Bytes);
 
 impl Archive {
     /// Where a publication of this name stands, if one was published not long ago.
@@ -75,20 +78,19 @@ impl Archive {
         let Some(shelf) = self.topics.get_mut(topic) else { return Page::default() };
         shelf.expire(now);
         let entries = shelf.entries.iter();
-        let place = |(header, _): &&(Header, Bytes)| header.pos.unwrap_or_default();
-        let found: Vec<_> = match read.part {
-            Part::After(after) => entries.skip_while(|entry| place(entry) <= after).take(read.most).collect(),
+        let place = |(header, _): &&Kept| header.pos.unwrap_or_default();
+        let (found, more) = match read.part {
+            Part::After(after) => fitting(entries.skip_while(|entry| place(entry) <= after), read),
             Part::Until(until) => {
-                let mut found: Vec<_> =
-                    entries.rev().skip_while(|entry| place(entry) > until).take(read.most).collect();
+                let (mut found, more) = fitting(entries.rev().skip_while(|entry| place(entry) > until), read);
                 found.reverse();
-                found
+                (found, more)
             }
         };
-        let publication = |(header, payload): &(Header, Bytes)| {
+        let publication = |(header, payload): &Kept| {
             Publication::new(topic.clone(), Some(Box::new(header.clone())), payload.clone(), now)
         };
-        Page { entries: found.into_iter().map(publication).collect(), newest: shelf.last }
+        Page { entries: found.into_iter().map(publication).collect(), newest: shelf.last, more }
     }
 
     /// Lets go of what has expired of the next topics in the round.
@@ -105,6 +107,19 @@ impl Archive {
             }
         }
     }
+}
+
+/// Those that a read may bring, and whether there are others behind them.
+fn fitting<'a>(entries: impl Iterator<Item = &'a Kept>, read: Read) -> (Vec<&'a Kept>, bool) {
+    let (mut found, mut bytes) = (Vec::new(), 0);
+    for entry in entries {
+        bytes += entry.1.len();
+        if found.len() == read.most || bytes > read.bytes && !found.is_empty() {
+            return (found, true);
+        }
+        found.push(entry);
+    }
+    (found, false)
 }
 
 impl Shelf {

@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use redis::{Cmd, Value};
 
 use super::publisher::{self, Failure, Publisher};
-use super::script::Script;
+use super::script::{READ, Script, Text};
 use crate::broker::{HistoryError, Page, Part, PublishError, Read, Receipt};
 use crate::link::keys::Keys;
 use crate::position::Position;
@@ -18,10 +18,8 @@ use crate::publication::{Header, Publication};
 use crate::settings::TopicRules;
 use crate::topic::Topic;
 
-/// How many entries of a stream that are not ours one read passes over …
+/// How many entries of a stream that are not ours one read passes over.
 const PASSED: usize = 5_000;
-/// … so many at a time.
-const PASSED_AT_ONCE: usize = 250;
 
 /// An entry of a stream, as Redis gives it: its place, and names and values.
 type Raw = (String, Vec<Bytes>);
@@ -71,20 +69,11 @@ impl Histories {
     ) -> Result<Receipt, PublishError> {
         header.check()?;
         let (channel, script) = (self.keys.channel(topic), self.script());
-        let call = |command: &str, text: &str| {
-            let mut call = redis::cmd(command);
-            // The keys themselves: while a cluster moves their slot, this is carried out where both of them are.
-            call.arg(text).arg(2).arg(self.keys.last(topic)).arg(self.keys.stream(topic)).arg(&channel).arg(payload);
-            options(header, &mut call);
-            call
-        };
-        let answer = match publisher.ask(&channel, &call("EVALSHA", &script.sha)).await {
-            // A new master, or one that was restarted; EVAL leaves it there for the next ones.
-            Err(Failure::Refused(error)) if error.code() == Some("NOSCRIPT") => {
-                publisher.ask(&channel, &call("EVAL", &script.source)).await?
-            }
-            answer => answer?,
-        };
+        let answer = self.run(publisher, topic, &script.text, |call| {
+            call.arg(&channel).arg(payload);
+            options(header, call);
+        });
+        let answer = answer.await?;
         let receipt: (Option<String>, u64, u64) =
             redis::from_redis_value(answer).map_err(|error| publisher::unread(&error))?;
         let (position, replicas, repeated) = receipt;
@@ -129,64 +118,54 @@ impl Histories {
 
     /// A part of a topic's history. Entries that others put into its stream are passed over, up to a bound.
     pub async fn read(&self, publisher: &Publisher, topic: &Topic, read: Read) -> Result<Page, HistoryError> {
-        let (newest, mut raw) = self.ask(publisher, topic, read).await?;
-        let (mut page, mut passed) = (Page { entries: Vec::new(), newest: last(newest) }, 0);
-        let (now, mut asked) = (Instant::now(), read);
-        loop {
-            let (count, end) = (raw.len(), raw.last().and_then(|(id, _)| id.parse().ok()));
-            let known = page.entries.len();
-            page.entries.extend(raw.into_iter().filter_map(|entry| publication(topic, entry, now)));
-            passed += count - (page.entries.len() - known);
-            page.entries.truncate(read.most);
-            let Some(end) = end.filter(|_| count == asked.most && page.entries.len() < read.most) else { break };
-            if passed > PASSED {
-                return Err(HistoryError::Refused(format!(
-                    "{} holds more than {PASSED} entries beside those of one page that no gateway wrote: only `fanline_publish` may write there",
-                    self.keys.stream(topic)
-                )));
-            }
-            asked = Read { part: read.part.beyond(end), most: (read.most - page.entries.len()).max(PASSED_AT_ONCE) };
-            raw = self.ask(publisher, topic, asked).await?.1;
+        let answer = self.run(publisher, topic, &READ, |call| {
+            match read.part {
+                Part::After(position) => call.arg("XRANGE").arg(format!("({position}")).arg("+"),
+                Part::Until(position) => call.arg("XREVRANGE").arg(position.to_string()).arg("-"),
+            };
+            call.arg(read.most).arg(read.bytes).arg(PASSED);
+        });
+        let found: (Option<String>, Vec<Raw>, bool, bool) =
+            redis::from_redis_value(answer.await?).map_err(|error| unread(&error))?;
+        let (newest, raw, more, crowded) = found;
+        let now = Instant::now();
+        let mut entries: Vec<_> = raw.into_iter().filter_map(|entry| publication(topic, entry, now)).collect();
+        // What is no publication though it looks like one would be read for ever.
+        if crowded || more && entries.is_empty() {
+            return Err(HistoryError::Refused(format!(
+                "{} holds more than {PASSED} entries beside those of one page that no gateway wrote: only `fanline_publish` may write there",
+                self.keys.stream(topic)
+            )));
         }
         if matches!(read.part, Part::Until(_)) {
-            page.entries.reverse();
+            entries.reverse();
         }
-        Ok(page)
+        Ok(Page { entries, newest: last(newest), more })
     }
 
-    /// A topic's last position and a part of its stream, whoever wrote it. The position first: what is published in between
-    /// is then among the entries, and not missing from them.
-    async fn ask(
+    /// Runs a script on a topic's last position and its stream, and gives it what `tell` says.
+    async fn run(
         &self,
         publisher: &Publisher,
         topic: &Topic,
-        read: Read,
-    ) -> Result<(Option<String>, Vec<Raw>), HistoryError> {
-        let mut newest = redis::cmd("GET");
-        newest.arg(self.keys.last(topic));
-        let answers = publisher.ask_all(&self.keys.channel(topic), &[newest, self.range(topic, read)]).await?;
-        let mut answers = answers.into_iter().map(|answer| answer.map_err(Failure::Refused));
-        let mut next = || answers.next().unwrap_or(Ok(Value::Nil));
-        let newest = redis::from_redis_value(next()?).map_err(|error| unread(&error))?;
-        Ok((newest, redis::from_redis_value(next()?).map_err(|error| unread(&error))?))
-    }
-
-    fn range(&self, topic: &Topic, read: Read) -> Cmd {
-        let stream = self.keys.stream(topic);
-        let mut range = match read.part {
-            Part::After(position) => {
-                let mut range = redis::cmd("XRANGE");
-                range.arg(stream).arg(format!("({position}")).arg("+");
-                range
-            }
-            Part::Until(position) => {
-                let mut range = redis::cmd("XREVRANGE");
-                range.arg(stream).arg(position.to_string()).arg("-");
-                range
-            }
+        script: &Text,
+        tell: impl Fn(&mut Cmd),
+    ) -> Result<Value, Failure> {
+        let channel = self.keys.channel(topic);
+        let call = |command: &str, text: &str| {
+            let mut call = redis::cmd(command);
+            // The keys themselves: while a cluster moves their slot, this is carried out where both of them are.
+            call.arg(text).arg(2).arg(self.keys.last(topic)).arg(self.keys.stream(topic));
+            tell(&mut call);
+            call
         };
-        range.arg("COUNT").arg(read.most);
-        range
+        match publisher.ask(&channel, &call("EVALSHA", &script.sha)).await {
+            // A new master, or one that was restarted; EVAL leaves it there for the next ones.
+            Err(Failure::Refused(error)) if error.code() == Some("NOSCRIPT") => {
+                publisher.ask(&channel, &call("EVAL", &script.source)).await
+            }
+            answer => answer,
+        }
     }
 }
 

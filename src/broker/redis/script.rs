@@ -1,7 +1,8 @@
-//! What runs inside Redis to publish with a history: one text, as a script for us and as a function for producers.
+//! What runs inside Redis: what publishes with a history, one text, as a script for us and as a function for producers; and
+//! what reads one.
 
 use std::fmt::Write;
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use sha1::{Digest, Sha1};
 
@@ -12,7 +13,10 @@ use crate::settings::{TopicRule, TopicRules};
 /// The text, without what the settings say.
 const BODY: &str = include_str!("publish.lua");
 
-/// The version of the text: a library of a later one is left alone. To be raised with every change of the text.
+/// Reads a part of a history. Redis alone knows how large what it keeps is before it is sent.
+pub(super) static READ: LazyLock<Text> = LazyLock::new(|| Text::new(include_str!("read.lua").into()));
+
+/// The version of the text to publish: a library of a later one is left alone. To be raised with every change of the text.
 pub const VERSION: u32 = 2;
 
 /// How the line begins that says a library's prefix.
@@ -21,15 +25,32 @@ const PREFIX: &str = "local PREFIX = ";
 /// How the first line of a library's code begins, before its version.
 const STAMP: &str = "-- fanline ";
 
-/// The text with what the settings say.
+/// A script.
 #[derive(Debug)]
-pub struct Script {
-    /// For which rules.
-    pub rules: Arc<TopicRules>,
+pub struct Text {
     /// What EVAL takes.
     pub source: String,
     /// What EVALSHA takes.
     pub sha: String,
+}
+
+impl Text {
+    fn new(source: String) -> Self {
+        let sha = Sha1::digest(source.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        });
+        Self { source, sha }
+    }
+}
+
+/// The text that publishes, with what the settings say.
+#[derive(Debug)]
+pub struct Script {
+    /// For which rules.
+    pub rules: Arc<TopicRules>,
+    /// The script.
+    pub text: Text,
     /// What FUNCTION LOAD takes.
     pub library: String,
     /// The library's name.
@@ -44,16 +65,12 @@ impl Script {
     pub fn new(prefix: &str, rules: Arc<TopicRules>, publish: &str) -> Self {
         let (text, keys) = (settings(prefix, &rules, publish) + BODY, Keys::new(prefix));
         let name = keys.library();
-        let source = format!("{text}\nreturn fanline_publish(KEYS, ARGV)\n");
+        let script = Text::new(format!("{text}\nreturn fanline_publish(KEYS, ARGV)\n"));
         let library = format!(
             "#!lua name={name}\n{STAMP}{VERSION}\n{text}\nredis.register_function('{}', fanline_publish)\n",
             keys.function()
         );
-        let sha = Sha1::digest(source.as_bytes()).iter().fold(String::new(), |mut hex, byte| {
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        });
-        Self { rules, source, sha, library, name, prefix: quoted(prefix) }
+        Self { rules, text: script, library, name, prefix: quoted(prefix) }
     }
 
     /// Whether the library found in Redis under our name is to be replaced by this one: an older one, or another's, as
@@ -135,9 +152,9 @@ mod tests {
         let head = "local PREFIX = 'fan\\039line:'\nlocal PUBLISH, ONCE = 'PUBLISH', 300\n\
                     local RULES = {\n  { name = 'a:', prefix = true, size = 10, ttl = 300000, last = 3900000 },\n  \
                     { name = 'b', prefix = false, none = true },\n}\n";
-        assert!(script.source.starts_with(head), "{}", script.source);
+        assert!(script.text.source.starts_with(head), "{}", script.text.source);
         assert!(script.library.starts_with("#!lua name=fanline1_fan_27line\n-- fanline 2\n"));
-        assert_eq!(script.sha.len(), 40);
+        assert_eq!(script.text.sha.len(), 40);
     }
 
     #[test]

@@ -134,18 +134,17 @@ impl World {
 
     fn read(&self, read: Read) -> Page {
         let mut entries: Vec<_> = match read.part {
-            Part::After(after) => {
-                self.kept.iter().filter(|entry| entry.position() > Some(after)).take(read.most).cloned().collect()
-            }
+            Part::After(after) => self.kept.iter().filter(|entry| entry.position() > Some(after)).cloned().collect(),
             Part::Until(until) => {
-                let before = self.kept.iter().rev().filter(|entry| entry.position() <= Some(until));
-                before.take(read.most).cloned().collect()
+                self.kept.iter().rev().filter(|entry| entry.position() <= Some(until)).cloned().collect()
             }
         };
+        let more = entries.len() > read.most;
+        entries.truncate(read.most);
         if matches!(read.part, Part::Until(_)) {
             entries.reverse();
         }
-        Page { entries, newest: self.newest }
+        Page { entries, newest: self.newest, more }
     }
 
     /// Answers the oldest errand, as a few publications at a time.
@@ -157,7 +156,7 @@ impl World {
             What::Heal { epoch, .. } if refuse => interest.gave_up(&topic, epoch),
             What::Heal { epoch, ask: Ask::Last } => interest.answered(&topic, epoch, self.newest),
             What::Heal { epoch, ask: Ask::After(position) } => {
-                let page = self.read(Read { part: Part::After(position), most: 3 });
+                let page = self.read(Read { part: Part::After(position), most: 3, bytes: usize::MAX });
                 interest.healed(&topic, epoch, page);
             }
             What::Log { id, .. } => {
@@ -356,7 +355,7 @@ pub fn answer(house: &House, newest: Position) {
             match errand.what {
                 What::Heal { epoch, ask: Ask::Last } => house.interest.answered(&errand.topic, epoch, newest),
                 What::Heal { epoch, .. } => {
-                    house.interest.healed(&errand.topic, epoch, Page { entries: Vec::new(), newest });
+                    house.interest.healed(&errand.topic, epoch, Page { newest, ..Page::default() });
                 }
                 What::Log { id, .. } => house.interest.logged(&errand.topic, id, None),
             }
