@@ -1,6 +1,6 @@
 //! Commands of topics, publications above all: a few long-lived connections to each master, each pipelining its
-//! share of the topics. Everything that a topic asks of Redis goes through [`Publisher::ask`] or
-//! [`Publisher::ask_all`], which alone know which Redis, which of its masters and which connection that is.
+//! share of the topics. Everything that a topic asks of Redis goes through [`Publisher::ask`], which alone knows
+//! which Redis, which of its masters and which connection that is.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -109,11 +109,6 @@ impl Publisher {
     pub(super) async fn ask(&self, channel: &str, command: &Cmd) -> Result<Value, Failure> {
         let mut answers = self.exchange(channel, &[command]).await?;
         answers.pop().unwrap_or(Ok(Value::Nil)).map_err(Failure::Refused)
-    }
-
-    /// The same for several commands in one go: an answer or a refusal for each. Others may come between them.
-    pub(super) async fn ask_all(&self, channel: &str, commands: &[Cmd]) -> Result<Vec<RedisResult<Value>>, Failure> {
-        self.exchange(channel, &commands.iter().collect::<Vec<_>>()).await
     }
 
     /// Sends commands to the master of the channel's slot. In a cluster those that it does not own any more are
