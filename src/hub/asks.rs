@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use super::sequence::Ask;
 use crate::identity::ConnectionNumber;
+use crate::position::Position;
 use crate::topic::Topic;
 
 /// How long an errand is tried again and again. Where Redis is away for longer, the road is closed by then, and the
@@ -28,6 +29,8 @@ pub(super) struct Errand {
 pub(super) enum What {
     /// So that the topic is whole, in this epoch of its past.
     Heal { epoch: u64, ask: Ask },
+    /// Because a client says that the topic goes on behind this position, its last one in this epoch; and who says so.
+    Doubt { epoch: u64, after: Position, by: ConnectionNumber },
     /// So that the log of this id is longer: whether it is to reach further back than the first read did, and who asked
     /// first.
     Log { id: u64, further: bool, by: ConnectionNumber },

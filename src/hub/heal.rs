@@ -24,7 +24,7 @@ impl Interest {
         let mut stripe = self.stripe(&errand.topic).lock();
         let past = stripe.get_mut(&errand.topic).and_then(|entry| entry.past.as_mut());
         past.is_some_and(|past| match errand.what {
-            What::Heal { epoch, .. } => past.epoch == epoch,
+            What::Heal { epoch, .. } | What::Doubt { epoch, .. } => past.epoch == epoch,
             What::Log { id, .. } => past.log(id).is_some(),
         })
     }
@@ -56,7 +56,30 @@ impl Interest {
     }
 
     /// What follows the topic's last publication was read.
-    pub(super) fn healed(&self, topic: &Topic, epoch: u64, mut page: Page) {
+    pub(super) fn healed(&self, topic: &Topic, epoch: u64, page: Page) {
+        self.read(topic, epoch, page, Sequence::read);
+    }
+
+    /// A client says that the topic goes on behind its last publication, and what follows that was read; or cannot be, which
+    /// only that client is told.
+    pub(super) fn looked(&self, topic: &Topic, epoch: u64, page: Option<Page>) {
+        if let Some(past) = self.stripe(topic).lock().get_mut(topic).and_then(|entry| entry.past.as_mut()) {
+            past.looked(epoch, Instant::now());
+        }
+        match page {
+            Some(page) => self.read(topic, epoch, page, Sequence::looked),
+            None => self.heal(topic, epoch, |_| Outcome::default()),
+        }
+    }
+
+    /// What follows a position was read: `take` makes of it what goes on.
+    fn read(
+        &self,
+        topic: &Topic,
+        epoch: u64,
+        mut page: Page,
+        take: impl FnOnce(&mut Sequence, Vec<Publication>, Position) -> Outcome,
+    ) {
         let mut stripe = self.stripe(topic).lock();
         let Some(entry) = stripe.get_mut(topic) else { return };
         let Some(past) = entry.past.as_mut().filter(|past| past.epoch == epoch) else { return };
@@ -65,9 +88,9 @@ impl Interest {
         if page.newest == Position::START {
             page.newest = self.outlived(topic, past);
         }
-        let brought = !page.entries.is_empty();
-        self.advance(topic, entry, |sequence| sequence.read(page.entries, page.newest));
-        if brought && entry.past.as_ref().is_some_and(|past| past.is_whole()) {
+        let (brought, before) = (!page.entries.is_empty(), past.last());
+        self.advance(topic, entry, |sequence| take(sequence, page.entries, page.newest));
+        if brought && entry.past.as_ref().is_some_and(|past| past.is_whole() && past.last() != before) {
             self.metrics.recovered(Recovered::Healed).inc();
         }
         self.stir(topic, entry);
@@ -185,7 +208,7 @@ impl Interest {
         let past = stripe.get_mut(&errand.topic).and_then(|entry| entry.past.as_mut());
         let Some(past) = past else { return };
         match errand.what {
-            What::Heal { .. } => past.ask_less(),
+            What::Heal { .. } | What::Doubt { .. } => past.ask_less(),
             What::Log { id, .. } => past.log(id).into_iter().for_each(super::log::Log::ask_less),
         }
     }

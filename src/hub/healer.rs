@@ -126,6 +126,7 @@ impl Healer<'_> {
         match errand.what {
             What::Heal { ask: Ask::After(position), .. } => self.interest.missing(&errand.topic, position),
             What::Heal { ask: Ask::Last, .. } => None,
+            What::Doubt { after, .. } => self.interest.missing(&errand.topic, after),
             What::Log { id, .. } => self.interest.older(&errand.topic, id),
         }
     }
@@ -139,6 +140,7 @@ impl Healer<'_> {
     fn bring(&self, errand: &Errand, page: Page) {
         match errand.what {
             What::Heal { epoch, .. } => self.interest.healed(&errand.topic, epoch, page),
+            What::Doubt { epoch, .. } => self.interest.looked(&errand.topic, epoch, Some(page)),
             What::Log { id, .. } => self.interest.logged(&errand.topic, id, Some(page)),
         }
     }
@@ -151,6 +153,7 @@ impl Healer<'_> {
         }
         match errand.what {
             What::Heal { epoch, .. } => self.interest.gave_up(&errand.topic, epoch),
+            What::Doubt { epoch, .. } => self.interest.looked(&errand.topic, epoch, None),
             What::Log { id, .. } => self.interest.logged(&errand.topic, id, None),
         }
     }

@@ -34,8 +34,7 @@ pub(super) struct Past {
     failed: u32,
     sequence: Sequence,
     log: Option<Log>,
-    /// When it was last looked whether somebody who is ahead is right.
-    doubted: Option<Instant>,
+    doubt: Doubt,
     /// The number of the next publication that is delivered.
     next: u64,
     /// The last hole that was told, by the number of what stands behind it.
@@ -44,6 +43,16 @@ pub(super) struct Past {
     pub has_strays: bool,
     /// Until when everything had come that was published, in ms since 1970, where the road was closed since.
     heard: Option<u64>,
+}
+
+/// What became of it that a client says to be ahead.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Doubt {
+    None,
+    /// It is looked whether it is right.
+    Asked,
+    /// It was looked.
+    Settled(Instant),
 }
 
 /// A place in a log.
@@ -88,7 +97,17 @@ impl Default for Past {
     fn default() -> Self {
         let (sequence, log) = (Sequence::default(), None);
         let epoch = crate::clock::next_version();
-        Self { epoch, failed: 0, sequence, log, doubted: None, next: FIRST, hole: None, has_strays: false, heard: None }
+        Self {
+            epoch,
+            failed: 0,
+            sequence,
+            log,
+            doubt: Doubt::None,
+            next: FIRST,
+            hole: None,
+            has_strays: false,
+            heard: None,
+        }
     }
 }
 
@@ -108,13 +127,19 @@ impl Past {
         if self.is_whole() {
             self.heard = Some(heard);
         }
-        self.epoch = crate::clock::next_version();
+        self.begin();
         self.sequence.closed();
     }
 
     pub fn opened(&mut self) -> Option<Ask> {
-        self.epoch = crate::clock::next_version();
+        self.begin();
         self.sequence.opened().ask
+    }
+
+    /// What was asked before is answered to nobody.
+    fn begin(&mut self) {
+        self.epoch = crate::clock::next_version();
+        self.doubt = Doubt::None;
     }
 
     /// Where the topic stands though Redis has forgotten it, because nothing was published for as long as it remembers:
@@ -182,7 +207,7 @@ impl Past {
         let Some(last) = self.sequence.last() else {
             return (Resumed::Gone(GapReason::Lost), None);
         };
-        if let Some(ask) = self.is_ahead(resume, last, now) {
+        if let Some(ask) = self.is_ahead(wish, last, now) {
             return (Resumed::Wait, ask);
         }
         let missed_nothing = match resume {
@@ -213,18 +238,31 @@ impl Past {
     }
 
     /// Whether somebody was on another replica that is ahead of this one: then it waits until it is known what this one
-    /// has missed; and what is to be read for that, once a second at most, for it may have seen what is no more.
-    fn is_ahead(&mut self, resume: Resume, last: Position, now: Instant) -> Option<Option<What>> {
+    /// has missed; and what is to be read for that, once a second at most, for it may have seen what is no more. Nobody else
+    /// waits for that, or hears of it: it is Redis' word that counts, and not a client's.
+    fn is_ahead(
+        &mut self,
+        (resume, by): (Resume, ConnectionNumber),
+        last: Position,
+        now: Instant,
+    ) -> Option<Option<What>> {
         let is_ahead = resume.position().is_some_and(|position| position > last && position != Position::NOWHERE);
-        if !is_ahead || self.doubted.is_some_and(|at| now.duration_since(at) < DOUBT && self.is_whole()) {
+        let is_settled = matches!(self.doubt, Doubt::Settled(at) if now.duration_since(at) < DOUBT);
+        if !is_ahead || is_settled && self.is_whole() {
             return None;
         }
-        let ask = self.sequence.doubted();
-        if ask.is_some() {
-            self.doubted = Some(now);
+        if !self.is_whole() || self.doubt == Doubt::Asked {
+            return Some(None);
         }
-        let epoch = self.epoch;
-        Some(ask.map(|ask| What::Heal { epoch, ask }))
+        self.doubt = Doubt::Asked;
+        Some(Some(What::Doubt { epoch: self.epoch, after: last, by }))
+    }
+
+    /// It was looked whether somebody who is ahead is right.
+    pub fn looked(&mut self, epoch: u64, now: Instant) {
+        if self.epoch == epoch {
+            self.doubt = Doubt::Settled(now);
+        }
     }
 
     /// Some publications from a cursor on.

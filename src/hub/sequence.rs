@@ -92,13 +92,6 @@ impl Sequence {
         Outcome { steps: Vec::new(), ask: Some(Ask::Last) }
     }
 
-    /// Somebody knows of a publication behind the last: either it is on its way, or it was missed.
-    pub fn doubted(&mut self) -> Option<Ask> {
-        let last = self.last.filter(|_| self.state == State::Following)?;
-        (self.state, self.tries) = (State::Holed, 0);
-        Some(Ask::After(last))
-    }
-
     /// A publication came.
     pub fn came(&mut self, publication: Publication) -> Outcome {
         match self.state {
@@ -144,6 +137,18 @@ impl Sequence {
             true => self.broken(last, None, newest),
             false => self.go_on(steps, at, at >= newest),
         }
+    }
+
+    /// Somebody says that it goes on behind its last publication, and what followed then was read: what has not come by itself
+    /// since was missed. Where it is whole nothing waits for this.
+    pub fn looked(&mut self, mut entries: Vec<Publication>, newest: Position) -> Outcome {
+        let Some(last) = self.last.filter(|_| self.state == State::Following) else { return Outcome::default() };
+        entries.retain(|entry| entry.position() > Some(last));
+        if entries.is_empty() && newest <= last {
+            return Outcome::default();
+        }
+        (self.state, self.tries) = (State::Holed, 0);
+        self.read(entries, newest)
     }
 
     /// No history can be read: what waits goes on, behind a gap where something may be missing.

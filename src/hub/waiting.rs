@@ -38,8 +38,8 @@ const KEPT: Duration = Duration::from_secs(10);
 pub(super) struct Waiting {
     positions: Vec<Errand>,
     heals: VecDeque<Errand>,
-    /// The first reads of logs.
-    logs_begun: Turns,
+    /// What clients begin: the first reads of logs, and of what they say to be there.
+    begun: Turns,
     /// Reads that go further back, and how many of them are under way.
     further: Turns,
     further_under_way: usize,
@@ -94,15 +94,16 @@ impl Waiting {
                 What::Heal { .. } => self.heals.push_back(errand),
                 What::Log { further, by, .. } => {
                     self.logs.insert(errand.topic.clone());
-                    let turns = if further { &mut self.further } else { &mut self.logs_begun };
+                    let turns = if further { &mut self.further } else { &mut self.begun };
                     turns.push(by, errand);
                 }
+                What::Doubt { by, .. } => self.begun.push(by, errand),
             }
         }
     }
 
     pub fn is_empty(&self) -> bool {
-        self.positions.is_empty() && self.heals.is_empty() && self.logs_begun.is_empty() && self.further.is_empty()
+        self.positions.is_empty() && self.heals.is_empty() && self.begun.is_empty() && self.further.is_empty()
     }
 
     /// Positions first: many topics wait for one answer.
@@ -115,7 +116,7 @@ impl Waiting {
     }
 
     fn next_read(&mut self) -> Option<Errand> {
-        self.heals.pop_front().or_else(|| self.logs_begun.pop()).or_else(|| {
+        self.heals.pop_front().or_else(|| self.begun.pop()).or_else(|| {
             let errand = if self.further_under_way < FURTHER { self.further.pop() } else { None };
             self.further_under_way += usize::from(errand.is_some());
             errand
@@ -192,7 +193,7 @@ mod tests {
                 _ => panic!("nothing to read"),
             };
             assert_eq!([next(), next(), next()], ["much.0", "little", "much.1"]);
-            while waiting.logs_begun.pop().or_else(|| waiting.further.pop()).is_some() {}
+            while waiting.begun.pop().or_else(|| waiting.further.pop()).is_some() {}
         }
     }
 }

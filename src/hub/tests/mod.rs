@@ -3,6 +3,7 @@
 mod bounds;
 mod deflate;
 mod delivery;
+mod doubts;
 mod gaps;
 mod liveness;
 mod model;

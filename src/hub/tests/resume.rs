@@ -76,7 +76,7 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
 pub(super) struct Guest {
     client: Client,
     joined: bool,
-    left_at: Position,
+    pub left_at: Position,
 }
 
 pub(super) struct World {
@@ -158,6 +158,10 @@ impl World {
             What::Heal { epoch, ask: Ask::After(position) } => {
                 let page = self.read(Read { part: Part::After(position), most: 3, bytes: usize::MAX });
                 interest.healed(&topic, epoch, page);
+            }
+            What::Doubt { epoch, after, .. } => {
+                let read = Read { part: Part::After(after), most: 3, bytes: usize::MAX };
+                interest.looked(&topic, epoch, (!refuse).then(|| self.read(read)));
             }
             What::Log { id, .. } => {
                 let read = interest.older(&topic, id);
@@ -357,6 +361,7 @@ pub fn answer(house: &House, newest: Position) {
                 What::Heal { epoch, .. } => {
                     house.interest.healed(&errand.topic, epoch, Page { newest, ..Page::default() });
                 }
+                What::Doubt { epoch, .. } => house.interest.looked(&errand.topic, epoch, None),
                 What::Log { id, .. } => house.interest.logged(&errand.topic, id, None),
             }
         }

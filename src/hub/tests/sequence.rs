@@ -21,6 +21,10 @@ enum Act {
     /// It is answered as things stood when it was asked.
     AnswerLate,
     Refuse,
+    /// What follows is read because a client says that something does …
+    Doubt(usize),
+    /// … and comes some time later.
+    Look,
     Trim(usize),
     /// Redis comes back without its newest publications, and its clock is set back, too.
     SetBack(usize, u64),
@@ -37,6 +41,8 @@ fn acts() -> impl Strategy<Value = Vec<Act>> {
         5 => (1..6usize).prop_map(Act::Answer),
         2 => Just(Act::AnswerLate),
         1 => Just(Act::Refuse),
+        1 => (1..6usize).prop_map(Act::Doubt),
+        2 => Just(Act::Look),
         1 => (1..5usize).prop_map(Act::Trim),
         1 => (1..5usize, 0..30u64).prop_map(|(entries, clock)| Act::SetBack(entries, clock)),
         1 => Just(Act::Flush),
@@ -55,6 +61,7 @@ struct World {
     number: u64,
     on_the_way: VecDeque<Publication>,
     asked: Option<(Ask, Vec<Publication>, Position)>,
+    doubted: Option<(Vec<Publication>, Position)>,
     seen: Vec<Step>,
 }
 
@@ -106,6 +113,7 @@ impl World {
     /// The connection ends, what is on its way is lost, and a new one is made.
     fn reconnect(&mut self) {
         self.on_the_way.clear();
+        self.doubted = None;
         self.sequence.closed();
         let outcome = self.sequence.opened();
         self.take(outcome);
@@ -122,6 +130,18 @@ impl World {
             Act::Refuse => {
                 if self.asked.take().is_some() {
                     let outcome = self.sequence.gave_up();
+                    self.take(outcome);
+                }
+            }
+            Act::Doubt(most) => {
+                if let Some(last) = self.sequence.last().filter(|_| self.sequence.is_whole()) {
+                    let behind = self.kept.iter().filter(|entry| entry.position() > Some(last));
+                    self.doubted = Some((behind.take(most).cloned().collect(), self.last));
+                }
+            }
+            Act::Look => {
+                if let Some((entries, newest)) = self.doubted.take() {
+                    let outcome = self.sequence.looked(entries, newest);
                     self.take(outcome);
                 }
             }
