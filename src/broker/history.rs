@@ -1,11 +1,13 @@
 //! What a broker keeps of the past, where a topic's rule says so.
 
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
+use tokio::time::timeout;
 
-use super::Broker;
+use super::{Broker, PUBLISH_WAIT};
 use crate::command::{From, MOST_TOLD, Question};
 use crate::position::Position;
 use crate::publication::Publication;
+use crate::repeat::Repeats;
 use crate::topic::Topic;
 
 /// Which part of a topic's history is read.
@@ -63,8 +65,17 @@ pub enum HistoryError {
 /// The most bytes that a question brings, but for the first publication.
 const BYTES_TOLD: usize = 1024 * 1024;
 
-/// So many questions are answered at a time, the others wait: what is read for them shares its way with publications.
-static READERS: Semaphore = Semaphore::const_new(16);
+/// So many questions of clients are answered at a time, the others wait: what is read for them shares its way with
+/// publications …
+static CLIENTS: Readers = Readers { of: "clients", places: Semaphore::const_new(16) };
+/// … and so many of operators, who wait for no client.
+static OPERATORS: Readers = Readers { of: "the API", places: Semaphore::const_new(4) };
+
+/// Those who ask, and their places.
+struct Readers {
+    of: &'static str,
+    places: Semaphore,
+}
 
 /// A page of a history, as somebody asked for it.
 #[derive(Debug, Default)]
@@ -77,13 +88,47 @@ pub struct Chapter {
     pub more: bool,
 }
 
-/// Reads what somebody asks for.
+/// Reads what a client asks for. Waits for its turn for [`PUBLISH_WAIT`] at most: meanwhile its connection hears nothing else.
 ///
 /// # Errors
-/// As of [`Broker::read`].
+/// As of [`Broker::read`]; and where it has no turn in that time.
 pub async fn chapter(broker: &dyn Broker, topic: &Topic, question: Question) -> Result<Chapter, HistoryError> {
-    // Fails only where it is closed, which it never is.
-    let _place = READERS.acquire().await;
+    let _place = CLIENTS.turn().await?;
+    read(broker, topic, question).await
+}
+
+/// Reads what an operator asks for, in the same way.
+///
+/// # Errors
+/// As of [`chapter`].
+pub async fn operators_chapter(
+    broker: &dyn Broker,
+    topic: &Topic,
+    question: Question,
+) -> Result<Chapter, HistoryError> {
+    let _place = OPERATORS.turn().await?;
+    read(broker, topic, question).await
+}
+
+impl Readers {
+    async fn turn(&'static self) -> Result<SemaphorePermit<'static>, HistoryError> {
+        static TOLD: Repeats = Repeats::new();
+        if let Ok(Ok(place)) = timeout(PUBLISH_WAIT, self.places.acquire()).await {
+            return Ok(place);
+        }
+        if let Some(repeated) = TOLD.due(self.of) {
+            let who = self.of;
+            tracing::warn!(
+                who,
+                repeated,
+                "pages of histories are asked for faster than Redis answers; who had no turn within 1 s is told so"
+            );
+        }
+        Err(HistoryError::Away("it answers others first, and there was no turn within 1 s".into()))
+    }
+}
+
+async fn read(broker: &dyn Broker, topic: &Topic, question: Question) -> Result<Chapter, HistoryError> {
     let (part, most) = (Part::of(question.from), question.limit.min(MOST_TOLD));
     let Page { entries, newest, more } = broker.read(topic, Read { part, most, bytes: BYTES_TOLD }).await?;
     Ok(Chapter { publications: entries, newest, more })

@@ -13,7 +13,7 @@ use super::authorize::authorize;
 use super::parameters;
 use super::problem::Problem;
 use crate::accept::Peer;
-use crate::broker::history::chapter;
+use crate::broker::history::operators_chapter;
 use crate::broker::{Chapter, HistoryError};
 use crate::clock;
 use crate::command::{From, MOST_TOLD, Question};
@@ -42,7 +42,7 @@ async fn try_history(desk: &Desk, peer: Peer, uri: &Uri, headers: &HeaderMap) ->
         return Err(Problem::field(StatusCode::NOT_FOUND, "topic", detail));
     }
     let Chapter { publications, newest, more } =
-        chapter(&*desk.rooms.broker, &topic, question).await.map_err(|error| unread(&topic, &error))?;
+        operators_chapter(&*desk.rooms.broker, &topic, question).await.map_err(|error| unread(&topic, &error))?;
     let mut body = BytesMut::new();
     let page = Event::History { topic: &topic, id: None, publications: &publications, newest, more };
     protocol::json_object(&page, &mut body);

@@ -1,11 +1,15 @@
 //! Topics with history, as clients, producers and operators meet them: positions, pages, resuming, and replicas that heal
 //! themselves while nobody notices.
 
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 
+use crate::bare::Bare;
 use crate::client::Client;
 use crate::gateway::{Gateway, eventually};
 use crate::stream::Stream;
+use crate::support::proxy::{Class, Proxy, Rule};
 use crate::support::redis::RedisServer;
 
 /// Topics `h:*` keep a hundred publications, `short:*` three.
@@ -437,4 +441,43 @@ fn two_prefixes_on_one_redis_each_have_a_function_of_their_own() {
         let wrong = redis.cli(&["FCALL", function, "1", "other:h:a", "x"]);
         assert!(wrong.contains(&format!("write 1 {prefix}<topic>")), "{wrong}");
     }
+}
+
+/// A Redis that takes its time for each answer, and a crowd of whom few can be answered at once: everybody is told in time,
+/// and nobody keeps operators waiting.
+#[test]
+fn who_has_no_turn_to_read_a_history_is_told_so_and_operators_wait_for_no_client() {
+    const CROWD: usize = 800;
+    const SOON: Duration = Duration::from_secs(5);
+    let Some(redis) = RedisServer::start() else { return };
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let proxy = runtime.block_on(Proxy::start(redis.port()));
+    let gateway = Gateway::with_toml(CONFIG, &["--redis-url", &proxy.url()]).ready();
+    publish(&gateway, "h:a", "a");
+    let mut crowd: Vec<_> = (0..CROWD).map(|_| Bare::open(&gateway)).collect();
+    proxy.rule(Class::Commands, Rule { delay: Duration::from_millis(200), ..Rule::default() });
+    let begin = Instant::now();
+    crowd.iter_mut().for_each(|client| client.say(&json!({ "type": "history", "topic": "h:a", "id": 1 })));
+    let answer = gateway.get("/api/history?topic=h:a");
+    assert_eq!(answer.status, 200, "{}", answer.body);
+    assert!(begin.elapsed() < SOON, "an operator was answered after {:?}", begin.elapsed());
+    let told: Vec<_> = crowd.iter_mut().map(Bare::told).collect();
+    assert!(begin.elapsed() < SOON, "the last was told after {:?}", begin.elapsed());
+    let count = |is: fn(&Value) -> bool| told.iter().filter(|told| is(told)).count();
+    let (read, refused) = (count(|told| told["type"] == "history"), count(|told| told["code"] == "unavailable"));
+    assert_eq!(read + refused, CROWD, "{told:?}");
+    assert!(read > 0 && refused > 0, "{read} were read, {refused} were not");
+    let operators: Vec<_> = std::thread::scope(|scope| {
+        let ask = || scope.spawn(|| gateway.get("/api/history?topic=h:a"));
+        let asked: Vec<_> = (0..60).map(|_| ask()).collect();
+        asked.into_iter().map(|asked| asked.join().unwrap()).collect()
+    });
+    let refused: Vec<_> = operators.iter().filter(|answer| answer.status != 200).collect();
+    assert!(!refused.is_empty() && refused.len() < operators.len(), "{} were refused", refused.len());
+    for answer in refused {
+        let retry = answer.head.to_lowercase().contains("retry-after: 1");
+        assert!(answer.status == 503 && retry, "{} {}", answer.head, answer.body);
+    }
+    let said = || (gateway.log().matches("faster than Redis answers").count() == 2).then_some(());
+    eventually("the log says so once for clients and once for operators", said);
 }
