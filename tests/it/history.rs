@@ -481,3 +481,30 @@ fn who_has_no_turn_to_read_a_history_is_told_so_and_operators_wait_for_no_client
     let said = || (gateway.log().matches("faster than Redis answers").count() == 2).then_some(());
     eventually("the log says so once for clients and once for operators", said);
 }
+
+/// Without Redis the past is kept by the replica itself, which has no more room for it however many topics there are.
+#[test]
+fn a_replica_that_is_alone_keeps_so_much_of_the_past_and_says_who_cannot_resume_for_that() {
+    const SIZE: usize = 500_000;
+    const AT_ONCE: usize = 50;
+    let gateway = Gateway::with_toml(CONFIG, &[]).ready();
+    let positions = publish_all(&gateway, "h:old", &["a", "b"]);
+    let mut listener = Client::json(&gateway, &["h:heard"]);
+    publish(&gateway, "h:heard", "a");
+    let recovers = |gateway: &Gateway| {
+        let mut client = Client::json_open(gateway);
+        resume(&mut client, "h:old", "since", &json!(positions[0]))["recovered"].clone()
+    };
+    assert_eq!(recovers(&gateway), true);
+    let text = "x".repeat(SIZE);
+    for round in 0..300 * 1024 * 1024 / SIZE / AT_ONCE {
+        let topics: Vec<_> = (0..AT_ONCE).map(|n| format!("h:new:{round}:{n}")).collect();
+        let answer = gateway.post("/api/publish", &json!({ "topics": topics, "text": text }).to_string());
+        assert_eq!(answer.status, 200, "{}", answer.body);
+    }
+    assert_eq!(recovers(&gateway), false);
+    let said = || gateway.log().contains("keeps as much of the past as it may").then_some(());
+    eventually("the log says so", said);
+    publish(&gateway, "h:heard", "b");
+    assert_eq!(texts(&mut listener, 2), ["a", "b"], "who listens hears of nothing");
+}

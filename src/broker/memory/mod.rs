@@ -1,6 +1,7 @@
 //! The broker of a replica that is alone: a publication goes straight to the hub. Never lingers, never away.
 
 mod archive;
+mod shelf;
 
 use std::collections::HashSet;
 use std::collections::hash_map::RandomState;
@@ -17,10 +18,11 @@ use crate::broker::history::{HistoryError, Page, Read};
 use crate::broker::{Broker, Deliver, Health, Liveness, PublishError, Receipt};
 use crate::position::Position;
 use crate::publication::{Header, Publication};
+use crate::repeat::Repeats;
 use crate::settings::TopicRules;
 use crate::topic::Topic;
 
-use archive::Archive;
+use archive::{Archive, BOUNDS};
 
 /// How many publishers to different topics need not wait for each other, about.
 const LANES: usize = 64;
@@ -29,7 +31,7 @@ const LANES: usize = 64;
 pub struct MemoryBroker {
     deliver: Arc<dyn Deliver>,
     rules: Arc<ArcSwap<TopicRules>>,
-    /// Guards one set operation each time; taken with the hub's topic locked, so nothing is called under it.
+    /// Guards one set operation each time; taken with the hub's topic or the archive locked, so nothing is called under it.
     wanted: Mutex<HashSet<Topic>>,
     /// One is held while a publication is kept and delivered, so that two publishers to one topic keep one order, which
     /// is that of the history. Only publishers take them, and before the hub's locks: `subscribe` never waits for one.
@@ -44,7 +46,7 @@ impl MemoryBroker {
     #[must_use]
     pub fn new(deliver: Arc<dyn Deliver>, rules: Arc<ArcSwap<TopicRules>>) -> Arc<Self> {
         let lanes = std::array::from_fn(|_| Mutex::new(()));
-        let (wanted, archive) = (Mutex::default(), Mutex::default());
+        let (wanted, archive) = (Mutex::default(), Mutex::new(Archive::new(BOUNDS)));
         Arc::new(Self { deliver, rules, wanted, lanes, archive, hasher: RandomState::new() })
     }
 
@@ -79,6 +81,9 @@ impl MemoryBroker {
         }
         if rule.keeps_history() {
             archive.keep(topic, rule, header, payload, now);
+            if archive.make_room(topic, |topic| self.wanted.lock().contains(topic)) {
+                say_full();
+            }
         }
         if let Some(name) = &header.id {
             archive.name(topic, name, header.pos, now);
@@ -125,5 +130,19 @@ impl Broker for MemoryBroker {
 
     fn health(&self) -> Health {
         Health::Open
+    }
+}
+
+/// Only the log tells; who resumes is told that it cannot.
+fn say_full() {
+    static SAID: Repeats = Repeats::new();
+    if let Some(unsaid) = SAID.due(()) {
+        let (topics, bytes) = (BOUNDS.topics, BOUNDS.bytes);
+        tracing::warn!(
+            topics,
+            bytes,
+            unsaid,
+            "this process keeps as much of the past as it may; what was of no use for the longest goes, and who resumes there is told so. With redis.url Redis keeps it"
+        );
     }
 }
