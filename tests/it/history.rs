@@ -403,6 +403,20 @@ fn entries_of_others_in_a_stream_hide_nothing() {
     assert!(answer.body.contains("{fanline:h:a}:stream") && answer.body.contains("fanline_publish"), "{}", answer.body);
 }
 
+/// Nor is it a hole, wherever it stands: who listens has missed nothing, on a topic with a history and on one without any yet.
+#[test]
+fn an_entry_of_somebody_else_ahead_of_a_history_is_no_gap_to_who_listens() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = gateway(&redis);
+    let mut client = Client::json(&gateway, &["h:old", "h:new"]);
+    publish(&gateway, "h:old", "a");
+    for topic in ["h:old", "h:new"] {
+        redis.cli(&["XADD", &format!("{{fanline:{topic}}}:stream"), "9999999999999-0", "stranger", "1"]);
+        publish_all(&gateway, topic, &["b", "c"]);
+    }
+    assert_eq!(texts(&mut client, 5), ["a", "b", "c", "b", "c"]);
+}
+
 #[test]
 fn a_key_of_another_type_is_no_history_of_which_anything_is_promised() {
     let Some(redis) = RedisServer::start() else { return };

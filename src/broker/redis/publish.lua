@@ -75,24 +75,31 @@ local function after(last, now, micros)
   return string.format('%.0f-%.0f', ms, number + 1 + (now < ms and micros or 0))
 end
 
+-- The place of the newest entry, and the same where it is one of ours: who may write there may put others in.
 local function newest(stream)
   local top = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
-  return top and top[1]
+  if top then return top[1], top[2][1] == 'p' and top[1] end
 end
 
 -- Appends to the history. Answers the position before it and its own, or an error.
 local function keep(base, rule, header, payload, now, micros)
   local stream, lastkey = base .. ':stream', base .. ':last'
-  local prev = redis.call('GET', lastkey) or newest(stream) or '0-0'
-  local pos = after(prev, now, micros)
+  local prev = redis.call('GET', lastkey)
+  local top = prev
+  if not prev then
+    top, prev = newest(stream)
+    top, prev = top or '0-0', prev or '0-0'
+  end
+  local pos = after(top, now, micros)
   local function add()
     return redis.pcall('XADD', stream, 'MAXLEN', '=', rule.size, pos, 'p', prev, 'h', header, 'd', payload)
   end
   local added = add()
   if type(added) == 'table' and added.err then
-    -- The stream may be ahead of what we noted: then it is right.
-    prev = newest(stream) or prev
-    pos = after(prev, now, micros)
+    -- The stream may be ahead of what we noted: then it is right. What is no publication is followed by none.
+    local ahead, ours = newest(stream)
+    prev = ours or prev
+    pos = after(ahead or top, now, micros)
     added = add()
     if type(added) == 'table' and added.err then return nil, nil, added end
   end

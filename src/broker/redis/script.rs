@@ -17,7 +17,7 @@ const BODY: &str = include_str!("publish.lua");
 pub(super) static READ: LazyLock<Text> = LazyLock::new(|| Text::new(include_str!("read.lua").into()));
 
 /// The version of the text to publish: a library of a later one is left alone. To be raised with every change of the text.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// How the line begins that says a library's prefix.
 const PREFIX: &str = "local PREFIX = ";
@@ -153,7 +153,7 @@ mod tests {
                     local RULES = {\n  { name = 'a:', prefix = true, size = 10, ttl = 300000, last = 3900000 },\n  \
                     { name = 'b', prefix = false, none = true },\n}\n";
         assert!(script.text.source.starts_with(head), "{}", script.text.source);
-        assert!(script.library.starts_with("#!lua name=fanline1_fan_27line\n-- fanline 2\n"));
+        assert!(script.library.starts_with("#!lua name=fanline1_fan_27line\n-- fanline 3\n"));
         assert_eq!(script.text.sha.len(), 40);
     }
 
@@ -163,12 +163,12 @@ mod tests {
         let other = Script::new("fanline:", rules(&[("a:*", 20)]), "PUBLISH");
         assert!(ours.replaces(None) && ours.replaces(Some("#!lua name=fanline1\n-- something\n")));
         assert!(!ours.replaces(Some(&ours.library)) && ours.replaces(Some(&other.library)));
-        let later = ours.library.replace("-- fanline 2\n", "-- fanline 3\n");
+        let later = ours.library.replace("-- fanline 3\n", "-- fanline 4\n");
         assert!(!ours.replaces(Some(&later)));
         let neighbour = Script::new("staging:", rules(&[("a:*", 20)]), "PUBLISH");
         assert_ne!(neighbour.name, ours.name, "another deployment has its own");
         let squatter =
-            neighbour.library.replace(&neighbour.name, &ours.name).replace("-- fanline 2\n", "-- fanline 1\n");
+            neighbour.library.replace(&neighbour.name, &ours.name).replace("-- fanline 3\n", "-- fanline 1\n");
         assert!(ours.replaces(Some(&squatter)), "what another prefix has left under our name");
     }
 }
