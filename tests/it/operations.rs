@@ -228,7 +228,7 @@ const DOORS: &str = "[[topics]]\nmatch = \"h:*\"\nhistory_size = 9\n\
 #[test]
 fn a_refused_handshake_forges_no_line_and_leaves_nothing_of_its_query_in_the_log() {
     for (door, lines) in [("/ws", HANDSHAKE), ("/sse", "")] {
-        let gateway = Gateway::with_toml(DOORS, &["--log-level", "trace"]).ready();
+        let gateway = Gateway::with_toml(DOORS, &["--log-level", "trace", "--set", "drain.delay=0s"]).ready();
         let long = "c4nary".repeat(400);
         for (path, status, logged) in [
             ("?topic=c4nary%0A2001-01-01T00:00:00Z%20ERROR%20forged", 400, "?topic= names no topic: a character"),
