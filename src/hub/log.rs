@@ -26,7 +26,10 @@ pub(super) type Held = Arc<AtomicUsize>;
 /// has it read again from where it stands, so what one client asks for is never the end of what another does.
 pub(super) const LOGS: usize = 64 * 1024 * 1024;
 
-/// How many publications the first read brings, and how many bytes: enough for who has missed little …
+/// How many publications the first read brings where the first who resumes names a place: most have missed little, and each
+/// costs Redis some µs …
+const FEW: usize = 32;
+/// … and how many, and how many bytes, at most: for one who asks for the last so many.
 pub(super) const FIRST: (usize, usize) = (100, 1024 * 1024);
 /// … while the others bring what may be of use besides, in pieces for which Redis lets nobody wait for long.
 pub(super) const FURTHER: (usize, usize) = (1_000, 4 * 1024 * 1024);
@@ -53,6 +56,8 @@ pub(super) struct Log {
     held: Held,
     /// How much less is read than could be, because it was too much: see [`Read::quartered`].
     failed: u32,
+    /// How many publications the first read brings.
+    few: usize,
     reach: Reach,
 }
 
@@ -98,9 +103,14 @@ pub(super) enum Stretch {
 }
 
 impl Log {
-    /// Begins behind `last`, where the next publication will have this number.
-    pub fn new(next: u64, last: Position, now: Instant, held: Held) -> Self {
+    /// Begins behind `last`, where the next publication will have this number, for one who resumes so.
+    pub fn new((next, last): (u64, Position), resume: Resume, now: Instant, held: Held) -> Self {
+        let few = match resume {
+            Resume::Last(most) => usize::try_from(most).unwrap_or(usize::MAX).clamp(1, FIRST.0),
+            Resume::After(_) | Resume::Since(_) => FEW,
+        };
         Self {
+            few,
             held,
             id: crate::clock::next_version(),
             asked: false,
@@ -209,7 +219,7 @@ impl Log {
     /// The read that makes it longer.
     pub fn older(&self) -> Read {
         let (most, bytes) = match self.entries.len() {
-            0 => FIRST,
+            0 => (self.few, FIRST.1),
             _ => {
                 let room = (RECOVERY.saturating_sub(self.entries.len()), RECOVERY_BYTES.saturating_sub(self.bytes));
                 (room.0.min(FURTHER.0), room.1.min(FURTHER.1))
@@ -304,7 +314,7 @@ mod tests {
     use crate::publication::Header;
 
     fn log() -> Log {
-        Log::new(1 << 40, Position::at(10_000), Instant::now(), Held::default())
+        Log::new((1 << 40, Position::at(10_000)), Resume::Last(100), Instant::now(), Held::default())
     }
 
     /// What Redis answers, of a history without a beginning.
@@ -333,6 +343,13 @@ mod tests {
         assert_eq!(log.find(Resume::Last(1_000)), Found::Older);
         read(&mut log, 100);
         assert!(matches!(log.find(Resume::Last(1_000)), Found::At { .. }));
+    }
+
+    #[test]
+    fn the_first_read_brings_what_is_asked_for_and_few_where_a_place_is() {
+        let first = |resume| Log::new((1 << 40, Position::at(10_000)), resume, Instant::now(), Held::default()).older();
+        assert_eq!(first(Resume::After(Position::at(5))).most, 32);
+        assert_eq!([0, 7, 1_000].map(|most| first(Resume::Last(most)).most), [1, 7, 100]);
     }
 
     #[test]

@@ -220,7 +220,7 @@ impl Past {
             return (Resumed::Here { next: self.next, position: last }, None);
         }
         self.log.take_if(|log| now.checked_sub(DOUBT).is_some_and(|before| log.is_unread_since(before)));
-        let mut log = self.log.take().unwrap_or_else(|| Log::new(self.next, last, now, held.clone()));
+        let mut log = self.log.take().unwrap_or_else(|| Log::new((self.next, last), resume, now, held.clone()));
         log.used = now;
         let found = match log.find(resume) {
             // All there is has been seen: there is nothing to be brought, from a log or otherwise.
