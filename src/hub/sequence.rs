@@ -148,6 +148,10 @@ impl Sequence {
             return Outcome::default();
         }
         (self.state, self.tries) = (State::Holed, 0);
+        // It was cut before what has come by itself: what stands behind that may be on its way, and is no hole yet.
+        if entries.is_empty() {
+            return Outcome { steps: Vec::new(), ask: Some(Ask::After(last)) };
+        }
         self.read(entries, newest)
     }
 

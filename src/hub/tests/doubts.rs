@@ -77,6 +77,20 @@ fn who_is_right_brings_everybody_what_was_missed() {
     assert!(recovered(&world, 1));
 }
 
+/// What is read ends before what has come by itself, and Redis knows of more that has not come yet.
+#[test]
+fn what_is_on_its_way_while_it_is_looked_is_no_hole() {
+    let mut world = world();
+    claim(&mut world);
+    (0..6).for_each(|_| world.act(Act::Publish));
+    world.act(Act::Vanish);
+    world.house.settle();
+    act(&mut world, &Act::Answer);
+    let all: Vec<_> = (1..=9).map(|n| n.to_string()).collect();
+    assert_eq!(told(&world, 0)[1..], all);
+    assert!(!recovered(&world, 1));
+}
+
 /// Once a second, however many ask.
 #[test]
 fn it_is_looked_once_for_all_who_say_so() {
