@@ -58,6 +58,8 @@ pub(super) struct Log {
     failed: u32,
     /// How many publications the first read brings.
     few: usize,
+    /// Whether that was done.
+    begun: bool,
     reach: Reach,
 }
 
@@ -111,6 +113,7 @@ impl Log {
         };
         Self {
             few,
+            begun: false,
             held,
             id: crate::clock::next_version(),
             asked: false,
@@ -141,7 +144,7 @@ impl Log {
 
     /// Whether the next read goes further back than the first one.
     pub fn goes_further(&self) -> bool {
-        !self.entries.is_empty()
+        self.begun
     }
 
     /// A publication went out.
@@ -218,13 +221,9 @@ impl Log {
 
     /// The read that makes it longer.
     pub fn older(&self) -> Read {
-        let (most, bytes) = match self.entries.len() {
-            0 => (self.few, FIRST.1),
-            _ => {
-                let room = (RECOVERY.saturating_sub(self.entries.len()), RECOVERY_BYTES.saturating_sub(self.bytes));
-                (room.0.min(FURTHER.0), room.1.min(FURTHER.1))
-            }
-        };
+        let (most, bytes) = if self.begun { FURTHER } else { (self.few, FIRST.1) };
+        let room = (RECOVERY.saturating_sub(self.entries.len()), RECOVERY_BYTES.saturating_sub(self.bytes));
+        let (most, bytes) = (most.min(room.0), bytes.min(room.1));
         Read { part: Part::Until(self.start), most, bytes }.quartered(self.failed)
     }
 
@@ -235,7 +234,7 @@ impl Log {
 
     /// What [`Log::older`] brought is put in front, as far as it leads up to what is here.
     pub fn lengthen(&mut self, page: Page) {
-        self.failed /= 2;
+        (self.failed, self.begun) = (self.failed / 2, true);
         let mut ends = !page.more;
         for entry in page.entries.into_iter().rev() {
             let bytes = size(&entry);
@@ -343,6 +342,18 @@ mod tests {
         assert_eq!(log.find(Resume::Last(1_000)), Found::Older);
         read(&mut log, 100);
         assert!(matches!(log.find(Resume::Last(1_000)), Found::At { .. }));
+    }
+
+    #[test]
+    fn what_comes_while_the_first_read_waits_makes_it_no_larger() {
+        let mut log = log();
+        let publication = Publication::new(topic("t"), None, vec![b'x'; 9].into(), Instant::now());
+        log.append(&Arc::new(publication));
+        assert!(!log.goes_further());
+        assert_eq!((log.older().most, log.older().bytes), FIRST);
+        read(&mut log, 100);
+        assert!(log.goes_further());
+        assert_eq!(log.older().most, FURTHER.0);
     }
 
     #[test]
