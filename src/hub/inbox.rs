@@ -1,7 +1,8 @@
 //! What waits for one shard: bounded in publications and bytes. What does not fit is dropped and its
 //! topic flagged, so that telling needs no room.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -35,9 +36,9 @@ struct Queue {
     /// Publications are bounded by `held`, gaps by `flagged` (and behind it by one per reason that waits in the
     /// topic between two flips); a topic flips at most twice per link and back-off; the rest by who resumes.
     items: Vec<Item>,
-    /// Topics with a gap among the items, and why. One for each reason is enough: it is told after all that was
-    /// dropped behind it, so whoever looks up what was missed finds that too.
-    flagged: HashSet<(Topic, GapReason)>,
+    /// Topics with a gap among the items, why, and where it stands. One for each reason is enough: it is told after all
+    /// that was dropped behind it, so whoever looks up what was missed finds that too.
+    flagged: HashMap<(Topic, GapReason), usize>,
 }
 
 /// One thing that happened on the road.
@@ -103,10 +104,20 @@ impl Inbox {
     }
 
     pub fn flag(&self, topic: &Topic, reason: GapReason, since: u64) {
-        let mut queue = self.queue.lock();
-        if queue.flagged.insert((topic.clone(), reason)) {
-            queue.items.push(Word::Gap { topic: topic.clone(), reason, since, position: None }.into());
-            self.wake.notify_one();
+        let Queue { items, flagged } = &mut *self.queue.lock();
+        match flagged.entry((topic.clone(), reason)) {
+            Entry::Occupied(place) => {
+                if let Some(Item::Word(word)) = items.get_mut(*place.get())
+                    && let Word::Gap { since: before, .. } = &mut **word
+                {
+                    *before = since.min(*before);
+                }
+            }
+            Entry::Vacant(place) => {
+                place.insert(items.len());
+                items.push(Word::Gap { topic: topic.clone(), reason, since, position: None }.into());
+                self.wake.notify_one();
+            }
         }
     }
 
@@ -163,6 +174,25 @@ mod tests {
         assert!(!inbox.offer(&one), "taken out is not yet fanned out");
         inbox.release(&one);
         assert!(inbox.offer(&one));
+    }
+
+    #[test]
+    fn one_gap_of_a_reason_waits_and_begins_where_the_earliest_does() {
+        let (inbox, topic) = (Inbox::default(), Topic::parse("t").unwrap());
+        inbox.offer(&publication(1));
+        for since in [7, 5, 9] {
+            inbox.flag(&topic, GapReason::Reconnected, since);
+        }
+        inbox.flag(&topic, GapReason::Overflow, 8);
+        let gap = |item| match item {
+            Item::Word(word) => match *word {
+                Word::Gap { reason, since, .. } => Some((reason, since)),
+                _ => None,
+            },
+            _ => None,
+        };
+        let told: Vec<_> = inbox.take().into_iter().filter_map(gap).collect();
+        assert_eq!(told, [(GapReason::Reconnected, 5), (GapReason::Overflow, 8)]);
     }
 
     #[test]

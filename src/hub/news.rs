@@ -2,6 +2,7 @@
 //! who listens to many topics gets few events that name many, in one write. When Redis is back, 100,000
 //! subscriptions are told by some thousand writes.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -76,18 +77,9 @@ impl News {
     /// Notes that this client, whose language has a word for it, may have missed something. Whether it was told
     /// something, to make room.
     pub fn gap(&mut self, outbox: &Arc<Outbox>, gap: &Gap) -> bool {
-        self.note_gap(outbox, gap, widen)
-    }
-
-    /// The same of an outage, which comes to each topic once, and to many topics.
-    pub fn outage(&mut self, outbox: &Arc<Outbox>, gap: &Gap) -> bool {
-        self.note_gap(outbox, gap, lengthen)
-    }
-
-    fn note_gap(&mut self, outbox: &Arc<Outbox>, gap: &Gap, join: fn(&mut Gap, &Gap) -> usize) -> bool {
         let (sheet, told) = self.sheet(outbox);
         match sheet.items.last_mut() {
-            Some(Item::Gap(before)) if before.reason == gap.reason => sheet.names += join(before, gap),
+            Some(Item::Gap(before)) if before.reason == gap.reason => sheet.names += widen(before, gap),
             _ => {
                 sheet.names += gap.topics.len();
                 sheet.items.push(Item::Gap(gap.clone()));
@@ -100,11 +92,11 @@ impl News {
     /// it was told something, to make room.
     pub fn back(&mut self, outbox: &Arc<Outbox>, gap: &Gap) -> bool {
         if !outbox.protocol().says_live() {
-            return self.outage(outbox, gap);
+            return self.gap(outbox, gap);
         }
         let (sheet, told) = self.sheet(outbox);
         match sheet.items.last_mut() {
-            Some(Item::Back(before)) if before.reason == gap.reason => sheet.names += lengthen(before, gap),
+            Some(Item::Back(before)) if before.reason == gap.reason => sheet.names += widen(before, gap),
             _ => {
                 sheet.names += gap.topics.len();
                 sheet.items.push(Item::Back(gap.clone()));
@@ -173,8 +165,11 @@ impl Default for News {
 impl Sheet {
     fn tell(self) {
         let mut replies = Replies::to(&self.outbox);
-        for item in &self.items {
-            match item {
+        for mut item in self.items {
+            if let Item::Gap(gap) | Item::Back(gap) = &mut item {
+                name_once(&mut gap.topics);
+            }
+            match &item {
                 Item::Live { topics, live } => replies.say(&Event::Live { topics, live: *live }),
                 Item::Gap(gap) => replies.say(&Event::Gap(gap)),
                 Item::Back(gap) => {
@@ -190,22 +185,21 @@ impl Sheet {
 /// Lets a gap of a topic stand for another one, too: over the time of both, and over their subscribers together. Answers
 /// how many topics it names more.
 fn widen(gap: &mut Gap, other: &Gap) -> usize {
-    if other.topics.iter().all(|topic| gap.topics.contains(topic)) {
-        span(gap, other);
+    gap.since = gap.since.min(other.since);
+    gap.until = gap.until.max(other.until);
+    // An outage comes to many topics, which are not looked for one by one; what is malformed or too large comes to one
+    // again and again.
+    let is_outage = gap.reason == GapReason::Reconnected;
+    if !is_outage && other.topics.iter().all(|topic| gap.topics.contains(topic)) {
         return 0;
     }
-    lengthen(gap, other)
-}
-
-/// The same where it names none of the topics: among many they are not looked for.
-fn lengthen(gap: &mut Gap, other: &Gap) -> usize {
-    span(gap, other);
     gap.topics.extend_from_slice(&other.topics);
     gap.spread_ms = gap.spread_ms.saturating_add(other.spread_ms).min(SPREAD);
     other.topics.len()
 }
 
-fn span(gap: &mut Gap, other: &Gap) {
-    gap.since = gap.since.min(other.since);
-    gap.until = gap.until.max(other.until);
+/// Behind an outage something more may be missing of some of its topics.
+fn name_once(topics: &mut Vec<Topic>) {
+    let mut named = HashSet::with_capacity(topics.len());
+    topics.retain(|topic| named.insert(topic.clone()));
 }

@@ -267,7 +267,7 @@ fn tell_live(
     }
     match (seat.told, gap) {
         // Who was told nothing of the loss is told of what it may have cost all the same.
-        (Told::Live, Some(gap)) => tell_gap(seat, gap, turn, tools, News::outage),
+        (Told::Live, Some(gap)) => tell_gap(seat, gap, turn, tools, News::gap),
         (Told::Lost, Some(gap)) => tell_gap(seat, gap, turn, tools, News::back),
         (Told::Lost | Told::Pending, _) if tools.news.live(&seat.outbox, topic, true) => turn.spend(),
         _ => {}

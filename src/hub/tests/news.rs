@@ -160,6 +160,20 @@ fn a_topic_that_gets_what_cannot_be_read_again_and_again_is_named_once_an_event(
     assert!(gaps.len() <= 2, "{gaps:?}");
 }
 
+#[test]
+fn a_topic_of_which_more_is_missing_behind_an_outage_is_named_once() {
+    let mut house = House::new(true);
+    let client = house.json(1);
+    house.subscribe(&client, &["a", "b"]);
+    let mut news = News::default();
+    for name in ["a", "b", "a"] {
+        news.gap(&client.outbox, &crate::hub::pass::gap(&topic(name), GapReason::Reconnected, 1, 1));
+    }
+    assert!(news.tell(client.outbox.number()));
+    let frames = client.pipe.wire().frames();
+    assert_eq!(frames.last().unwrap().json()["topics"], serde_json::json!(["a", "b"]));
+}
+
 /// It hears nothing of the outage between two gaps, and yet they are two.
 #[test]
 fn a_link_that_flaps_names_a_topic_once_a_gap_to_who_has_a_word_for_gaps_alone() {
