@@ -3,18 +3,11 @@
 -- and bytes are read, and how many entries of others are passed over.
 -- Answers {last position or false, the entries, 1 where there are more, 1 where there were too many of others}.
 
--- So many are looked at in one go: few, for they stand in Redis' memory beside those that are answered.
+-- So many are looked at in one go at most: few, for they stand in Redis' memory beside those that are answered.
 local STEP = 16
 
 local command, at, to = ARGV[1], ARGV[2], ARGV[3]
 local most, bytes, others = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-
-local function is_ours(fields)
-  for i = 1, #fields, 2 do
-    if fields[i] == 'p' then return true end
-  end
-  return false
-end
 
 local function size(fields)
   local sum = 0
@@ -23,11 +16,15 @@ local function size(fields)
 end
 
 local last, read = redis.call('GET', KEYS[1]), {}
+local count, looked, seen = 2, 0, 0
 while true do
-  local step = redis.call(command, KEYS[2], at, to, 'COUNT', STEP)
+  local step = redis.call(command, KEYS[2], at, to, 'COUNT', count)
   for _, entry in ipairs(step) do
-    if is_ours(entry[2]) then
-      bytes = bytes - size(entry[2])
+    local weight = size(entry[2])
+    looked, seen = looked + 1, seen + weight
+    -- As publish.lua writes it.
+    if entry[2][1] == 'p' then
+      bytes = bytes - weight
       if #read == most or bytes < 0 and #read > 0 then return { last, read, 1, 0 } end
       read[#read + 1] = entry
     elseif others == 0 then
@@ -36,6 +33,9 @@ while true do
       others = others - 1
     end
   end
-  if #step < STEP then return { last, read, 0, 0 } end
-  at = '(' .. step[STEP][1]
+  if #step < count then return { last, read, 0, 0 } end
+  at = '(' .. step[count][1]
+  -- One more than what is wanted and fits by the size of those before: it says that there are more.
+  local fit = math.floor(math.max(bytes, 0) / math.max(seen / looked, 1))
+  count = math.min(STEP, most - #read + 1, fit + 1)
 end
