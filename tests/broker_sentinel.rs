@@ -358,6 +358,27 @@ async fn an_old_master_whose_connection_breaks_first_and_that_goes_on_unheard_is
     replica.end().await;
 }
 
+/// A fork, a slow command, or a machine that stands still: what it takes afterwards comes all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_old_master_that_stalls_while_it_is_heard_is_heard_on() {
+    let Some(watched) = Watched::start() else { return };
+    let (replica, room) = open(&watched).await;
+    watched.shut_out(0);
+    watched.until_named(1);
+    followed(&replica, &room, &watched, 1, Instant::now()).await;
+    let [old, new] = watched.servers() else { panic!("two servers") };
+    old.freeze();
+    // Two seconds lie between two canaries.
+    let canaries = published(new);
+    replica.hub.until("it stands still for more than a second", || published(new) > canaries + 1).await;
+    old.thaw();
+    assert_eq!(Producer::at(old).publish("afterwards"), 1);
+    replica.hub.until("heard", || replica.hub.messages(&room).iter().any(|heard| heard == "afterwards")).await;
+    assert_eq!(gaps(&replica, &room), [0; 0], "nothing is missing");
+    left(old).await;
+    replica.end().await;
+}
+
 /// The link to the new one is made anew, and proven, while that refuses the topic.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_old_master_says_waits_for_a_topic_that_is_not_live_at_the_new_one() {

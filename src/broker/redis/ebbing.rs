@@ -11,12 +11,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::broker::redis::desired::Generation;
+use crate::broker::redis::former::Unheard;
 use crate::broker::redis::late::Late;
 use crate::broker::redis::state::LinkState;
 use crate::broker::redis::wires::Wires;
 use crate::clock;
 use crate::link::connect::{ANSWER, Role};
-use crate::topic::Topic;
 
 /// How long an old master is heard at most: every replica asks the Sentinels every two seconds.
 pub(super) const HEARD: Duration = Duration::from_secs(10);
@@ -29,23 +29,22 @@ const TOLD: Duration = Duration::from_millis(250);
 
 /// The connection to a master that was left.
 pub(super) struct Ebbing {
-    pub state: Arc<LinkState>,
     pub wires: Wires,
     pub generation: Generation,
-    /// What it held when it was left.
-    pub topics: Arc<[Topic]>,
-    /// Until when all that was published there has come, in ms since 1970.
-    pub whole: u64,
+    /// The same master, should the connection break.
+    pub unheard: Unheard,
 }
 
 /// How it came to be heard no longer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum End {
-    /// Its time is over.
+    /// Its time is over, and it was a master still.
     Due,
     /// It is a master no longer: whatever it said as one came before the answer.
     Replica,
-    /// It closed, or answers nothing: what it says may be missing.
+    /// It closed: what it says may be missing.
+    Closed,
+    /// Its time is over, and it did not answer any more.
     Silent,
 }
 
@@ -58,16 +57,17 @@ struct Holding {
 impl Ebbing {
     /// From now on what comes is held. Resolves when the old master is left for good.
     pub(super) fn run(self) -> impl Future<Output = ()> {
-        let Self { state, mut wires, generation, topics, whole } = self;
-        *state.late.lock() = Late::hold(generation, whole);
+        let Self { mut wires, generation, unheard } = self;
+        let state = unheard.state.clone();
+        *state.late.lock() = Late::hold(generation, unheard.whole);
         let holding = Holding { state, of: generation };
         async move {
             let state = &*holding.state;
             let end = listen(state, &mut wires).await;
             drop(wires);
             let since = state.late.lock().close();
-            if end == End::Silent {
-                state.gaps(&topics, since);
+            if matches!(end, End::Closed | End::Silent) {
+                state.gaps(&unheard.topics, since);
             }
             state.tell_missed();
             let until = Instant::now() + HEARD;
@@ -77,6 +77,9 @@ impl Ebbing {
             state.late.lock().give_up();
             state.tell_missed();
             tracing::info!(link = %state.link, as_planned = end == End::Due, "the old master is left for good");
+            if end == End::Closed {
+                unheard.run().await;
+            }
         }
     }
 }
@@ -91,15 +94,16 @@ async fn listen(state: &LinkState, wires: &mut Wires) -> End {
         let answer = wires.ask(ANSWER);
         let roles = tokio::select! {
             biased;
-            () = wires.ended() => return End::Silent,
+            () = wires.ended() => return End::Closed,
             roles = answer => roles,
         };
-        let Some(roles) = roles else { return End::Silent };
-        if roles.contains(&Role::Replica) || state.late.lock().echoes() {
+        let answers = roles.is_some();
+        if roles.is_some_and(|roles| roles.contains(&Role::Replica)) || state.late.lock().echoes() {
             return End::Replica;
         }
-        // Where it is another connection by now, that one has proven nothing.
-        if heard.is_some() && heard == state.heard_anew() {
+        // Where it is another connection by now, that one has proven nothing. What comes of one that does not answer just now
+        // is held until it does.
+        if answers && heard.is_some() && heard == state.heard_anew() {
             state.late.lock().prove(mark);
             state.hand_on();
         }
@@ -108,11 +112,11 @@ async fn listen(state: &LinkState, wires: &mut Wires) -> End {
             state.tell_missed();
         }
         if Instant::now() >= until {
-            return End::Due;
+            return if answers { End::Due } else { End::Silent };
         }
         tokio::select! {
             biased;
-            () = wires.ended() => return End::Silent,
+            () = wires.ended() => return End::Closed,
             () = sleep(ROUND) => {}
         }
     }

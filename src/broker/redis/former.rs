@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::future::pending;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 
 use futures_util::future::{BoxFuture, FutureExt};
@@ -31,12 +32,13 @@ struct Before {
     until_left: BoxFuture<'static, ()>,
 }
 
-/// A master that was replaced, and whose connection had broken before the new one was made: what is published there
-/// still, nobody here hears.
+/// A master that was replaced, and whose connection broke: what is published there still, nobody here hears.
 pub(super) struct Unheard {
     pub state: Arc<LinkState>,
     pub endpoint: Endpoint,
     pub name: String,
+    pub place: Place,
+    /// What was wanted of it.
     pub topics: Arc<[Topic]>,
     /// Until when all that was published there has come, in ms since 1970.
     pub whole: u64,
@@ -51,15 +53,15 @@ impl Former {
     /// From now on this one is heard.
     pub(super) fn hear_on(&mut self, state: &LinkState, ebbing: Ebbing) {
         self.give_up(state);
-        let (topics, whole) = (ebbing.topics.clone(), ebbing.whole);
+        let (topics, whole) = (ebbing.unheard.topics.clone(), ebbing.unheard.whole);
         self.before = Some(Before { topics, whole, until_left: ebbing.run().boxed() });
     }
 
-    /// From now on this one, which is there, is watched.
-    pub(super) fn watch(&mut self, state: &LinkState, place: Place, unheard: Unheard) {
+    /// From now on this one is watched.
+    pub(super) fn watch(&mut self, state: &LinkState, unheard: Unheard) {
         self.give_up(state);
         let (topics, whole) = (unheard.topics.clone(), unheard.whole);
-        self.before = Some(Before { topics, whole, until_left: unheard.run(place).boxed() });
+        self.before = Some(Before { topics, whole, until_left: unheard.run().boxed() });
     }
 
     /// Another takes the place of the one before: what that says from now on nobody hears.
@@ -89,38 +91,43 @@ impl Former {
 }
 
 impl Unheard {
-    /// Resolves when it is a master no longer, cannot be reached, or its time is over.
-    async fn run(self, place: Place) {
-        let Ok(wire) = self.endpoint.connect(&place, &self.name, ANSWER, |_| {}).await else { return };
-        if goes_on(Wires::new(Routing::Only, vec![wire])).await {
+    /// Resolves when it is a master no longer, or its time is over: and then tells all where it was one in that time.
+    pub(super) async fn run(self) {
+        let until = Instant::now() + HEARD;
+        let mut was_master = false;
+        while self.look(until, &mut was_master).await.is_continue() && Instant::now() < until {
+            sleep(ANSWER).await;
+        }
+        if was_master {
             self.state.gaps(&self.topics, self.whole);
-            tracing::info!(link = %self.state.link, master = %place, "the old master went on unheard; all were told");
+            tracing::info!(link = %self.state.link, master = %self.place, "the old master went on unheard; all were told");
         }
     }
-}
 
-/// Whether it was a master still, once its time is over or it is none any more.
-async fn goes_on(mut wires: Wires) -> bool {
-    let until = Instant::now() + HEARD;
-    let mut was_master = false;
-    loop {
-        let answer = wires.ask(ANSWER);
-        let roles = tokio::select! {
-            biased;
-            () = wires.ended() => return was_master,
-            roles = answer => roles,
-        };
-        if roles.is_none_or(|roles| roles.contains(&Role::Replica)) {
-            return was_master;
-        }
-        was_master = true;
-        if Instant::now() >= until {
-            return was_master;
-        }
-        tokio::select! {
-            biased;
-            () = wires.ended() => return was_master,
-            () = sleep(ANSWER) => {}
+    /// Looks whether it is a master, for as long as one connection lasts. It breaks where it is a replica.
+    async fn look(&self, until: Instant, was_master: &mut bool) -> ControlFlow<()> {
+        let dialled = self.endpoint.connect(&self.place, &self.name, ANSWER, |_| {}).await;
+        let Ok(wire) = dialled else { return ControlFlow::Continue(()) };
+        let mut wires = Wires::new(Routing::Only, vec![wire]);
+        loop {
+            let answer = wires.ask(ANSWER);
+            let roles = tokio::select! {
+                biased;
+                () = wires.ended() => return ControlFlow::Continue(()),
+                roles = answer => roles.unwrap_or_default(),
+            };
+            if roles.contains(&Role::Replica) {
+                return ControlFlow::Break(());
+            }
+            *was_master |= roles.contains(&Role::Master);
+            if Instant::now() >= until {
+                return ControlFlow::Break(());
+            }
+            tokio::select! {
+                biased;
+                () = wires.ended() => return ControlFlow::Continue(()),
+                () = sleep(ANSWER) => {}
+            }
         }
     }
 }

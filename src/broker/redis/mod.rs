@@ -3,8 +3,9 @@
 //!
 //! In reading order: what a link should carry ([`desired`]), how it is doing ([`status`], [`canary`],
 //! [`canaries`]), what its task and the hub share (`state`), what comes in (`pushes`), who keeps it alive
-//! (`supervisor`, with `voyage` over `wires`, and `ebbing`), who proves it (`pulse`, by a `road` for each canary), and how commands leave (`publisher` over
-//! `lanes`).
+//! (`supervisor`, with `voyage` over `wires`), how another master takes over (`succession`) and the one before is heard on
+//! (`former`, `ebbing`, what it holds in `late`), who proves it (`pulse`, by a `road` for each canary), and how commands
+//! leave (`publisher` over `lanes`).
 
 pub mod canaries;
 pub mod canary;

@@ -123,21 +123,25 @@ impl Supervisor {
     /// The new master's connection takes the place of the old one's, which is heard on where that master goes on.
     fn hand_over(&self, heir: &Heir, left: Left) -> Option<Ebbing> {
         let place = heir.wires.place().map(ToString::to_string).unwrap_or_default();
-        let (state, Left { wires, generation }) = (self.state.clone(), left);
+        let (state, Left { wires, generation }) = (&self.state, left);
         tracing::info!(link = %state.link, master = %place, "Sentinel names another master; the link goes there");
         let (_, topics) = self.down(&Lost::Superseded(place));
-        heir.whole.map(|whole| Ebbing { state, wires, generation, topics: topics.into(), whole })
+        let before = wires.place()?.clone();
+        heir.whole.map(|whole| Ebbing { wires, generation, unheard: self.unheard(before, topics.into(), whole) })
     }
 
     /// With Sentinel the link may lead to another master than before. Where that one was not heard beside it, it is watched.
     fn leads_to(&self, heir: &Heir, former: &mut Former) {
         let Some(place) = heir.wires.place().filter(|_| self.endpoint.sentinels().is_some()) else { return };
         let Some(before) = former.moved(place).filter(|_| heir.whole.is_none()) else { return };
-        let state = self.state.clone();
-        let topics = state.desired.lock().all_wanted().cloned().collect();
-        let whole = state.last_whole().saturating_sub(HEARSAY);
-        let unheard = Unheard { state, endpoint: self.endpoint.clone(), name: self.name.clone(), topics, whole };
-        former.watch(&self.state, before, unheard);
+        let topics = self.state.desired.lock().all_wanted().cloned().collect();
+        let whole = self.state.last_whole().saturating_sub(HEARSAY);
+        former.watch(&self.state, self.unheard(before, topics, whole));
+    }
+
+    fn unheard(&self, place: Place, topics: Arc<[Topic]>, whole: u64) -> Unheard {
+        let (state, endpoint, name) = (self.state.clone(), self.endpoint.clone(), self.name.clone());
+        Unheard { state, endpoint, name, place, topics, whole }
     }
 
     /// However long a dial takes, `/livez` can tell that this task runs.
