@@ -6,7 +6,7 @@ mod support;
 
 use std::time::{Duration, Instant};
 
-use fanline::broker::{Broker, Health, PublishError};
+use fanline::broker::{Broker, Health, Part, PublishError, Read};
 use fanline::publication::Header;
 use fanline::settings::{self, Secret};
 use fanline::topic::Topic;
@@ -173,6 +173,21 @@ async fn commands_follow_a_slot_while_it_moves_and_after_it_has() {
     assert!(errors.contains("ASK") && errors.contains("MOVED"), "{errors}");
     let wrong = replica.broker.ask(&room, redis::cmd("LPUSH").arg(key).arg("x")).await;
     assert!(matches!(wrong, Err(PublishError::Refused(_))), "{wrong:?}");
+    replica.end().await;
+}
+
+/// The stream of a topic that was quiet for long is gone, and where it ended is not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_history_is_read_while_its_slot_moves_though_one_of_its_keys_is_not_there() {
+    let Some(cluster) = Cluster::start() else { return };
+    let replica = open(&cluster, false).await;
+    let (room, from) = (topic("room:7"), cluster.owner("fanline:room:7"));
+    let to = cluster.masters().into_iter().find(|&at| at != from).unwrap();
+    assert_eq!(cluster.nodes()[from].cli(&["SET", "{fanline:room:7}:last", "5-0"]), "OK");
+    cluster.begin_to_move_slot("fanline:room:7", to);
+    let newest = "5-0".parse().unwrap();
+    let page = replica.broker.read(&room, Read { part: Part::Until(newest), most: 9, bytes: 1 << 20 }).await.unwrap();
+    assert_eq!((page.entries.len(), page.newest, page.more), (0, newest, false));
     replica.end().await;
 }
 

@@ -69,7 +69,9 @@ impl Histories {
     ) -> Result<Receipt, PublishError> {
         header.check()?;
         let (channel, script) = (self.keys.channel(topic), self.script());
-        let answer = self.run(publisher, topic, &script.text, |call| {
+        // The keys themselves: while a cluster moves their slot, this is carried out where both of them are.
+        let keys = [self.keys.last(topic), self.keys.stream(topic)];
+        let answer = run(publisher, &channel, &script.text, &keys, |call| {
             call.arg(&channel).arg(payload);
             options(header, call);
         });
@@ -117,17 +119,22 @@ impl Histories {
     }
 
     /// A part of a topic's history. Entries that others put into its stream are passed over, up to a bound.
+    ///
+    /// The last position first: what is published in between is then among the entries, and not missing from them. Both at
+    /// once would be two keys, which a cluster that moves their slot refuses for as long where one of them is not there.
     pub async fn read(&self, publisher: &Publisher, topic: &Topic, read: Read) -> Result<Page, HistoryError> {
-        let answer = self.run(publisher, topic, &READ, |call| {
+        let (channel, keys) = (self.keys.channel(topic), [self.keys.stream(topic)]);
+        let newest = publisher.ask(&channel, redis::cmd("GET").arg(self.keys.last(topic))).await?;
+        let newest = redis::from_redis_value(newest).map_err(|error| unread(&error))?;
+        let answer = run(publisher, &channel, &READ, &keys, |call| {
             match read.part {
                 Part::After(position) => call.arg("XRANGE").arg(format!("({position}")).arg("+"),
                 Part::Until(position) => call.arg("XREVRANGE").arg(position.to_string()).arg("-"),
             };
             call.arg(read.most).arg(read.bytes).arg(PASSED);
         });
-        let found: (Option<String>, Vec<Raw>, bool, bool) =
+        let (raw, more, crowded): (Vec<Raw>, bool, bool) =
             redis::from_redis_value(answer.await?).map_err(|error| unread(&error))?;
-        let (newest, raw, more, crowded) = found;
         let now = Instant::now();
         let mut entries: Vec<_> = raw.into_iter().filter_map(|entry| publication(topic, entry, now)).collect();
         // What is no publication though it looks like one would be read for ever.
@@ -142,30 +149,28 @@ impl Histories {
         }
         Ok(Page { entries, newest: last(newest), more })
     }
+}
 
-    /// Runs a script on a topic's last position and its stream, and gives it what `tell` says.
-    async fn run(
-        &self,
-        publisher: &Publisher,
-        topic: &Topic,
-        script: &Text,
-        tell: impl Fn(&mut Cmd),
-    ) -> Result<Value, Failure> {
-        let channel = self.keys.channel(topic);
-        let call = |command: &str, text: &str| {
-            let mut call = redis::cmd(command);
-            // The keys themselves: while a cluster moves their slot, this is carried out where both of them are.
-            call.arg(text).arg(2).arg(self.keys.last(topic)).arg(self.keys.stream(topic));
-            tell(&mut call);
-            call
-        };
-        match publisher.ask(&channel, &call("EVALSHA", &script.sha)).await {
-            // A new master, or one that was restarted; EVAL leaves it there for the next ones.
-            Err(Failure::Refused(error)) if error.code() == Some("NOSCRIPT") => {
-                publisher.ask(&channel, &call("EVAL", &script.source)).await
-            }
-            answer => answer,
+/// Runs a script on keys of a channel's slot, and gives it what `tell` says.
+async fn run(
+    publisher: &Publisher,
+    channel: &str,
+    script: &Text,
+    keys: &[String],
+    tell: impl Fn(&mut Cmd),
+) -> Result<Value, Failure> {
+    let call = |command: &str, text: &str| {
+        let mut call = redis::cmd(command);
+        call.arg(text).arg(keys.len()).arg(keys);
+        tell(&mut call);
+        call
+    };
+    match publisher.ask(channel, &call("EVALSHA", &script.sha)).await {
+        // A new master, or one that was restarted; EVAL leaves it there for the next ones.
+        Err(Failure::Refused(error)) if error.code() == Some("NOSCRIPT") => {
+            publisher.ask(channel, &call("EVAL", &script.source)).await
         }
+        answer => answer,
     }
 }
 
