@@ -6,16 +6,17 @@ use bytes::Bytes;
 
 use super::{RATE_RETRY, Session};
 use crate::broker::history::chapter;
-use crate::broker::{Chapter, HistoryError, PublishError};
+use crate::broker::{Chapter, HistoryError, Part, PublishError, Read};
 use crate::clock;
 use crate::close::{Close, retry_hint};
 use crate::command::{Command, MessageId, Payload, Question, Wanted};
 use crate::event::{Event, Refusal, RefusalCode};
 use crate::hub::Answer;
-use crate::metrics::{Inbound, Source};
+use crate::metrics::{Inbound, PublishFailure, Source};
 use crate::position::Position;
 use crate::protocol::reads_as_command;
 use crate::publication::{Header, PayloadKind};
+use crate::repeat::Repeats;
 use crate::settings::{Grant, OnMessage, ProtocolChoice};
 use crate::topic::Topic;
 
@@ -210,7 +211,7 @@ impl Session {
             (except, rule.keeps_history().then_some(most))
         };
         if let Some(most) = keeps {
-            self.name(topic, most)?;
+            self.name(topic, most).await?;
         }
         let Draft { payload, kind, event, key } = draft;
         let header = Header { ts: Some(clock::unix_ms()), event, key, kind, except, ..Header::default() };
@@ -221,20 +222,38 @@ impl Session {
     }
 
     /// Counts a topic with history that it publishes to, where it is a new one: it may leave something in Redis.
-    fn name(&mut self, topic: &Topic, most: usize) -> Result<(), Refusal> {
-        let (names, now) = (&self.rooms.names, clock::now_us());
-        let (name, recent) = (names.hash(topic), self.recent.get_or_insert_default());
+    async fn name(&mut self, topic: &Topic, most: usize) -> Result<(), Refusal> {
+        let (now, name) = (clock::now_us(), self.rooms.names.hash(topic));
+        let recent = self.recent.get_or_insert_default();
         if recent.knows(name, now / 1000) {
             return Ok(());
         }
         if !recent.has_room(most) {
             return Err(too_many_names(topic, most));
         }
-        if !names.admit(name, self.client, most, now) {
-            return Err(too_many_new(topic));
+        let names = &self.rooms.names;
+        match names.knows(name) || self.has_history(topic).await? {
+            true => names.note(name),
+            false if names.admit(name, self.client, most, now) => {}
+            false => return Err(too_many_new(topic)),
         }
-        recent.note(name);
+        self.recent.get_or_insert_default().note(name);
         Ok(())
+    }
+
+    /// Whether it is remembered where a topic ended. Nothing else of its history is read.
+    async fn has_history(&self, topic: &Topic) -> Result<bool, Refusal> {
+        let nothing = Read { part: Part::Until(Position::START), most: 1, bytes: 1 };
+        match self.rooms.broker.read(topic, nothing).await {
+            Ok(page) => Ok(page.newest > Position::START),
+            // Then it counts as a new one: publishing to it will say better what Redis refuses, and why.
+            Err(HistoryError::Refused(_)) => Ok(false),
+            Err(HistoryError::Away(why)) => {
+                self.rooms.metrics.publish_failures(PublishFailure::Away).inc();
+                say_unknown(topic, &why);
+                Err(unpublished(topic, &PublishError::Away(why)))
+            }
+        }
     }
 
     fn too_big(&self, topic: &Topic) -> Close {
@@ -251,6 +270,15 @@ impl Session {
     fn refuse(&self, refusal: &Refusal) -> Inbound {
         self.member.outbox().say(&Event::Error(refusal));
         Inbound::Refused
+    }
+}
+
+/// What a client publishes may leave something in Redis, and Redis does not say whether.
+fn say_unknown(topic: &Topic, why: &str) {
+    static SAID: Repeats = Repeats::new();
+    if let Some(unsaid) = SAID.due(()) {
+        let mend = "fanline check-config --connect tries the way to Redis, and names what mends it";
+        tracing::warn!(%topic, error = why, mend, unsaid, "publications fail: Redis does not say whether their topics are new");
     }
 }
 

@@ -24,12 +24,16 @@ const MINUTE: u64 = 60_000_000;
 
 /// Which names clients publish to, and how many new ones they still may.
 ///
-/// A name that is known costs nothing: it was paid for, and what it holds in Redis is there already. Remembered are the
-/// last names, so many, so that neither these nor what they stand for in Redis grow without a bound.
+/// A name that has a history costs nothing, whoever gave it one: what it takes of Redis is taken already. Redis alone knows
+/// those of other replicas, of backends, and of this one before it was restarted. So that it is not asked again and again,
+/// the last names are remembered here, as many as a replica holds topics; where one of them is forgotten there meanwhile, it
+/// comes back at no cost, but no more of them than that.
 pub struct Names {
     hasher: RandomState,
     /// How many may be opened at once.
     most: usize,
+    /// How many are remembered, twice: see [`Opened::latest`].
+    half: usize,
     opened: Mutex<Opened>,
     full: Repeats,
 }
@@ -37,7 +41,7 @@ pub struct Names {
 #[derive(Default)]
 struct Opened {
     bucket: Bucket,
-    /// The last names, at most so many as may be opened at once, and as many before them.
+    /// The last names, and as many before them.
     latest: HashSet<u64>,
     former: HashSet<u64>,
     /// How many an address opened in this minute. Only who opened one is here, so the bucket bounds them.
@@ -50,7 +54,8 @@ impl Names {
     #[must_use]
     pub fn new(topics: usize, per_client: usize) -> Self {
         let most = (topics / PART).max(per_client).max(1);
-        Self { hasher: RandomState::new(), most, opened: Mutex::default(), full: Repeats::new() }
+        let half = (topics / 2).max(most);
+        Self { hasher: RandomState::new(), most, half, opened: Mutex::default(), full: Repeats::new() }
     }
 
     /// What a topic is known by.
@@ -58,13 +63,23 @@ impl Names {
         self.hasher.hash_one(topic.as_str())
     }
 
-    /// Whether a client of this address may publish to this name at `now_us`. One that opened more than `share` in this
+    /// Whether a name is known to have a history.
+    pub(super) fn knows(&self, name: u64) -> bool {
+        self.opened.lock().knows(name)
+    }
+
+    /// This name has a history.
+    pub(super) fn note(&self, name: u64) {
+        self.opened.lock().remember(name, self.half);
+    }
+
+    /// Whether a client of this address may publish to this name at `now_us`, where it has no history yet. One that opened more than `share` in this
     /// minute leaves the last half of the room to the others.
     pub(super) fn admit(&self, name: u64, client: IpAddr, share: usize, now_us: u64) -> bool {
         let mut opened = self.opened.lock();
         let admitted = opened.knows(name) || opened.open(neighbourhood(client), share, self.most, now_us);
         if admitted {
-            opened.remember(name, self.most);
+            opened.remember(name, self.half);
         }
         drop(opened);
         if !admitted && let Some(repeated) = self.full.due(()) {
@@ -98,9 +113,9 @@ impl Opened {
         admitted
     }
 
-    fn remember(&mut self, name: u64, most: usize) {
+    fn remember(&mut self, name: u64, half: usize) {
         self.latest.insert(name);
-        if self.latest.len() >= most {
+        if self.latest.len() >= half {
             self.former = std::mem::take(&mut self.latest);
         }
     }
@@ -137,7 +152,23 @@ mod tests {
         let passed = (1000..1_000_000).filter(|name| admit(*name, 1 + name / 1000)).count();
         assert!((999..=1010).contains(&passed), "{passed} in a thousand seconds");
         let opened = names.opened.lock();
-        assert!(opened.latest.len() < 10 && opened.former.len() <= 10, "the last ones are remembered");
+        assert!(opened.latest.len() < 40 && opened.former.len() <= 40, "the last ones are remembered");
+    }
+
+    #[test]
+    fn as_many_names_in_use_are_known_as_a_replica_has_topics() {
+        let names = names();
+        let known = |name: &u64| names.knows(*name);
+        (0..40).for_each(|name| names.note(name));
+        for _ in 0..3 {
+            assert!((0..40).all(|name| known(&name)));
+            (0..40).for_each(|name| names.note(name));
+        }
+        (40..80).for_each(|name| names.note(name));
+        assert_eq!((0..80).filter(known).count(), 40);
+        (1_000..10_000).for_each(|name| names.note(name));
+        assert!((40..=80).contains(&(0..10_000).filter(known).count()));
+        assert!(names.admit(1, address("192.0.2.1"), 2, 0), "they took nothing of the room for new ones");
     }
 
     #[test]

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use serde_json::json;
 use socket2::{Domain, Socket, Type};
+use tungstenite::Message;
 
 use crate::client::{Client, answer, exchange, header, knock};
 use crate::gateway::{Gateway, PATIENCE, eventually};
@@ -396,6 +397,69 @@ fn ever_new_names_on_ever_new_connections_have_a_bound_and_those_in_use_go_on() 
     let refused = gateway.metric(r#"fanline_inbound_messages_total{outcome="refused"}"#) as usize;
     assert_eq!(refused, 2000 - opened);
     assert_eq!(gateway.log().matches("too many new topics with history").count(), 1, "said once a minute");
+}
+
+/// A replica of so few topics that its clients may open ten new ones at once, and one a second.
+const FEW_NEW: &str = r#"
+[limits]
+topics = 10
+replica_topics = 80
+[[topics]]
+match = "*"
+publish = "anyone"
+history_size = 10
+[[routes]]
+path = "/talk"
+on_message = "publish"
+include_sender = true
+query_topics = "topic"
+[[routes]]
+path = "/ws"
+on_message = "publish"
+"#;
+
+/// Also before its subscription is live, and where it does not listen at all.
+#[test]
+fn a_replica_that_starts_takes_publications_to_all_rooms_that_are_in_use() {
+    let Some(redis) = RedisServer::start() else { return };
+    let set = ["--redis-url", &redis.url()];
+    let before = Gateway::with_toml(FEW_NEW, &set).ready();
+    (0..90).for_each(|n| _ = before.publish(&format!("room:{n}"), "x"));
+    assert!(before.stop().0.success());
+    let gateway = Gateway::with_toml(FEW_NEW, &set).ready();
+    for n in 0..60 {
+        let mut plain = Client::open(&gateway.ws_url(&format!("/talk?topic=room:{n}")));
+        plain.send(Message::text("hello"));
+        assert_eq!(plain.text(), "hello", "room:{n}");
+    }
+    for tens in 6..9 {
+        let rooms = (0..10).map(|n| format!("room:{tens}{n}"));
+        assert_eq!(published(&mut Client::json_open(&gateway), rooms), 10);
+    }
+    // New ones have the whole of their room yet, and no more of it.
+    let new: usize =
+        (0..10).map(|n| published(&mut Client::json_open(&gateway), (0..10).map(|m| format!("new:{n}:{m}")))).sum();
+    assert!((10..40).contains(&new), "{new} of 100");
+}
+
+/// Whether a name is a new one only Redis knows.
+#[test]
+fn while_redis_is_away_nobody_is_closed_for_too_many_new_names() {
+    let Some(mut redis) = RedisServer::start() else { return };
+    let gateway = Gateway::with_toml(FEW_NEW, &["--redis-url", &redis.url()]).ready();
+    let mut clients: Vec<_> =
+        (0..20).map(|n| Client::open(&gateway.ws_url(&format!("/talk?topic=room:{n}")))).collect();
+    let mut json = Client::json_open(&gateway);
+    redis.stop();
+    let away = || gateway.metric(r#"fanline_publish_failures_total{reason="away"}"#) as usize;
+    let before = eventually("it is noticed", || (gateway.get("/readyz?strict").status == 503).then(away));
+    clients.iter_mut().for_each(|client| client.send(Message::text("lost")));
+    eventually("all are lost", || (away() >= before + 20).then_some(()));
+    json.say(&json!({"type": "publish", "topic": "room:20", "text": "x", "id": 1}));
+    assert_eq!(json.told()["code"], "unavailable");
+    for (n, client) in clients.iter_mut().enumerate() {
+        assert_eq!(client.within(Duration::from_millis(10)), None, "room:{n}");
+    }
 }
 
 /// Half a head of a request, as long as a cookie makes it.
