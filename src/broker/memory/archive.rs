@@ -36,6 +36,10 @@ pub(super) struct Archive {
     topics: HashMap<Topic, Shelf>,
     /// Every topic once, from the one that was used the longest ago.
     used: BTreeMap<u64, Topic>,
+    /// Of these, those that have publications.
+    filled: BTreeMap<u64, Topic>,
+    /// One that has more than half of the bytes that may be.
+    heavy: Option<Topic>,
     /// Counts the uses.
     uses: u64,
     /// Up to which of them it was looked for what has expired, and at which this round ends.
@@ -55,6 +59,8 @@ impl Archive {
             bounds,
             topics: HashMap::new(),
             used: BTreeMap::new(),
+            filled: BTreeMap::new(),
+            heavy: None,
             uses: 0,
             swept: 0,
             round: 0,
@@ -89,37 +95,62 @@ impl Archive {
     /// Where too much is kept that history goes which was of no use for the longest. Of a topic that is heard it is
     /// remembered where it ended: who listens misses nothing. `newest` is what was kept just now. Whether any had to go.
     pub fn make_room(&mut self, newest: &Topic, is_heard: impl Fn(&Topic) -> bool) -> bool {
-        let (mut any, mut looks) = (false, LOOKS);
-        for _ in 0..self.used.len() {
-            let is_full = self.bytes > self.bounds.bytes;
-            let is_crowded = self.topics.len() > self.bounds.topics && looks > 0;
-            if !is_full && !is_crowded {
-                return any;
+        let was_full = self.bytes > self.bounds.bytes;
+        if was_full {
+            self.let_bytes_go(newest, &is_heard);
+        }
+        self.let_topics_go(newest, is_heard) || was_full
+    }
+
+    /// A topic that has more than half of the room makes its own: nobody else's history is the price of it. Otherwise others
+    /// go, and only such as have something, so that each is looked at once for what was published there.
+    fn let_bytes_go(&mut self, newest: &Topic, is_heard: impl Fn(&Topic) -> bool) {
+        if let Some(heavy) = self.heavy.clone() {
+            self.shrink(&heavy);
+        }
+        while self.bytes > self.bounds.bytes {
+            // The newest was used last, so nobody else has anything where it comes first.
+            match self.filled.first_key_value().map(|(_, topic)| topic.clone()) {
+                Some(oldest) if oldest != *newest && is_heard(&oldest) => _ = self.with(&oldest, Shelf::clear),
+                Some(oldest) if oldest != *newest => self.remove(&oldest),
+                _ => return self.shrink(newest),
             }
-            looks = looks.saturating_sub(1);
-            let Some((_, oldest)) = self.used.pop_first() else { break };
-            if oldest != *newest && !is_heard(&oldest) {
+        }
+    }
+
+    /// Lets go of the oldest publications of a topic, as far as there are too many bytes.
+    fn shrink(&mut self, topic: &Topic) {
+        let over = self.bytes.saturating_sub(self.bounds.bytes);
+        self.with(topic, |shelf| shelf.shrink(over));
+    }
+
+    fn let_topics_go(&mut self, newest: &Topic, is_heard: impl Fn(&Topic) -> bool) -> bool {
+        let mut any = false;
+        for _ in 0..LOOKS {
+            if self.topics.len() <= self.bounds.topics {
+                break;
+            }
+            let Some(oldest) = self.used.first_key_value().map(|(_, topic)| topic.clone()) else { break };
+            if oldest == *newest || is_heard(&oldest) {
+                self.touch(&oldest);
+            } else {
                 self.remove(&oldest);
                 any = true;
-                continue;
             }
-            if is_full && oldest != *newest {
-                self.with(&oldest, Shelf::clear);
-                any = true;
-            }
-            self.touch(&oldest);
         }
-        let over = self.bytes.saturating_sub(self.bounds.bytes);
-        self.with(newest, |shelf| shelf.shrink(over));
-        any || over > 0
+        any
     }
 
     /// It was used.
     fn touch(&mut self, topic: &Topic) {
         let Some(shelf) = self.topics.get_mut(topic) else { return };
         self.uses += 1;
-        self.used.remove(&std::mem::replace(&mut shelf.used, self.uses));
+        let before = std::mem::replace(&mut shelf.used, self.uses);
+        self.used.remove(&before);
         self.used.insert(self.uses, topic.clone());
+        if let Some(topic) = self.filled.remove(&before) {
+            self.filled.insert(self.uses, topic);
+        }
     }
 
     /// Does something to a topic's shelf that may change how much there is.
@@ -128,13 +159,22 @@ impl Archive {
         self.bytes -= shelf.bytes;
         let done = act(shelf);
         self.bytes += shelf.bytes;
+        match shelf.bytes {
+            0 => _ = self.filled.remove(&shelf.used),
+            _ => _ = self.filled.entry(shelf.used).or_insert_with(|| topic.clone()),
+        }
+        if shelf.bytes > self.bounds.bytes / 2 {
+            self.heavy.get_or_insert_with(|| topic.clone());
+        } else if self.heavy.as_ref() == Some(topic) {
+            self.heavy = None;
+        }
         Some(done)
     }
 
     fn remove(&mut self, topic: &Topic) {
+        self.with(topic, Shelf::clear);
         if let Some(shelf) = self.topics.remove(topic) {
             self.used.remove(&shelf.used);
-            self.bytes -= shelf.bytes;
         }
     }
 
@@ -170,135 +210,5 @@ impl Archive {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::broker::Part;
-
-    #[test]
-    fn what_is_old_goes_though_nobody_publishes_there_again() {
-        let (mut archive, start) = (Archive::new(BOUNDS), Instant::now());
-        let rule = TopicRule { history_size: 3, history_ttl: Duration::from_secs(60), ..TopicRule::default() };
-        let topic = |n: usize| Topic::parse(&format!("t{n}")).unwrap();
-        let keep = |archive: &mut Archive, n, at| {
-            archive.keep(&topic(n), &rule, &mut Header::default(), &Bytes::from_static(b"x"), at);
-        };
-        for n in 0..100 {
-            keep(&mut archive, n, start);
-        }
-        for _ in 0..100 {
-            keep(&mut archive, 100, start + Duration::from_secs(61));
-        }
-        assert_eq!(archive.topics.values().map(|shelf| shelf.entries.len()).sum::<usize>(), 3);
-        assert!(archive.last(&topic(5)) > Position::START, "its place is remembered");
-        for _ in 0..100 {
-            keep(&mut archive, 100, start + Duration::from_secs(61) + rule.remembered());
-        }
-        assert_eq!((archive.topics.len(), archive.used.len()), (1, 1));
-    }
-
-    /// An archive of so few bounds, what publishes `bytes` to a topic there, and what tells how many a topic keeps.
-    struct World {
-        archive: Archive,
-        heard: Vec<Topic>,
-        rule: TopicRule,
-    }
-
-    impl World {
-        fn new(topics: usize, bytes: usize) -> Self {
-            let rule = TopicRule { history_size: 1_000, ..TopicRule::default() };
-            Self { archive: Archive::new(Bounds { topics, bytes }), heard: Vec::new(), rule }
-        }
-
-        fn publish(&mut self, name: &str, bytes: usize) -> bool {
-            let (topic, payload) = (Topic::parse(name).unwrap(), Bytes::from(vec![b'x'; bytes]));
-            self.archive.keep(&topic, &self.rule, &mut Header::default(), &payload, Instant::now());
-            let made = self.archive.make_room(&topic, |topic| self.heard.contains(topic));
-            self.check();
-            made
-        }
-
-        fn kept(&mut self, name: &str) -> usize {
-            let read = Read { part: Part::After(Position::START), most: 1_000, bytes: usize::MAX };
-            self.archive.read(&Topic::parse(name).unwrap(), read, Instant::now()).entries.len()
-        }
-
-        fn last(&self, name: &str) -> Position {
-            self.archive.last(&Topic::parse(name).unwrap())
-        }
-
-        fn check(&self) {
-            let archive = &self.archive;
-            assert!(archive.bytes <= archive.bounds.bytes, "{} bytes", archive.bytes);
-            assert_eq!(archive.bytes, archive.topics.values().map(|shelf| shelf.bytes).sum::<usize>());
-            assert!(archive.used.iter().all(|(used, topic)| archive.topics[topic].used == *used));
-            assert_eq!(archive.used.len(), archive.topics.len());
-        }
-    }
-
-    #[test]
-    fn of_ever_new_topics_so_many_are_kept_and_those_that_are_used_stay() {
-        let mut world = World::new(100, usize::MAX);
-        world.publish("used", 1);
-        world.publish("unused", 1);
-        for n in 0..1_000 {
-            let made_room = world.publish(&format!("t{n}"), 1);
-            assert_eq!(made_room, n >= 98, "{n}");
-            assert_eq!(world.kept("used"), 1);
-        }
-        assert_eq!(world.archive.topics.len(), 100);
-        assert_eq!((world.kept("unused"), world.last("unused")), (0, Position::START));
-        assert_eq!((world.kept("t900"), world.kept("t901")), (0, 1));
-    }
-
-    #[test]
-    fn of_ever_more_bytes_so_many_are_kept_and_a_single_topic_keeps_its_newest() {
-        let mut world = World::new(usize::MAX, 100_000);
-        world.publish("old", 1_000);
-        for n in 0..300 {
-            world.publish(&format!("t{}", n % 3), 5_000);
-        }
-        assert_eq!((world.kept("old"), world.last("old")), (0, Position::START));
-        for _ in 0..30 {
-            world.publish("one", 9_000);
-        }
-        assert_eq!((world.kept("one"), world.kept("t0")), (10, 0));
-    }
-
-    /// A chain that breaks would be a gap to all who listen, though they miss nothing.
-    #[test]
-    fn of_a_topic_that_is_heard_it_is_remembered_where_it_ended() {
-        let mut world = World::new(10, 20_000);
-        world.heard = vec![Topic::parse("heard").unwrap()];
-        world.publish("heard", 1_000);
-        let last = world.last("heard");
-        (0..200).for_each(|n| _ = world.publish(&format!("small{n}"), 1));
-        assert_eq!((world.kept("heard"), world.last("heard")), (1, last));
-        (0..200).for_each(|n| _ = world.publish(&format!("large{n}"), 4_000));
-        assert_eq!((world.kept("heard"), world.last("heard")), (0, last));
-        world.publish("heard", 1);
-        assert_eq!(world.kept("heard"), 1);
-    }
-
-    /// The topics that somebody listens to are bounded as such; what is beside them is bounded here.
-    #[test]
-    fn where_all_topics_are_heard_a_publication_looks_at_few_of_them() {
-        let mut world = World::new(100, usize::MAX);
-        world.heard = (0..1_000).map(|n| Topic::parse(&format!("heard{n}")).unwrap()).collect();
-        (0..1_000).for_each(|n| _ = world.publish(&format!("heard{n}"), 1));
-        (0..2_000).for_each(|n| _ = world.publish(&format!("t{n}"), 1));
-        assert!(world.archive.topics.len() < 1_100, "{}", world.archive.topics.len());
-    }
-
-    #[test]
-    fn a_name_is_remembered_for_five_minutes() {
-        let (mut archive, start) = (Archive::new(BOUNDS), Instant::now());
-        let topic = Topic::parse("t").unwrap();
-        assert_eq!(archive.named(&topic, "a", start), None);
-        archive.name(&topic, "a", None, start);
-        assert_eq!(archive.named(&topic, "a", start + ONCE - Duration::from_millis(1)), Some(None));
-        assert_eq!(archive.named(&topic, "a", start + ONCE), None);
-        assert!(archive.names.is_empty() && archive.forgotten.is_empty());
-    }
-}
+#[path = "archive_tests.rs"]
+mod tests;
