@@ -9,9 +9,8 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde_json::json;
 
+use super::Desk;
 use super::authorize::may_look;
-use super::problem::Problem;
-use super::{Desk, parameters};
 use crate::accept::Peer;
 use crate::broker;
 use crate::clock;
@@ -20,6 +19,10 @@ use crate::settings::RedisReadiness;
 
 /// A shard or supervisor that has not gone round for this long is stuck, in ms.
 const STUCK: u64 = 10_000;
+
+/// What `strict` may be where it means that, and where it does not; anything else counts as strict, and is named.
+const STRICT: [&str; 3] = ["", "true", "1"];
+const NOT_STRICT: [&str; 2] = ["false", "0"];
 
 /// How the replica is.
 pub struct Health {
@@ -115,29 +118,26 @@ pub(super) async fn readyz(
     headers: HeaderMap,
 ) -> Response {
     let mut health = Health::of(&desk);
-    match strict(uri.query().unwrap_or_default()) {
-        Ok(strict) => health.required |= strict,
-        Err(problem) => return problem.into_response(),
-    }
+    let said = || strict(uri.query().unwrap_or_default());
+    health.required |= said().any(|word| !NOT_STRICT.contains(&word));
     let status = if health.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let mut told = json!({ "status": health.status(), "redis": health.redis() });
     let may_look = may_look(&desk.rooms.live.get().internal.api_keys, *peer, &uri, &headers).is_ok();
     if let Some(cause) = health.cause.filter(|_| may_look) {
         told["cause"] = cause.into();
     }
+    if let Some(word) = said().find(|word| !STRICT.contains(word) && !NOT_STRICT.contains(word)) {
+        let word = Quoted(word);
+        told["strict"] = format!("{word} counts as strict; write ?strict, or strict=true or strict=false").into();
+    }
     (status, Json(told)).into_response()
 }
 
-/// Whether a query asks that a degraded replica counts as unready.
-fn strict(query: &str) -> Result<bool, Problem> {
-    match parameters::read(query, &["strict"], &[])?.first("strict") {
-        None | Some("false" | "0") => Ok(false),
-        Some("" | "true" | "1") => Ok(true),
-        Some(found) => {
-            let detail = format!("strict is {}; write ?strict, or strict=true or strict=false", Quoted(found));
-            Err(Problem::field(StatusCode::BAD_REQUEST, "strict", detail))
-        }
-    }
+/// What a query says of `strict`, one word for each time. Other parameters are ignored, and none is a mistake: who probes
+/// takes the replica out of service for it.
+fn strict(query: &str) -> impl Iterator<Item = &str> {
+    let pairs = query.split('&').map(|pair| pair.split_once('=').unwrap_or((pair, "")));
+    pairs.filter(|(name, _)| *name == "strict").map(|(_, word)| word)
 }
 
 #[cfg(test)]
@@ -145,21 +145,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strict_is_said_in_few_words_and_in_no_others() {
-        for (query, strict_or_not) in [
-            ("", Some(false)),
-            ("strict", Some(true)),
-            ("strict=", Some(true)),
-            ("strict=true", Some(true)),
-            ("strict=1", Some(true)),
-            ("strict=false", Some(false)),
-            ("strict=0", Some(false)),
-            ("strict=no", None),
-            ("strct", None),
-            ("strict&verbose", None),
-            ("strict&strict=false", None),
+    fn strict_is_all_that_a_query_says_and_nothing_in_it_is_a_mistake() {
+        for (query, words) in [
+            ("", &[][..]),
+            ("strict", &[""]),
+            ("strict=", &[""]),
+            ("verbose&strict=true&_=17", &["true"]),
+            ("strict=0&strict", &["0", ""]),
+            ("strict=a=b", &["a=b"]),
+            ("strct&strict2&xstrict=1&%ff=%ff&&=", &[]),
         ] {
-            assert_eq!(strict(query).ok(), strict_or_not, "{query}");
+            assert!(strict(query).eq(words.iter().copied()), "{query}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The query of a request to the internal listener. Nothing of it is passed over in silence: a parameter that there is not,
+//! The query of a request to the API. Nothing of it is passed over in silence: a parameter that there is not,
 //! and one that is given twice and so may mean either, are mistakes.
 
 use axum::http::StatusCode;

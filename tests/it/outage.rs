@@ -104,6 +104,7 @@ fn a_frozen_redis_is_degraded_within_six_seconds_and_healed_after() {
     assert_eq!(readiness(&gateway, ""), (200, "degraded".into(), "away".into()));
     assert_eq!(readiness(&gateway, "?strict"), (503, "unready".into(), "away".into()));
     assert_eq!(readiness(&gateway, "?strict=false"), (200, "degraded".into(), "away".into()));
+    assert_eq!(readiness(&gateway, "?verbose&strict=yes&_=17"), (503, "unready".into(), "away".into()));
     until_readiness(&strict, 503, "away");
     assert_eq!(gateway.get("/livez").status, 200);
     publishing_fails_at_once(&gateway);
