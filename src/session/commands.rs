@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{RATE_RETRY, Session};
 use crate::broker::history::chapter;
-use crate::broker::{Chapter, HistoryError, Part, PublishError, Read};
+use crate::broker::{Chapter, HistoryError, PublishError};
 use crate::clock;
 use crate::close::{Close, retry_hint};
 use crate::command::{Command, MessageId, Payload, Question, Wanted};
@@ -243,9 +243,9 @@ impl Session {
 
     /// Whether it is remembered where a topic ended. Nothing else of its history is read.
     async fn has_history(&self, topic: &Topic) -> Result<bool, Refusal> {
-        let nothing = Read { part: Part::Until(Position::START), most: 1, bytes: 1 };
-        match self.rooms.broker.read(topic, nothing).await {
-            Ok(page) => Ok(page.newest > Position::START),
+        let found = self.rooms.broker.positions(std::slice::from_ref(topic)).await;
+        match found.into_iter().next().unwrap_or(Ok(Position::START)) {
+            Ok(newest) => Ok(newest > Position::START),
             // Then it counts as a new one: publishing to it will say better what Redis refuses, and why.
             Err(HistoryError::Refused(_)) => Ok(false),
             Err(HistoryError::Away(why)) => {

@@ -73,8 +73,8 @@ impl Names {
         self.opened.lock().remember(name, self.half);
     }
 
-    /// Whether a client of this address may publish to this name at `now_us`, where it has no history yet. One that opened more than `share` in this
-    /// minute leaves the last half of the room to the others.
+    /// Whether a client of this address may publish to this name at `now_us`, where it has no history yet. One that opened
+    /// more than `share` in this minute leaves the last half of the room to the others.
     pub(super) fn admit(&self, name: u64, client: IpAddr, share: usize, now_us: u64) -> bool {
         let mut opened = self.opened.lock();
         let admitted = opened.knows(name) || opened.open(neighbourhood(client), share, self.most, now_us);
