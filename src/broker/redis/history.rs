@@ -147,7 +147,9 @@ impl Histories {
         if matches!(read.part, Part::Until(_)) {
             entries.reverse();
         }
-        Ok(Page { entries, newest: last(newest), more })
+        // What was published since the position was asked for may be among them.
+        let newest = entries.last().and_then(Publication::position).unwrap_or_default().max(last(newest));
+        Ok(Page { entries, newest, more })
     }
 }
 
