@@ -234,7 +234,7 @@ impl Session {
         let names = &self.rooms.names;
         match names.knows(name) || self.has_history(topic).await? {
             true => names.note(name),
-            false if names.admit(name, self.client, most, now) => {}
+            false if names.admit(name, self.client, most, clock::now_us()) => {}
             false => return Err(too_many_new(topic)),
         }
         self.recent.get_or_insert_default().note(name);

@@ -100,7 +100,7 @@ impl Opened {
 
     fn open(&mut self, client: IpAddr, share: usize, most: usize, now_us: u64) -> bool {
         let minute = now_us / MINUTE;
-        if self.minute != minute {
+        if self.minute < minute {
             (self.minute, self.by) = (minute, HashMap::new());
         }
         let has = self.by.get(&client).copied().unwrap_or(0);

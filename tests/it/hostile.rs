@@ -462,6 +462,20 @@ fn while_redis_is_away_nobody_is_closed_for_too_many_new_names() {
     }
 }
 
+/// It is not asked for each of them for a second, for its client's pongs wait meanwhile.
+#[test]
+fn while_redis_is_silent_who_publishes_to_many_new_names_is_told_at_once() {
+    let Some(redis) = RedisServer::start() else { return };
+    let gateway = Gateway::with_toml(FEW_NEW, &["--redis-url", &redis.url()]).ready();
+    let mut json = Client::json_open(&gateway);
+    redis.freeze();
+    eventually("it is noticed", || (gateway.get("/readyz?strict").status == 503).then_some(()));
+    let begun = Instant::now();
+    (0..8).for_each(|n| json.say(&json!({"type": "publish", "topic": format!("room:{n}"), "text": "x", "id": n})));
+    (0..8).for_each(|_| assert_eq!(json.told()["code"], "unavailable"));
+    assert!(begun.elapsed() < Duration::from_millis(900), "{:?}", begun.elapsed());
+}
+
 /// Half a head of a request, as long as a cookie makes it.
 fn half_head() -> Vec<u8> {
     format!("GET /ws HTTP/1.1\r\nHost: a\r\nCookie: {}", "x".repeat(15_000)).into_bytes()

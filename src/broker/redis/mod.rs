@@ -272,7 +272,16 @@ impl Broker for RedisBroker {
     }
 
     fn positions<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Vec<Result<Position, HistoryError>>> {
-        self.histories.positions(&self.publisher, topics).boxed()
+        async move {
+            // Many are asked for by a task of their own; for a single one somebody waits.
+            if let [topic] = topics
+                && let Err(failure) = self.open(&self.keys.channel(topic))
+            {
+                return vec![Err(failure.into())];
+            }
+            self.histories.positions(&self.publisher, topics).await
+        }
+        .boxed()
     }
 
     fn read<'a>(&'a self, topic: &'a Topic, read: Read) -> BoxFuture<'a, Result<Page, HistoryError>> {
