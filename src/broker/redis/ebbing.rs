@@ -8,6 +8,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::{OptionFuture, join};
 use tokio::time::{Instant, sleep};
 
 use crate::broker::redis::desired::Generation;
@@ -70,16 +71,9 @@ impl Ebbing {
                 state.gaps(&unheard.topics, since);
             }
             state.tell_missed();
-            let until = Instant::now() + HEARD;
-            while state.hand_on() && Instant::now() < until {
-                sleep(ROUND).await;
-            }
-            state.late.lock().give_up();
-            state.tell_missed();
-            tracing::info!(link = %state.link, as_planned = end == End::Due, "the old master is left for good");
-            if end == End::Closed {
-                unheard.run().await;
-            }
+            tracing::info!(link = %state.link, as_planned = end == End::Due, "the old master is heard no longer");
+            let watched = OptionFuture::from((end == End::Closed).then(|| unheard.run()));
+            join(state.hand_on_the_rest(), watched).await;
         }
     }
 }
@@ -143,6 +137,16 @@ impl LinkState {
         let taken = self.late.lock().take(&waits);
         taken.into_iter().for_each(|held| self.late_came(held));
         !waits.is_empty()
+    }
+
+    /// The same until nothing waits any more, or has waited for too long.
+    async fn hand_on_the_rest(&self) {
+        let until = Instant::now() + HEARD;
+        while self.hand_on() && Instant::now() < until {
+            sleep(ROUND).await;
+        }
+        self.late.lock().give_up();
+        self.tell_missed();
     }
 
     /// Tells of what cannot be delivered.

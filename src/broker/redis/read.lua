@@ -19,6 +19,7 @@ local read = {}
 local count, looked, seen = 2, 0, 0
 while true do
   local step = redis.call(command, KEYS[1], at, to, 'COUNT', count)
+  local before = #read
   for _, entry in ipairs(step) do
     local weight = size(entry[2])
     looked, seen = looked + 1, seen + weight
@@ -35,7 +36,9 @@ while true do
   end
   if #step < count then return { read, 0, 0 } end
   at = '(' .. step[count][1]
+  -- Among others' there is no end by steps of one.
+  local least = #read == before and math.min(STEP, 2 * count) or 1
   -- One more than what is wanted and fits by the size of those before: it says that there are more.
   local fit = math.floor(math.max(bytes, 0) / math.max(seen / looked, 1))
-  count = math.min(STEP, most - #read + 1, fit + 1)
+  count = math.max(least, math.min(STEP, most - #read + 1, fit + 1))
 end
