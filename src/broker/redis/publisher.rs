@@ -72,9 +72,9 @@ pub(super) fn unread(error: &redis::ParsingError) -> PublishError {
     PublishError::Refused(Refused::new("", error.to_string()))
 }
 
-/// One try: answers, or nobody to ask, or nobody who answered.
+/// One try: an answer, or nobody to ask, or nobody who answered.
 enum Try {
-    Answered(Place, Vec<RedisResult<Value>>),
+    Answered(Place, RedisResult<Value>),
     /// Nobody was asked; without a word where only the time was up.
     Unsent(Option<String>),
     Failed(Failure),
@@ -107,36 +107,23 @@ impl Publisher {
     /// lie in the channel's slot. Commands of one channel, each sent after the one before was answered, are
     /// carried out in that order.
     pub(super) async fn ask(&self, channel: &str, command: &Cmd) -> Result<Value, Failure> {
-        let mut answers = self.exchange(channel, &[command]).await?;
-        answers.pop().unwrap_or(Ok(Value::Nil)).map_err(Failure::Refused)
-    }
-
-    /// Sends commands to the master of the channel's slot. In a cluster those that it does not own any more are
-    /// sent where they belong, until the time is up.
-    async fn exchange(&self, channel: &str, commands: &[&Cmd]) -> Result<Vec<RedisResult<Value>>, Failure> {
         let (slot, deadline) = (placement::slot(channel), Instant::now() + PUBLISH_WAIT);
         let home = &self.homes[self.placement.home(channel)];
-        let Some(cluster) = home.dial.endpoint.cluster() else {
-            return match home.exchange(None, slot, commands, false, deadline).await {
-                Try::Answered(_, answers) => Ok(answers),
-                Try::Unsent(why) => Err(Failure::Unsent(why.unwrap_or_else(|| LATE.into()))),
-                Try::Failed(failure) => Err(failure),
-            };
+        let answer = match home.dial.endpoint.cluster() {
+            Some(cluster) => Following { home, cluster, slot, deadline }.ask(command).await?,
+            None => match home.ask(None, slot, command, false, deadline).await {
+                Try::Answered(_, answer) => answer,
+                Try::Unsent(why) => return Err(Failure::Unsent(why.unwrap_or_else(|| LATE.into()))),
+                Try::Failed(failure) => return Err(failure),
+            },
         };
-        Following { home, cluster, slot, deadline }.exchange(commands).await
+        answer.map_err(Failure::Refused)
     }
 }
 
 impl Home {
     /// One try at the master of that address.
-    async fn exchange(
-        &self,
-        place: Option<Place>,
-        slot: u16,
-        commands: &[&Cmd],
-        asking: bool,
-        deadline: Instant,
-    ) -> Try {
+    async fn ask(&self, place: Option<Place>, slot: u16, command: &Cmd, asking: bool, deadline: Instant) -> Try {
         let master = match self.master(place) {
             Ok(master) => master,
             Err(error) => return Try::Unsent(Some(error.to_string())),
@@ -149,8 +136,8 @@ impl Home {
             Ok(dialled) => dialled,
             Err(why) => return Try::Unsent(why),
         };
-        let why = match timeout_at(deadline, send(dialled.connection.clone(), commands, asking)).await {
-            Ok(Ok(answers)) => return Try::Answered(dialled.place.clone(), answers),
+        let why = match timeout_at(deadline, send(dialled.connection.clone(), command, asking)).await {
+            Ok(Ok(answer)) => return Try::Answered(dialled.place.clone(), answer),
             Ok(Err(error)) if !error.is_io_error() => return Try::Failed(Failure::Refused(error)),
             Ok(Err(error)) if !error.is_timeout() => error.to_string(),
             Ok(Err(_)) | Err(_) => "no answer within 1 s".into(),
@@ -175,27 +162,17 @@ impl Home {
     }
 }
 
-async fn send(
-    mut connection: MultiplexedConnection,
-    commands: &[&Cmd],
-    asking: bool,
-) -> RedisResult<Vec<RedisResult<Value>>> {
-    if let ([command], false) = (commands, asking) {
-        return Ok(vec![connection.send_packed_command(command).await?.extract_error()]);
+async fn send(mut connection: MultiplexedConnection, command: &Cmd, asking: bool) -> RedisResult<RedisResult<Value>> {
+    if !asking {
+        return Ok(connection.send_packed_command(command).await?.extract_error());
     }
-    let mut all = Pipeline::with_capacity(commands.len() * 2);
-    for command in commands {
-        if asking {
-            all.cmd("ASKING");
-        }
-        all.add_command((*command).clone());
-    }
-    let answers = connection.send_packed_commands(&all, 0, all.len()).await?;
-    let each = if asking { 2 } else { 1 };
-    Ok(answers.into_iter().skip(each - 1).step_by(each).map(Value::extract_error).collect())
+    let mut both = Pipeline::with_capacity(2);
+    both.cmd("ASKING").add_command(command.clone());
+    let answers = connection.send_packed_commands(&both, 0, both.len()).await?;
+    Ok(answers.into_iter().next_back().unwrap_or(Value::Nil).extract_error())
 }
 
-/// Commands on their way to a slot of a cluster.
+/// A command on its way to a slot of a cluster.
 struct Following<'p> {
     home: &'p Home,
     cluster: &'p Arc<Cluster>,
@@ -208,30 +185,29 @@ enum Next {
     Done,
     /// The slot's owner by now.
     Owner,
-    /// Only for these commands: their keys have moved already, the slot has not.
+    /// Only for this command: its keys have moved already, the slot has not.
     Asking(Place),
     /// Nobody can say yet.
     Wait,
 }
 
 impl Following<'_> {
-    async fn exchange(&self, commands: &[&Cmd]) -> Result<Vec<RedisResult<Value>>, Failure> {
-        let mut answers: Vec<Option<RedisResult<Value>>> = commands.iter().map(|_| None).collect();
+    /// Sends a command to the slot's master, and where that does not own it any more, where it belongs, until the time is
+    /// up.
+    async fn ask(&self, command: &Cmd) -> Result<RedisResult<Value>, Failure> {
+        let mut answered = None::<RedisResult<Value>>;
         let mut asking = None::<Place>;
         let mut why = None::<String>;
         for _ in 0..REDIRECTS {
-            // Those without an answer; at first all.
-            let open: Vec<usize> = (0..commands.len()).filter(|&at| is_open(answers[at].as_ref())).collect();
-            let sent: Vec<&Cmd> = open.iter().map(|&at| commands[at]).collect();
             let ask = asking.is_some();
             let tried = match asking.take().map_or_else(|| self.owner(), Ok) {
-                Ok(place) => self.home.exchange(Some(place), self.slot, &sent, ask, self.deadline).await,
+                Ok(place) => self.home.ask(Some(place), self.slot, command, ask, self.deadline).await,
                 Err(why) => Try::Unsent(Some(why)),
             };
             let next = match tried {
-                Try::Answered(from, fresh) => {
-                    let next = fresh.iter().fold(Next::Done, |next, answer| self.next(next, &from, answer));
-                    open.into_iter().zip(fresh).for_each(|(at, answer)| answers[at] = Some(answer));
+                Try::Answered(from, answer) => {
+                    let next = self.next(&from, &answer);
+                    answered = Some(answer);
                     next
                 }
                 Try::Failed(failure) => return Err(failure),
@@ -252,22 +228,16 @@ impl Following<'_> {
                 }
             }
         }
-        answers
-            .into_iter()
-            .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| Failure::Unsent(why.unwrap_or_else(|| "the slot's master is away".into())))
+        answered.ok_or_else(|| Failure::Unsent(why.unwrap_or_else(|| "the slot's master is away".into())))
     }
 
     fn owner(&self) -> Result<Place, String> {
         self.cluster.map().owner(self.slot).cloned().ok_or_else(|| "no master of the cluster owns the slot".into())
     }
 
-    /// What an answer asks for beyond what those before it did.
-    fn next(&self, next: Next, from: &Place, answer: &RedisResult<Value>) -> Next {
-        let Err(error) = answer else { return next };
-        if !is_open(Some(answer)) {
-            return next;
-        }
+    /// What an answer asks for.
+    fn next(&self, from: &Place, answer: &RedisResult<Value>) -> Next {
+        let Some(error) = answer.as_ref().err().filter(|error| is_to_be_sent_again(error)) else { return Next::Done };
         match redirected(error, from) {
             Some((_, place)) if error.code() == Some("ASK") => Next::Asking(place),
             Some((slot, place)) => {
@@ -279,15 +249,9 @@ impl Following<'_> {
     }
 }
 
-/// Whether a command is to be sent again: it was not carried out, because of where it was sent or when.
-fn is_open(answer: Option<&RedisResult<Value>>) -> bool {
-    match answer {
-        None => true,
-        Some(Ok(_)) => false,
-        Some(Err(error)) => {
-            error.is_cluster_error() || error.kind() == redis::ErrorKind::Server(ServerErrorKind::ReadOnly)
-        }
-    }
+/// Whether a command was not carried out because of where it was sent, or when.
+fn is_to_be_sent_again(error: &RedisError) -> bool {
+    error.is_cluster_error() || error.kind() == redis::ErrorKind::Server(ServerErrorKind::ReadOnly)
 }
 
 #[cfg(test)]
