@@ -31,15 +31,6 @@ pub struct Read {
     pub bytes: usize,
 }
 
-impl Read {
-    /// A quarter of it for each of so many that were too much.
-    #[must_use]
-    pub fn quartered(self, times: u32) -> Self {
-        let part = |whole: usize| (whole >> (2 * times.min(16))).max(1);
-        Self { most: part(self.most), bytes: part(self.bytes), ..self }
-    }
-}
-
 /// What was read, at one moment.
 #[derive(Debug, Clone, Default)]
 pub struct Page {

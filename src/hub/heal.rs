@@ -83,7 +83,7 @@ impl Interest {
         let mut stripe = self.stripe(topic).lock();
         let Some(entry) = stripe.get_mut(topic) else { return };
         let Some(past) = entry.past.as_mut().filter(|past| past.epoch == epoch) else { return };
-        past.was_read();
+        past.portion.grow();
         page.entries.iter_mut().take(1).for_each(|first| self.attach(past, first));
         if page.newest == Position::START {
             page.newest = self.outlived(topic, past);
@@ -208,8 +208,8 @@ impl Interest {
         let past = stripe.get_mut(&errand.topic).and_then(|entry| entry.past.as_mut());
         let Some(past) = past else { return };
         match errand.what {
-            What::Heal { .. } | What::Doubt { .. } => past.ask_less(),
-            What::Log { id, .. } => past.log(id).into_iter().for_each(super::log::Log::ask_less),
+            What::Heal { .. } | What::Doubt { .. } => past.portion.lessen(),
+            What::Log { id, .. } => past.log(id).into_iter().for_each(|log| log.portion.lessen()),
         }
     }
 

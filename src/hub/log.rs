@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
-use super::past::LEAST;
+use super::portion::Portion;
 use super::sequence::reason;
 use crate::broker::{Page, Part, Read};
 use crate::command::Resume;
@@ -54,8 +54,8 @@ pub(super) struct Log {
     bytes: usize,
     /// What all logs of the replica hold.
     held: Held,
-    /// How much less is read than could be, because it was too much: see [`Read::quartered`].
-    failed: u32,
+    /// How much of a page is read.
+    pub portion: Portion,
     /// How many publications the first read brings.
     few: usize,
     /// Whether that was done.
@@ -122,7 +122,7 @@ impl Log {
             first: next,
             start: last,
             bytes: 0,
-            failed: 0,
+            portion: Portion::default(),
             reach: Reach::Open,
         }
     }
@@ -224,17 +224,13 @@ impl Log {
         let (most, bytes) = if self.begun { FURTHER } else { (self.few, FIRST.1) };
         let room = (RECOVERY.saturating_sub(self.entries.len()), RECOVERY_BYTES.saturating_sub(self.bytes));
         let (most, bytes) = (most.min(room.0), bytes.min(room.1));
-        Read { part: Part::Until(self.start), most, bytes }.quartered(self.failed)
-    }
-
-    /// The last read was too much.
-    pub fn ask_less(&mut self) {
-        self.failed = (self.failed + 1).min(LEAST);
+        self.portion.of(Read { part: Part::Until(self.start), most, bytes })
     }
 
     /// What [`Log::older`] brought is put in front, as far as it leads up to what is here.
     pub fn lengthen(&mut self, page: Page) {
-        (self.failed, self.begun) = (self.failed / 2, true);
+        self.portion.grow();
+        self.begun = true;
         let mut ends = !page.more;
         for entry in page.entries.into_iter().rev() {
             let bytes = size(&entry);
@@ -378,9 +374,9 @@ mod tests {
     fn after_what_was_too_much_less_is_asked_for_down_to_one_publication_and_soon_as_much_as_before() {
         let mut log = log();
         let (most, bytes) = FIRST;
-        log.ask_less();
+        log.portion.lessen();
         assert_eq!((log.older().most, log.older().bytes), (most / 4, bytes / 4));
-        (0..40).for_each(|_| log.ask_less());
+        (0..40).for_each(|_| log.portion.lessen());
         assert_eq!(log.older().most, 1);
         (0..3).for_each(|_| _ = read(&mut log, 100));
         assert_eq!((log.older().most, log.older().bytes), FURTHER);

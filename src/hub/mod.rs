@@ -16,6 +16,7 @@ mod news;
 mod order;
 mod pass;
 mod past;
+mod portion;
 mod replay;
 mod replies;
 mod roll;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::asks::What;
 use super::log::{Found, Held, Log, Stretch};
+use super::portion::Portion;
 use super::sequence::{Ask, Outcome, Sequence, Step};
 use crate::broker::{Part, Read};
 use crate::command::Resume;
@@ -19,9 +20,6 @@ const FIRST: u64 = 1 << 40;
 /// How many publications a read brings that fills a hole, and how many bytes.
 pub(super) const PAGE: (usize, usize) = (1_000, 1024 * 1024);
 
-/// How often less is asked for: then it is one publication, or a few of some bytes.
-pub(super) const LEAST: u32 = 5;
-
 /// How long it holds what was found out about who is ahead, and that a history cannot be read.
 const DOUBT: Duration = Duration::from_secs(1);
 
@@ -30,8 +28,8 @@ const DOUBT: Duration = Duration::from_secs(1);
 pub(super) struct Past {
     /// Tells the time between two closings of the road from the next: what was asked in one is no answer in the other.
     pub epoch: u64,
-    /// How much less is read than could be, because it was too much: see [`Read::quartered`].
-    failed: u32,
+    /// How much of a page is read.
+    pub portion: Portion,
     sequence: Sequence,
     log: Option<Log>,
     doubt: Doubt,
@@ -99,7 +97,7 @@ impl Default for Past {
         let epoch = crate::clock::next_version();
         Self {
             epoch,
-            failed: 0,
+            portion: Portion::default(),
             sequence,
             log,
             doubt: Doubt::None,
@@ -155,17 +153,7 @@ impl Past {
     /// The read that brings what follows a position.
     pub fn missing(&self, position: Position) -> Read {
         let (most, bytes) = PAGE;
-        Read { part: Part::After(position), most, bytes }.quartered(self.failed)
-    }
-
-    /// The last read was too much.
-    pub fn ask_less(&mut self) {
-        self.failed = (self.failed + 1).min(LEAST);
-    }
-
-    /// It was not.
-    pub fn was_read(&mut self) {
-        self.failed /= 2;
+        self.portion.of(Read { part: Part::After(position), most, bytes })
     }
 
     /// Something happened to the sequence: what the subscribers see of it, and what must be read next.
