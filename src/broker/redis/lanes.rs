@@ -7,7 +7,6 @@ use std::time::Duration;
 use deadpool::managed::{self, Metrics, Object, Pool, RecycleResult, Timeouts};
 use futures_util::future::{BoxFuture, FutureExt, Shared};
 use parking_lot::Mutex;
-use redis::Value;
 use redis::aio::MultiplexedConnection;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, timeout_at};
@@ -16,7 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::broker::PUBLISH_WAIT;
 use crate::link::address::Place;
-use crate::link::connect::{Role, Server, Wire};
+use crate::link::connect::{Role, Wire};
 use crate::link::endpoint::Endpoint;
 use crate::link::failure::ConnectError;
 
@@ -193,12 +192,11 @@ impl Master {
         connection.set_response_timeout(ASIDE);
         // Ends with the connection at the latest.
         self.dial.tasks.spawn(async move {
-            let mut hello = redis::cmd("HELLO");
-            let answer = tokio::select! {
+            let role = tokio::select! {
                 () = stop.cancelled() => return,
-                answer = hello.arg(3).query_async::<Value>(&mut connection) => answer,
+                role = Role::ask(&mut connection) => role,
             };
-            match answer.map(|hello| Server::of(&hello).role) {
+            match role {
                 Ok(Role::Master) => standing.silent.store(false, Ordering::Relaxed),
                 Ok(Role::Replica) | Err(_) => standing.closed.store(true, Ordering::Relaxed),
             }

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use crate::link::address::Place;
 use crate::link::cluster::{Cluster, SlotMap, redirected};
-use crate::link::connect::{Role, Server, Wire};
+use crate::link::connect::{Role, Wire};
 use crate::link::placement::slot;
 
 /// All connections of a link. Dropping it closes them.
@@ -107,12 +107,7 @@ impl Wires {
     pub(super) fn ask(&self, within: Duration) -> BoxFuture<'static, Option<Vec<Role>>> {
         let each = self.all.iter().map(|one| {
             let mut connection = one.connection.clone();
-            async move {
-                let mut hello = redis::cmd("HELLO");
-                hello.arg(3);
-                let answer = timeout(within, hello.query_async::<Value>(&mut connection)).await;
-                answer.ok()?.ok().map(|hello| Server::of(&hello).role)
-            }
+            async move { timeout(within, Role::ask(&mut connection)).await.ok()?.ok() }
         });
         join_all(each).map(|roles| roles.into_iter().collect()).boxed()
     }

@@ -1,6 +1,7 @@
 //! What a server says about itself when it is greeted.
 
-use redis::Value;
+use redis::aio::MultiplexedConnection;
+use redis::{RedisResult, Value};
 
 /// The oldest Redis whose pub/sub and ACLs we rely on. Every Valkey (≥ 7.2) is newer.
 pub(super) const OLDEST: (u32, u32) = (6, 2);
@@ -21,6 +22,17 @@ pub enum Role {
     Master,
     /// What is published here stays here, and what is published at the master arrives late or never.
     Replica,
+}
+
+impl Role {
+    /// Asks for a server's, behind all that was sent on this connection before.
+    ///
+    /// # Errors
+    /// It does not answer, or refuses to.
+    pub async fn ask(connection: &mut MultiplexedConnection) -> RedisResult<Self> {
+        let hello = redis::cmd("HELLO").arg(3).query_async::<Value>(connection).await?;
+        Ok(Server::of(&hello).role)
+    }
 }
 
 impl Server {
