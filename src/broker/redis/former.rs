@@ -51,15 +51,15 @@ impl Former {
     }
 
     /// From now on this one is heard.
-    pub(super) fn hear_on(&mut self, state: &LinkState, ebbing: Ebbing) {
-        self.give_up(state);
+    pub(super) fn hear_on(&mut self, ebbing: Ebbing) {
+        self.give_up(&ebbing.unheard.state);
         let (topics, whole) = (ebbing.unheard.topics.clone(), ebbing.unheard.whole);
         self.before = Some(Before { topics, whole, until_left: ebbing.run().boxed() });
     }
 
     /// From now on this one is watched.
-    pub(super) fn watch(&mut self, state: &LinkState, unheard: Unheard) {
-        self.give_up(state);
+    pub(super) fn watch(&mut self, unheard: Unheard) {
+        self.give_up(&unheard.state);
         let (topics, whole) = (unheard.topics.clone(), unheard.whole);
         self.before = Some(Before { topics, whole, until_left: unheard.run().boxed() });
     }

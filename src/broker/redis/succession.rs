@@ -1,7 +1,6 @@
 //! One connection of a link follows another: with Sentinel the new master is dialled and greeted while the old one is
 //! heard still.
 
-use std::mem::discriminant;
 use std::time::{Duration, Instant};
 
 use futures_util::future::{BoxFuture, FutureExt, OptionFuture, join};
@@ -98,25 +97,22 @@ impl Succession {
         let Greeted { place, generation, dialled, whole } = greeted;
         (self.dialling, self.is_dialling) = (None.into(), false);
         let state = &supervisor.state;
-        let (cause, kind) = match dialled {
-            Ok(wire) if wire.server.role == Role::Replica => (Lost::Replica, None),
+        let cause = match dialled {
+            Ok(wire) if wire.server.role == Role::Replica => Lost::Replica,
             // They have named yet another.
             Ok(_) if state.named.lock().as_ref() != Some(&place) => return None,
             Ok(wire) => {
                 let wires = Wires::new(Routing::Only, vec![wire]);
                 return Some(Heir { wires, generation, whole });
             }
-            Err(error) => {
-                let kind = discriminant(&error);
-                (error.into(), Some(kind))
-            }
+            Err(error) => error.into(),
         };
         self.again = Some(Instant::now() + AGAIN);
         let mut condition = state.condition.lock();
         condition.cut(format!("Sentinel names {place}: {cause}"));
         condition.unproven(End::Closed, Instant::now());
         drop(condition);
-        if let Some(unsaid) = state.repeats.due(("succession", &place, kind)) {
+        if let Some(unsaid) = state.repeats.due(("succession", &place, cause.cause())) {
             tracing::warn!(link = %state.link, master = %place, %cause, unsaid, "no link to the master that Sentinel names; the one before is heard still");
         }
         None

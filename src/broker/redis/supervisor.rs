@@ -87,7 +87,7 @@ impl Supervisor {
                 }
                 Over::Succeeded(next, left) => {
                     if let Some(ebbing) = self.hand_over(&next, left) {
-                        former.hear_on(&self.state, ebbing);
+                        former.hear_on(ebbing);
                     }
                     heir = Some(next);
                 }
@@ -136,7 +136,7 @@ impl Supervisor {
         let Some(before) = former.moved(place).filter(|_| heir.whole.is_none()) else { return };
         let topics = self.state.desired.lock().all_wanted().cloned().collect();
         let whole = self.state.last_whole().saturating_sub(HEARSAY);
-        former.watch(&self.state, self.unheard(before, topics, whole));
+        former.watch(self.unheard(before, topics, whole));
     }
 
     fn unheard(&self, place: Place, topics: Arc<[Topic]>, whole: u64) -> Unheard {
@@ -244,7 +244,7 @@ impl Lost {
     }
 
     /// What tells one cause from another, whatever addresses and numbers its text has.
-    fn cause(&self) -> impl Hash + use<> {
+    pub(super) fn cause(&self) -> impl Hash + use<> {
         let inner = if let Self::Unreachable(error) = self { Some(discriminant(error)) } else { None };
         (discriminant(self), inner)
     }
