@@ -3,7 +3,7 @@
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use super::{Broker, PUBLISH_WAIT};
+use super::{Broker, PUBLISH_WAIT, PublishError};
 use crate::command::{From, MOST_TOLD, Question};
 use crate::position::Position;
 use crate::publication::Publication;
@@ -51,6 +51,16 @@ pub enum HistoryError {
     /// The other side answered, and refused: trying again helps only when somebody has changed something there.
     #[error("Redis refused: {0}")]
     Refused(String),
+}
+
+/// Whether a topic has a history, by what was found of where it ended. What is refused is none: publishing there will say
+/// better what is, and why.
+pub(super) fn is_known(found: Option<Result<Position, HistoryError>>) -> Result<bool, PublishError> {
+    match found {
+        Some(Ok(newest)) => Ok(newest > Position::START),
+        Some(Err(HistoryError::Away(why))) => Err(PublishError::Away(why)),
+        Some(Err(HistoryError::Refused(_))) | None => Ok(false),
+    }
 }
 
 /// The most bytes that a question brings, but for the first publication.

@@ -56,6 +56,14 @@ pub trait Broker: Send + Sync + 'static {
         async { Err(HistoryError::Refused(NONE.into())) }.boxed()
     }
 
+    /// Whether it is remembered where a topic ended, for one who is to publish there and waits for the answer.
+    ///
+    /// # Errors
+    /// Nobody says, so nothing can be published either.
+    fn has_history<'a>(&'a self, topic: &'a Topic) -> BoxFuture<'a, Result<bool, PublishError>> {
+        async move { history::is_known(self.positions(std::slice::from_ref(topic)).await.pop()) }.boxed()
+    }
+
     /// The topic rules are others from now on: what is made of them elsewhere is made anew.
     fn rules_changed(&self) {}
 

@@ -12,11 +12,10 @@ use crate::close::{Close, retry_hint};
 use crate::command::{Command, MessageId, Payload, Question, Wanted};
 use crate::event::{Event, Refusal, RefusalCode};
 use crate::hub::Answer;
-use crate::metrics::{Inbound, PublishFailure, Source};
+use crate::metrics::{Inbound, Source};
 use crate::position::Position;
 use crate::protocol::reads_as_command;
 use crate::publication::{Header, PayloadKind};
-use crate::repeat::Repeats;
 use crate::settings::{Grant, OnMessage, ProtocolChoice};
 use crate::topic::Topic;
 
@@ -231,29 +230,18 @@ impl Session {
         if !recent.has_room(most) {
             return Err(too_many_names(topic, most));
         }
-        let names = &self.rooms.names;
-        match names.knows(name) || self.has_history(topic).await? {
+        let (names, broker) = (&self.rooms.names, &self.rooms.broker);
+        let is_known = match names.knows(name) {
+            true => true,
+            false => broker.has_history(topic).await.map_err(|error| unpublished(topic, &error))?,
+        };
+        match is_known {
             true => names.note(name),
             false if names.admit(name, self.client, most, clock::now_us()) => {}
             false => return Err(too_many_new(topic)),
         }
         self.recent.get_or_insert_default().note(name);
         Ok(())
-    }
-
-    /// Whether it is remembered where a topic ended. Nothing else of its history is read.
-    async fn has_history(&self, topic: &Topic) -> Result<bool, Refusal> {
-        let found = self.rooms.broker.positions(std::slice::from_ref(topic)).await;
-        match found.into_iter().next().unwrap_or(Ok(Position::START)) {
-            Ok(newest) => Ok(newest > Position::START),
-            // Then it counts as a new one: publishing to it will say better what Redis refuses, and why.
-            Err(HistoryError::Refused(_)) => Ok(false),
-            Err(HistoryError::Away(why)) => {
-                self.rooms.metrics.publish_failures(PublishFailure::Away).inc();
-                say_unknown(topic, &why);
-                Err(unpublished(topic, &PublishError::Away(why)))
-            }
-        }
     }
 
     fn too_big(&self, topic: &Topic) -> Close {
@@ -270,15 +258,6 @@ impl Session {
     fn refuse(&self, refusal: &Refusal) -> Inbound {
         self.member.outbox().say(&Event::Error(refusal));
         Inbound::Refused
-    }
-}
-
-/// What a client publishes may leave something in Redis, and Redis does not say whether.
-fn say_unknown(topic: &Topic, why: &str) {
-    static SAID: Repeats = Repeats::new();
-    if let Some(unsaid) = SAID.due(()) {
-        let mend = "fanline check-config --connect tries the way to Redis, and names what mends it";
-        tracing::warn!(%topic, error = why, mend, unsaid, "publications fail: Redis does not say whether their topics are new");
     }
 }
 

@@ -40,6 +40,7 @@ use futures_util::future::{BoxFuture, FutureExt};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::broker::history::is_known;
 use crate::broker::{Broker, Deliver, Health, HistoryError, Liveness, Page, PublishError, Read, Receipt};
 use crate::identity::Replica;
 use crate::link::address::Address;
@@ -272,14 +273,16 @@ impl Broker for RedisBroker {
     }
 
     fn positions<'a>(&'a self, topics: &'a [Topic]) -> BoxFuture<'a, Vec<Result<Position, HistoryError>>> {
+        self.histories.positions(&self.publisher, topics).boxed()
+    }
+
+    fn has_history<'a>(&'a self, topic: &'a Topic) -> BoxFuture<'a, Result<bool, PublishError>> {
         async move {
-            // Many are asked for by a task of their own; for a single one somebody waits.
-            if let [topic] = topics
-                && let Err(failure) = self.open(&self.keys.channel(topic))
-            {
-                return vec![Err(failure.into())];
-            }
-            self.histories.positions(&self.publisher, topics).await
+            let found = match self.open(&self.keys.channel(topic)) {
+                Ok(()) => self.histories.positions(&self.publisher, std::slice::from_ref(topic)).await.pop(),
+                Err(failure) => Some(Err(failure.into())),
+            };
+            is_known(found).inspect_err(|error| self.failures.note(topic, error))
         }
         .boxed()
     }
