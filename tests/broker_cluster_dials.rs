@@ -22,13 +22,8 @@ const ROUNDS: u64 = 5;
 /// A cluster whose nodes know a user of the gateway's.
 fn guarded() -> Option<Cluster> {
     let cluster = Cluster::start()?;
-    cluster.nodes().iter().for_each(|node| password(node, ">old"));
+    cluster.nodes().iter().for_each(|node| node.let_in(">old"));
     Some(cluster)
-}
-
-fn password(node: &RedisServer, password: &str) {
-    let user = ["ACL", "SETUSER", "gateway", "on", "resetpass", password, "~*", "&*", "+@all"];
-    assert_eq!(node.cli(&user), "OK");
 }
 
 async fn open(cluster: &Cluster, sharded: bool) -> Replicated {
@@ -44,7 +39,7 @@ fn channel(topic: &Topic) -> String {
 
 /// The node lets nobody in any more, and hangs up on canaries and publishers.
 async fn shut(node: &RedisServer, replica: &Replicated) {
-    password(node, ">new");
+    node.let_in(">new");
     assert_ne!(node.cli(&["CLIENT", "KILL", "TYPE", "normal"]), "0");
     replica.hub.until("somebody is dialled in vain", || is_told(replica)).await;
 }
@@ -90,7 +85,7 @@ async fn goes_on(sharded: bool) {
     let refused = replica.publish(its[0], "no").await;
     assert!(matches!(&refused, Err(PublishError::Away(why)) if why.contains("WRONGPASS")), "{refused:?}");
 
-    password(node, ">old");
+    node.let_in(">old");
     for topic in &topics {
         let deadline = Instant::now() + Duration::from_secs(10);
         while let Err(error) = replica.publish(topic, "again").await {
@@ -156,7 +151,7 @@ async fn a_wire_that_nothing_comes_back_on_is_given_up_though_its_node_lets_nobo
     replica.hub.until("lost", || !replica.hub.is_live(&room)).await;
     assert!(swallowed.elapsed() < Duration::from_secs(7), "{:?}", swallowed.elapsed());
     proxy.renew();
-    password(node, ">old");
+    node.let_in(">old");
     replica.hub.until("live", || replica.hub.is_live(&room)).await;
     replica.until_open().await;
     replica.hears(&room, "hi").await;

@@ -23,18 +23,13 @@ const WATCHED: Duration = Duration::from_secs(7);
 /// A redis-server with a user of the gateway's, and a replica on it that listens to a room and has published there.
 async fn guarded() -> Option<(RedisServer, Replicated, Topic)> {
     let redis = RedisServer::start()?;
-    password(&redis, ">old");
+    redis.let_in(">old");
     let url = redis.url().replace("redis://", "redis://gateway:old@");
     let replica = Replicated::open(&url).await;
     let room = topic("room:42");
     replica.subscribed(std::slice::from_ref(&room)).await;
     replica.hears(&room, "before").await;
     Some((redis, replica, room))
-}
-
-fn password(redis: &RedisServer, password: &str) {
-    let user = ["ACL", "SETUSER", "gateway", "on", "resetpass", password, "~*", "&*", "+@all"];
-    assert_eq!(redis.cli(&user), "OK");
 }
 
 /// The number of the connection that sends the canaries.
@@ -112,10 +107,10 @@ async fn a_password_that_changes_takes_no_connection_that_is_well() {
     replica.until_open().await;
     replica.hears(&room, "between").await;
     let before = canary(&redis);
-    password(&redis, ">new");
+    redis.let_in(">new");
     goes_on(&replica, &room, "WRONGPASS").await;
     assert_eq!(canary(&redis), before, "the canaries have the sender they had");
-    password(&redis, ">old");
+    redis.let_in(">old");
     heals(&replica).await;
     replica.hub.until("their sender is another", || canary(&redis).is_some_and(|now| Some(now) != before)).await;
     replica.end().await;
@@ -129,7 +124,7 @@ async fn a_hiccup_after_a_password_has_changed_takes_no_connection() {
         replica.publish(topic, "on each lane").await.unwrap();
     }
     let before = canary(&redis);
-    password(&redis, ">new");
+    redis.let_in(">new");
     assert_eq!(redis.cli(&["CLIENT", "PAUSE", "2000"]), "OK");
     replica.broker.rules_changed();
     let published = join_all(topics.iter().map(|topic| replica.publish(topic, "late"))).await;
@@ -147,7 +142,7 @@ async fn a_hiccup_after_a_password_has_changed_takes_no_connection() {
     replica.hub.until("the canaries are dialled for in vain", is_told).await;
     assert_eq!(canary(&redis), before, "the canaries have the sender they had");
     assert_eq!(replica.hub.losses(), [0; 0]);
-    password(&redis, ">old");
+    redis.let_in(">old");
     heals(&replica).await;
     replica.end().await;
 }
@@ -155,10 +150,10 @@ async fn a_hiccup_after_a_password_has_changed_takes_no_connection() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_canary_without_a_connection_is_no_proof_against_its_link() {
     let Some((redis, replica, room)) = guarded().await else { return };
-    password(&redis, ">new");
+    redis.let_in(">new");
     hang_up_on_the_canary(&redis);
     goes_on(&replica, &room, "WRONGPASS").await;
-    password(&redis, ">old");
+    redis.let_in(">old");
     heals(&replica).await;
     replica.end().await;
 }
@@ -166,7 +161,7 @@ async fn a_canary_without_a_connection_is_no_proof_against_its_link() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_link_without_canaries_is_given_up_all_the_same_when_nothing_comes_back_on_it() {
     let Some((redis, replica, room)) = guarded().await else { return };
-    password(&redis, ">new");
+    redis.let_in(">new");
     hang_up_on_the_canary(&redis);
     replica
         .hub
@@ -177,7 +172,7 @@ async fn a_link_without_canaries_is_given_up_all_the_same_when_nothing_comes_bac
     replica.hub.until("lost", || !replica.hub.is_live(&room)).await;
     assert!(frozen.elapsed() < Duration::from_secs(7), "{:?}", frozen.elapsed());
     redis.thaw();
-    password(&redis, ">old");
+    redis.let_in(">old");
     replica.hub.until("live", || replica.hub.is_live(&room)).await;
     replica.until_open().await;
     replica.hears(&room, "hi").await;

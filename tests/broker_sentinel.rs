@@ -52,6 +52,15 @@ fn told_once(replica: &Replicated, room: &Topic) {
     assert!(matches!(turns[..], [Told::Live, Told::Lost(_), Told::Live]), "{turns:?}");
 }
 
+/// The Sentinels take the first server for dead, and it goes on as it was; the replica has followed them to the second.
+async fn moved(watched: &Watched) -> (Replicated, Topic) {
+    let (replica, room) = open(watched).await;
+    watched.shut_out(0);
+    watched.until_named(1);
+    followed(&replica, &room, watched, 1, Instant::now()).await;
+    (replica, room)
+}
+
 /// Nobody listens to the old master any more, once it was heard beside the new one.
 async fn left(server: &RedisServer) {
     let until = Instant::now() + HEARD;
@@ -229,11 +238,7 @@ fn turns(replica: &Replicated, room: &Topic) -> usize {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_published_at_an_old_master_is_heard_beside_the_new_one_until_it_is_left() {
     let Some(watched) = Watched::start() else { return };
-    let (replica, room) = open(&watched).await;
-    watched.shut_out(0);
-    watched.until_named(1);
-    let named = Instant::now();
-    followed(&replica, &room, &watched, 1, named).await;
+    let (replica, room) = moved(&watched).await;
     told_once(&replica, &room);
     let [old, new] = watched.servers() else { panic!("two servers") };
     let (mut at_old, mut at_new) = (Producer::at(old), Producer::at(new));
@@ -261,10 +266,7 @@ async fn an_old_master_that_becomes_a_replica_is_left_before_its_echo_is_heard()
     let [old, new] = watched.servers() else { panic!("two servers") };
     let operator = ["--user", "operator", "--pass", "secret", "--no-auth-warning"];
     old.cli(&["ACL", "SETUSER", "operator", "on", ">secret", "+@all"]);
-    let (replica, room) = open(&watched).await;
-    watched.shut_out(0);
-    watched.until_named(1);
-    followed(&replica, &room, &watched, 1, Instant::now()).await;
+    let (replica, room) = moved(&watched).await;
     told_once(&replica, &room);
     assert_eq!(old.cli(&["PUBLISH", "fanline:room:42", "at the old one"]), "1");
     let is_heard = || replica.hub.messages(&room).iter().any(|heard| heard == "at the old one");
@@ -296,10 +298,7 @@ fn gaps(replica: &Replicated, room: &Topic) -> Vec<u64> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_master_that_ends_while_it_is_heard_is_told() {
     let Some(watched) = Watched::start() else { return };
-    let (replica, room) = open(&watched).await;
-    watched.shut_out(0);
-    watched.until_named(1);
-    followed(&replica, &room, &watched, 1, Instant::now()).await;
+    let (replica, room) = moved(&watched).await;
     told_once(&replica, &room);
     let old = &watched.servers()[0];
     assert_eq!(old.cli(&["PUBLISH", "fanline:room:42", "at the old one"]), "1");
@@ -323,10 +322,7 @@ async fn an_old_master_that_ends_while_it_is_heard_is_told() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_old_master_put_into_a_history_is_told_since_when_it_was_published() {
     let Some(watched) = Watched::start() else { return };
-    let (replica, room) = open(&watched).await;
-    watched.shut_out(0);
-    watched.until_named(1);
-    followed(&replica, &room, &watched, 1, Instant::now()).await;
+    let (replica, room) = moved(&watched).await;
     let old = &watched.servers()[0];
     let before = fanline::clock::unix_ms();
     let kept = "\x1eFL1{\"pos\":\"5-0\",\"prev\":\"0-0\"}\nkept";
@@ -362,10 +358,7 @@ async fn an_old_master_whose_connection_breaks_first_and_that_goes_on_unheard_is
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_old_master_that_stalls_while_it_is_heard_is_heard_on() {
     let Some(watched) = Watched::start() else { return };
-    let (replica, room) = open(&watched).await;
-    watched.shut_out(0);
-    watched.until_named(1);
-    followed(&replica, &room, &watched, 1, Instant::now()).await;
+    let (replica, room) = moved(&watched).await;
     let [old, new] = watched.servers() else { panic!("two servers") };
     old.freeze();
     // Two seconds lie between two canaries.
@@ -383,10 +376,7 @@ async fn an_old_master_that_stalls_while_it_is_heard_is_heard_on() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_old_master_says_waits_for_a_topic_that_is_not_live_at_the_new_one() {
     let Some(watched) = Watched::start() else { return };
-    let (replica, room) = open(&watched).await;
-    watched.shut_out(0);
-    watched.until_named(1);
-    followed(&replica, &room, &watched, 1, Instant::now()).await;
+    let (replica, room) = moved(&watched).await;
     let [old, new] = watched.servers() else { panic!("two servers") };
     // Redis closes the connections of whoever listens to what it may not.
     new.cli(&["ACL", "SETUSER", "default", "resetchannels", "&fanline:@*"]);

@@ -2,29 +2,29 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 const URLS: [&str; 3] = ["redis://10.0.0.1:6379", "redis://10.0.0.2:6379", "redis://10.0.0.3:6380"];
 
-fn printed(program: &str, args: &[&str]) -> Option<String> {
+/// What came of a program; none where it is not installed and need not be.
+fn run(program: &str, args: &[&str]) -> Option<Output> {
     let run = Command::new(program).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output();
     if run.is_err() && std::env::var("OFFLINE").as_deref() == Ok("1") {
         println!("skipped: {program} is not installed and OFFLINE=1");
         return None;
     }
-    let output = run.unwrap_or_else(|error| panic!("{program}: {error}"));
+    Some(run.unwrap_or_else(|error| panic!("{program}: {error}")))
+}
+
+fn printed(program: &str, args: &[&str]) -> Option<String> {
+    let output = run(program, args)?;
     assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
     Some(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// What a program says where it is not told enough, and fails.
 fn refused(program: &str, args: &[&str]) -> Option<String> {
-    let run = Command::new(program).args(args).current_dir(env!("CARGO_MANIFEST_DIR")).output();
-    if run.is_err() && std::env::var("OFFLINE").as_deref() == Ok("1") {
-        println!("skipped: {program} is not installed and OFFLINE=1");
-        return None;
-    }
-    let output = run.unwrap_or_else(|error| panic!("{program}: {error}"));
+    let output = run(program, args)?;
     assert!(output.status.code() == Some(1) && output.stdout.is_empty(), "{program} {args:?}: {output:?}");
     Some(String::from_utf8_lossy(&output.stderr).trim().to_owned())
 }

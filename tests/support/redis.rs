@@ -101,6 +101,12 @@ impl RedisServer {
         }
     }
 
+    /// Lets `gateway` in by this password alone, written as in `ACL SETUSER`, and to everything.
+    pub fn let_in(&self, password: &str) {
+        let user = ["ACL", "SETUSER", "gateway", "on", "resetpass", password, "~*", "&*", "+@all"];
+        assert_eq!(self.cli(&user), "OK");
+    }
+
     /// SIGSTOP: its sockets stay open and nobody answers.
     pub fn freeze(&self) {
         signal("-STOP", self.pid());
