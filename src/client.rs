@@ -41,7 +41,7 @@ pub async fn listen(url: &str, count: Option<u64>) -> anyhow::Result<()> {
             _ => continue,
         };
         match printed {
-            // Whoever has read enough, as `head` has, is no mistake.
+            // A reader that has read enough, as `head` has, is no mistake.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
             printed => printed.context("cannot print")?,
         }

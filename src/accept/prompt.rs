@@ -159,7 +159,7 @@ impl Write for Prompt<'_> {
             ready!(Pin::new(&mut self.io).poll_shutdown(cx))?;
             self.parting = true;
         }
-        // Who is idle when everything ends has all its answers.
+        // When everything ends, a client that is idle has all its answers.
         if !self.sent_away && !self.stop.is_cancelled() {
             ready!(self.poll_parted(cx));
         }

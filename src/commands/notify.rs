@@ -1,7 +1,7 @@
 //! What systemd is told of a `Type=notify` service: that it listens, reloads, stops, and lives. Elsewhere, where
 //! `NOTIFY_SOCKET` is not set, nobody is told anything.
 //!
-//! Whoever reads the socket may stand still, and nothing here waits for it but the [`Errand`]: what the service manager has
+//! The reader of the socket may stand still, and nothing here waits for it but the [`Errand`]: what the service manager has
 //! to hear waits there, in order, and signs of life are let go.
 
 use std::convert::Infallible;

@@ -134,7 +134,7 @@ impl Default for Road {
 }
 
 impl Road {
-    /// Whoever was a master may have handed on: its connection is not used again.
+    /// The master may have handed on: its connection is not used again.
     pub(super) fn leave(&mut self) {
         self.sender = None;
     }
@@ -159,7 +159,7 @@ impl Road {
             self.next = Some(Next { place, dial });
         }
         let (is_served, Some(next)) = (self.is_served(), &mut self.next) else { return Ok(()) };
-        // Who has a sender waits for none.
+        // A road that is served waits for nobody.
         match is_served {
             true => _ = futures_util::poll!(&mut next.dial),
             false => _ = timeout(ANSWER, &mut next.dial).await,

@@ -210,7 +210,7 @@ impl Supervisor {
     fn down(&self, lost: &Lost) -> (bool, Vec<Topic>) {
         let state = &self.state;
         match lost {
-            // Who named the other master has seen to the publishers.
+            // `name_master` has seen to the publishers.
             Lost::Superseded(_) => {}
             Lost::Replica | Lost::Demoted => state.lanes.leave(),
             // Whatever ended it may concern commands, too: a name that leads elsewhere by now, say.

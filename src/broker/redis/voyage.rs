@@ -56,7 +56,7 @@ pub(super) struct Voyage<'s> {
     /// Masters of the cluster that have no connection yet.
     dialling: FuturesUnordered<Dialling>,
     dial_at: Instant,
-    /// Who takes this link's place, once Sentinel names another master.
+    /// The connection that takes this one's place, once Sentinel names another master.
     succession: Succession,
     former: &'s mut Former,
     /// Questions to the link itself, while nobody can be dialled who would send a canary.
@@ -322,7 +322,7 @@ impl<'s> Voyage<'s> {
                 }
             }
             (Errand::Unsubscribe(topics), Err(error)) if !is_elsewhere(&error) => self.kept(&topics, &error),
-            // Who has moved is left all the same; who is not left is left again.
+            // A topic that has moved is left all the same; one that is not left is left again.
             (Errand::Unsubscribe(topics), _) => {
                 let live = self.state.desired.lock().kept(self.generation, &topics);
                 live.iter().for_each(|topic| self.state.deliver.live(topic));

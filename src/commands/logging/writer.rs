@@ -1,4 +1,4 @@
-//! A stream that leaves by a thread of its own: whoever reads it may stand still, and nobody here waits for it.
+//! A stream that leaves by a thread of its own: its reader may stand still, and nobody here waits for it.
 
 use std::borrow::Cow;
 use std::fs::File;
